@@ -1,0 +1,1 @@
+//! Every number that has a Python counterpart, against fixtures made by it.
