@@ -1,1 +1,24 @@
+//! The networks that draw: the denoising U-Net with parallel attention and the autoencoder between
+//! pixels and latents, with the one strict loader through which every weight of the project comes.
+//!
+//! What may enter: layers, models and weight files. What may not: prompts, tokenizers, schedulers,
+//! photos, sampling loops; those rooms depend on this one.
 
+pub mod attention;
+pub mod autoencoder_kl;
+pub mod blocks;
+pub mod config;
+pub mod embeddings;
+pub mod layers;
+pub mod lora;
+pub mod resnet;
+pub mod tiling;
+pub mod transformer;
+pub mod unet_2d_condition;
+pub mod vae_blocks;
+pub mod weights;
+
+pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig};
+pub use config::{ConfigError, UNetConfig, read_json};
+pub use unet_2d_condition::{AddedCondition, Condition, CrossKv, IdentityTokens, UNet2DConditionModel};
+pub use weights::{Init, Vs, Weights, WeightsError};

@@ -1,0 +1,108 @@
+//! The layers that all models are made of, with their weights under PyTorch's names.
+
+use tch::Tensor;
+
+use crate::weights::{Init, Vs, WeightsError};
+
+/// `weight` [out, in], optional `bias` [out].
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub fn new(vs: &Vs, inputs: i64, outputs: i64, bias: bool) -> Result<Self, WeightsError> {
+        Self::with_init(vs, inputs, outputs, bias, Init::FanIn)
+    }
+
+    /// Like [`Linear::new`], with another start for a fresh weight.
+    pub fn with_init(
+        vs: &Vs,
+        inputs: i64,
+        outputs: i64,
+        bias: bool,
+        init: Init,
+    ) -> Result<Self, WeightsError> {
+        let weight = vs.get("weight", &[outputs, inputs], init)?;
+        let bias = if bias { Some(vs.get("bias", &[outputs], Init::Zeros)?) } else { None };
+        Ok(Self { weight, bias })
+    }
+
+    /// A layer from tensors at hand.
+    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { weight, bias }
+    }
+
+    /// [.., in] → [.., out]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, self.bias.as_ref())
+    }
+}
+
+/// `weight` [out, in, k, k] and `bias` [out].
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv2d {
+    pub fn new(
+        vs: &Vs,
+        inputs: i64,
+        outputs: i64,
+        kernel: i64,
+        stride: i64,
+        padding: i64,
+    ) -> Result<Self, WeightsError> {
+        let weight = vs.get("weight", &[outputs, inputs, kernel, kernel], Init::FanIn)?;
+        Ok(Self { weight, bias: vs.get("bias", &[outputs], Init::Zeros)?, stride, padding })
+    }
+
+    /// [B, in, H, W] → [B, out, H', W']
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let (s, p) = (self.stride, self.padding);
+        x.conv2d(&self.weight, Some(&self.bias), [s, s], [p, p], [1, 1], 1)
+    }
+}
+
+/// Normalises groups of channels; `weight` and `bias` [channels].
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+    eps: f64,
+}
+
+impl GroupNorm {
+    pub fn new(vs: &Vs, groups: i64, channels: i64, eps: f64) -> Result<Self, WeightsError> {
+        let weight = vs.get("weight", &[channels], Init::Ones)?;
+        Ok(Self { weight, bias: vs.get("bias", &[channels], Init::Zeros)?, groups, eps })
+    }
+
+    /// [B, C, ..] → [B, C, ..]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
+
+/// Normalises the last dimension; `weight` and `bias` [dim].
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    dim: i64,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub fn new(vs: &Vs, dim: i64, eps: f64) -> Result<Self, WeightsError> {
+        let weight = vs.get("weight", &[dim], Init::Ones)?;
+        Ok(Self { weight, bias: vs.get("bias", &[dim], Init::Zeros)?, dim, eps })
+    }
+
+    /// [.., dim] → [.., dim]
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm([self.dim], Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+}
