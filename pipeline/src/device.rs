@@ -1,0 +1,166 @@
+//! Where and in which type a model computes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use tch::{Cuda, Device, Kind};
+
+use crate::error::PipelineError;
+
+/// `--device`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = PipelineError;
+
+    fn from_str(value: &str) -> Result<Self, PipelineError> {
+        let unknown = || PipelineError::Choice {
+            what: "device",
+            value: value.to_string(),
+            known: "auto, cpu, cuda, cuda:0, cuda:1, …",
+        };
+        match value {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => {
+                let index = other.strip_prefix("cuda:").ok_or_else(unknown)?;
+                Ok(Self::Cuda(index.parse().map_err(|_| unknown())?))
+            }
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device, after looking for CUDA where that is wanted.
+    pub fn resolve(self) -> Result<Device, PipelineError> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto if cuda_loaded() && Cuda::is_available() => Ok(Device::Cuda(0)),
+            Self::Auto => Ok(Device::Cpu),
+            Self::Cuda(index) => {
+                let fail = |reason: String| PipelineError::Device { asked: format!("cuda:{index}"), reason };
+                if !cuda_loaded() {
+                    let reason = "libtorch_cuda.so was not found; `cargo xtask setup --cuda` installs it";
+                    return Err(fail(reason.into()));
+                }
+                let count = if Cuda::is_available() { Cuda::device_count() } else { 0 };
+                if index as i64 >= count {
+                    return Err(fail(format!("this machine has {count} usable CUDA devices")));
+                }
+                Ok(Device::Cuda(index))
+            }
+        }
+    }
+}
+
+/// `--dtype`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DtypeChoice {
+    /// bf16 on a GPU; f32 on a CPU, where pictures are then the same on every machine.
+    #[default]
+    Auto,
+    F32,
+    Bf16,
+    F16,
+}
+
+impl FromStr for DtypeChoice {
+    type Err = PipelineError;
+
+    fn from_str(value: &str) -> Result<Self, PipelineError> {
+        match value {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
+            _ => Err(PipelineError::Choice {
+                what: "type",
+                value: value.to_string(),
+                known: "auto, f32, bf16, f16",
+            }),
+        }
+    }
+}
+
+impl DtypeChoice {
+    /// The type in which the networks compute on `device`.
+    pub fn resolve(self, device: Device) -> Kind {
+        match (self, device) {
+            (Self::Auto, Device::Cuda(_)) => Kind::BFloat16,
+            (Self::Auto | Self::F32, _) => Kind::Float,
+            (Self::Bf16, _) => Kind::BFloat16,
+            (Self::F16, _) => Kind::Half,
+        }
+    }
+}
+
+impl fmt::Display for DtypeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+/// The name of a tensor type, as `--dtype` spells it.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BFloat16 => "bf16",
+        Kind::Half => "f16",
+        _ => "f32",
+    }
+}
+
+/// The name of a device, as `--device` spells it.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
+
+/// Loads libtorch's CUDA half if it lies anywhere: the binary is linked to the CPU half alone, and
+/// loading the other registers its kernels. Looked for once: in `$IMAGINE_LIBTORCH_CUDA`, in
+/// `libtorch-cuda/lib` of the dependency folder, on the loader's own search path.
+fn cuda_loaded() -> bool {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    *LOADED.get_or_init(|| {
+        let name = "libtorch_cuda.so";
+        let mut candidates: Vec<PathBuf> = Vec::new();
+        if let Some(folder) = std::env::var_os("IMAGINE_LIBTORCH_CUDA") {
+            candidates.push(Path::new(&folder).join(name));
+        }
+        candidates.retain(|path| path.is_file());
+        let inner = Path::new("libtorch-cuda/lib").join(name);
+        candidates.extend(imagine_identity::runtime::find(&inner).ok());
+        candidates.push(PathBuf::from(name));
+        candidates.iter().any(|path| {
+            // SAFETY: the library's initialisers only register kernels with the libtorch already
+            // loaded; it stays loaded until the process ends.
+            match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) } {
+                Ok(library) => {
+                    std::mem::forget(library);
+                    true
+                }
+                Err(error) => {
+                    tracing::debug!(path = %path.display(), %error, "no CUDA library");
+                    false
+                }
+            }
+        })
+    })
+}
