@@ -32,11 +32,31 @@ pub struct KeyValue {
     pub value: Tensor,
 }
 
+impl KeyValue {
+    fn repeat_rows(&self, count: i64) -> Self {
+        let repeat = |t: &Tensor| t.repeat_interleave_self_int(count, 0, None);
+        Self { key: repeat(&self.key), value: repeat(&self.value) } // [B·count, heads, S, D]
+    }
+}
+
 /// What one cross-attention layer attends to.
 pub struct LayerKv {
     pub text: KeyValue,
     /// Identity keys and values with their scale [B, 1, 1].
     pub identity: Option<(KeyValue, Tensor)>,
+}
+
+impl LayerKv {
+    /// Every row `count` times in turn.
+    pub fn repeat_rows(&self, count: i64) -> Self {
+        Self {
+            text: self.text.repeat_rows(count),
+            identity: self
+                .identity
+                .as_ref()
+                .map(|(kv, scale)| (kv.repeat_rows(count), scale.repeat_interleave_self_int(count, 0, None))),
+        }
+    }
 }
 
 /// Self-attention over the spatial features.

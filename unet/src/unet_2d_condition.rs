@@ -36,6 +36,14 @@ pub struct AddedCondition {
 /// Keys and values of a [`Condition`] for every cross-attention layer, in forward order.
 pub struct CrossKv(Vec<LayerKv>);
 
+impl CrossKv {
+    /// Every row `count` times in turn: rows [a, b] become [a, …, a, b, …, b]. For several pictures
+    /// of one condition.
+    pub fn repeat_rows(&self, count: i64) -> Self {
+        Self(self.0.iter().map(|layer| layer.repeat_rows(count)).collect())
+    }
+}
+
 /// The denoising U-Net.
 pub struct UNet2DConditionModel {
     conv_in: Conv2d,

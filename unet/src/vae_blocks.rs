@@ -61,7 +61,7 @@ impl VaeAttention {
 
     fn forward(&self, x: &Tensor) -> Tensor {
         let (b, c, h, w) = (x.size()[0], x.size()[1], x.size()[2], x.size()[3]);
-        let y = self.group_norm.forward(x).view([b, c, h * w]).transpose(1, 2); // [B, H·W, C]
+        let y = self.group_norm.forward(x).reshape([b, c, h * w]).transpose(1, 2); // [B, H·W, C]
         let head = |l: &Linear| l.forward(&y).unsqueeze(1); // [B, 1, H·W, C]
         let (q, k, v) = (head(&self.to_q), head(&self.to_k), head(&self.to_v));
         let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, false, None, false);

@@ -1,0 +1,147 @@
+//! Sentences from what is known to be visible.
+//!
+//! Every step says the same picture in other words, and leaves parts out, so that the model follows
+//! short and long prompts. What belongs to the person (sex, hair, skin) is mostly left to the identity
+//! branch; it is named when that branch is dropped, so that text alone can also draw someone.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use crate::dataset::Frame;
+
+/// Words of the templates that the renderer's vocabulary does not hold.
+pub const TEMPLATE_WORDS: &[&str] = &[
+    "me",
+    "as",
+    "a",
+    "an",
+    "the",
+    "of",
+    "in",
+    "with",
+    "wearing",
+    "portrait",
+    "picture",
+    "photo",
+    "person",
+    "someone",
+    "dressed",
+    "like",
+    "looking",
+    "face",
+    "hair",
+    "skin",
+    "background",
+    "at",
+    "on",
+    "and",
+    "my",
+    "i",
+    "am",
+    "imagine",
+    "eyes",
+    ",",
+    ".",
+    "man",
+    "woman",
+    "young",
+    "old",
+    "avatar",
+    "3d",
+    "expression",
+];
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
+
+fn pick<'a>(rng: &mut StdRng, options: &[&'a str]) -> &'a str {
+    options.choose(rng).copied().unwrap_or_default()
+}
+
+/// The person in words: "an elderly woman with tan skin and brown bob".
+fn person_words(frame: &Frame, rng: &mut StdRng) -> String {
+    let id = &frame.identity;
+    let mut noun = id.sex.clone();
+    if rng.random_bool(0.7) {
+        noun = format!("{} {noun}", id.age);
+    }
+    let mut text = format!("{} {noun}", article(&noun));
+    let mut traits = Vec::new();
+    if rng.random_bool(0.5) {
+        traits.push(format!("{} skin", id.skin));
+    }
+    if id.hair_visible && rng.random_bool(0.6) {
+        traits.push(id.hair.clone());
+    }
+    for part in [&id.beard, &id.glasses].into_iter().flatten() {
+        if rng.random_bool(0.5) {
+            traits.push(part.clone());
+        }
+    }
+    if !traits.is_empty() {
+        text.push_str(" with ");
+        text.push_str(&traits.join(" and "));
+    }
+    text
+}
+
+/// A sentence for one frame. `describe` names the person's traits.
+pub fn compose(frame: &Frame, describe: bool, rng: &mut StdRng) -> String {
+    let c = &frame.clauses;
+    let subject = if describe {
+        person_words(frame, rng)
+    } else {
+        pick(rng, &["me", "me", "me", "a person", "someone"]).to_string()
+    };
+    let lead = pick(rng, &["", "", "a portrait of ", "a picture of ", "imagine ", "a photo of "]);
+    let mut text = format!("{lead}{subject}");
+    if let Some(role) = &c.role
+        && rng.random_bool(0.92)
+    {
+        let how = pick(rng, &["as", "as", "as", "dressed as"]);
+        text.push_str(&format!(" {how} {} {role}", article(role)));
+    }
+    let mut parts = Vec::new();
+    if let Some(clothes) = &c.clothes
+        && rng.random_bool(if c.role.is_some() { 0.25 } else { 0.75 })
+    {
+        parts.push(format!("wearing {} {clothes}", article(clothes)));
+    }
+    if let Some(hat) = &c.hat
+        && rng.random_bool(if c.role.is_some() { 0.3 } else { 0.8 })
+    {
+        parts.push(format!("{} {} {hat}", pick(rng, &["with", "wearing"]), article(hat)));
+    }
+    if rng.random_bool(0.65) {
+        parts.push(c.expression.clone());
+    }
+    if rng.random_bool(0.3) {
+        parts.push(c.pose.clone());
+    }
+    if rng.random_bool(0.35) {
+        parts.push(c.light.clone());
+    }
+    if rng.random_bool(0.6) {
+        let how = pick(rng, &["", "in ", "background "]);
+        parts.push(match how {
+            "background " => format!("{} background", c.place),
+            how => format!("{how}{}", c.place),
+        });
+    }
+    for part in parts {
+        text.push_str(pick(rng, &[", ", ", ", " "]));
+        text.push_str(&part);
+    }
+    if rng.random_bool(0.12) {
+        text.push(' ');
+        text.push_str(&unknown_word(rng));
+    }
+    text
+}
+
+/// A word that means nothing, so that the model learns to pass over words it does not know.
+fn unknown_word(rng: &mut StdRng) -> String {
+    (0..rng.random_range(3..9)).map(|_| char::from(b'a' + rng.random_range(0..26u8))).collect()
+}

@@ -1,0 +1,126 @@
+//! The rendered people: pictures in memory as bytes, with what is known of each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::TrainingError;
+
+/// What is true of a person in all shots and visible in this one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IdentityWords {
+    pub sex: String,
+    pub age: String,
+    pub skin: String,
+    pub hair: String,
+    pub hair_visible: bool,
+    pub beard: Option<String>,
+    pub glasses: Option<String>,
+}
+
+/// What is visible in one shot and does not belong to the person.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Clauses {
+    pub role: Option<String>,
+    pub clothes: Option<String>,
+    pub hat: Option<String>,
+    pub expression: String,
+    pub pose: String,
+    pub light: String,
+    pub place: String,
+}
+
+/// One line of `meta*.jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Frame {
+    pub file: String,
+    pub person: u32,
+    pub shot: u32,
+    /// L2-normalised SFace embedding of the picture at rendering resolution; null without a face.
+    pub sface: Option<Vec<f32>>,
+    pub identity: IdentityWords,
+    pub clauses: Clauses,
+}
+
+/// Frames with a face, their pictures, and the frames of each person.
+pub struct Dataset {
+    pub frames: Vec<Frame>,
+    /// [N, S, S, 3], u8
+    pub pixels: Tensor,
+    /// [N, E], f32
+    pub embeddings: Tensor,
+    /// Indices into `frames`, one list a person; persons with fewer than two frames are left out.
+    pub people: Vec<Vec<usize>>,
+}
+
+/// Reads the metadata of all frames with a face, ordered by person and shot.
+pub fn read_frames(dir: &Path) -> Result<Vec<Frame>, TrainingError> {
+    let mut frames = Vec::new();
+    for entry in fs::read_dir(dir).map_err(TrainingError::io(dir))? {
+        let path = entry.map_err(TrainingError::io(dir))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if !(name.starts_with("meta") && name.ends_with(".jsonl")) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(TrainingError::io(&path))?;
+        // A renderer that is still at work may have written half a line at the end.
+        let whole = &text[..text.rfind('\n').map_or(0, |i| i + 1)];
+        for (line, json) in whole.lines().enumerate() {
+            let frame: Frame = serde_json::from_str(json).map_err(|source| TrainingError::Meta {
+                path: path.clone(),
+                line: line + 1,
+                source,
+            })?;
+            if frame.sface.is_some() {
+                frames.push(frame);
+            }
+        }
+    }
+    frames.sort_by_key(|f| (f.person, f.shot));
+    Ok(frames)
+}
+
+impl Dataset {
+    /// Reads a folder made by `render/make_dataset.py`; every picture must be `size` × `size`.
+    pub fn read(dir: &Path, size: u32) -> Result<Self, TrainingError> {
+        let frames = read_frames(dir)?;
+        if frames.len() < 2 {
+            return Err(TrainingError::TooFew { path: dir.into(), found: frames.len(), needed: 2 });
+        }
+        let mut pictures = Vec::with_capacity(frames.len());
+        for frame in &frames {
+            let path = dir.join(&frame.file);
+            let image =
+                image::open(&path).map_err(|source| TrainingError::Image { path: path.clone(), source })?;
+            let rgb = image.to_rgb8();
+            if rgb.dimensions() != (size, size) {
+                return Err(TrainingError::Size { path, found: rgb.dimensions(), expected: (size, size) });
+            }
+            let side = i64::from(size);
+            pictures.push(Tensor::f_from_data_size(rgb.as_raw(), &[side, side, 3], Kind::Uint8)?);
+        }
+        let rows: Vec<Tensor> =
+            frames.iter().filter_map(|f| f.sface.as_deref()).map(Tensor::from_slice).collect();
+        let mut people: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (i, frame) in frames.iter().enumerate() {
+            people.entry(frame.person).or_default().push(i);
+        }
+        Ok(Self {
+            pixels: Tensor::f_stack(&pictures, 0)?,
+            embeddings: Tensor::f_stack(&rows, 0)?,
+            people: people.into_values().filter(|p| p.len() >= 2).collect(),
+            frames,
+        })
+    }
+
+    /// Pixels of these frames in [-1, 1]: [B, 3, S, S], channels last in memory, which convolutions on
+    /// a CPU like best.
+    pub fn batch(&self, rows: &[i64], kind: Kind, device: Device) -> Tensor {
+        let rows = Tensor::from_slice(rows);
+        let pixels = self.pixels.index_select(0, &rows).permute([0, 3, 1, 2]); // [B, 3, S, S]
+        pixels.to_device(device).to_kind(kind) / 127.5 - 1.0
+    }
+}

@@ -1,0 +1,50 @@
+//! What can go wrong while training, in words for the person at the terminal.
+
+use std::path::PathBuf;
+
+use imagine_encoders::{ClipTextError, TokenizerError, VocabularyError};
+use imagine_identity::adapters::AdapterError;
+use imagine_unet::blocks::ModelError;
+use imagine_unet::{ConfigError, WeightsError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}, line {line}: {source}")]
+    Meta { path: PathBuf, line: usize, source: serde_json::Error },
+    #[error("{path}: {source}")]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("{path}: {source}")]
+    Image { path: PathBuf, source: image::ImageError },
+    #[error("{path}: picture is {found:?}, expected {expected:?}")]
+    Size { path: PathBuf, found: (u32, u32), expected: (u32, u32) },
+    #[error("{path}: holds {found} usable pictures, at least {needed} are needed")]
+    TooFew { path: PathBuf, found: usize, needed: usize },
+    #[error("{path}: {reason}")]
+    Safetensors { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    #[error(transparent)]
+    Text(#[from] ClipTextError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    #[error(transparent)]
+    Tensor(#[from] tch::TchError),
+}
+
+impl TrainingError {
+    /// For `map_err` on file operations.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,47 @@
+//! The checkpoint folder: diffusers format, and the adapter beside it in the FaceID layout.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use imagine_unet::Weights;
+use tch::{Kind, Tensor};
+
+use crate::error::TrainingError;
+use crate::files::{write_json, write_tensors};
+use crate::optimizer::AdamW;
+use crate::recipe;
+
+/// The adapter's file in the checkpoint folder.
+pub const ADAPTER_FILE: &str = "ip-adapter-faceid_starter.safetensors";
+
+const UNET: &str = "unet/";
+const TEXT: &str = "text_encoder/";
+const ADAPTER: &str = "adapter/";
+
+/// All leaves under one roof, for one optimiser.
+pub fn joined(unet: &Weights, text: &Weights, adapter: &Weights) -> BTreeMap<String, Tensor> {
+    let mut all = BTreeMap::new();
+    for (prefix, weights) in [(UNET, unet), (TEXT, text), (ADAPTER, adapter)] {
+        all.extend(weights.parameters().into_iter().map(|(k, t)| (format!("{prefix}{k}"), t)));
+    }
+    all
+}
+
+/// Writes the averaged weights in f16 and every configuration file; `vae/` and `tokenizer/` are
+/// already there.
+pub fn write_checkpoint(out: &Path, optimizer: &AdamW, vocabulary: i64) -> Result<(), TrainingError> {
+    let averaged = optimizer.averaged();
+    let part = |prefix: &str| -> Vec<(String, Tensor)> {
+        averaged
+            .iter()
+            .filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_string(), t.to_kind(Kind::Half))))
+            .collect()
+    };
+    write_tensors(&out.join("unet/diffusion_pytorch_model.safetensors"), &part(UNET))?;
+    write_tensors(&out.join("text_encoder/model.safetensors"), &part(TEXT))?;
+    write_tensors(&out.join(ADAPTER_FILE), &part(ADAPTER))?;
+    write_json(&out.join("unet/config.json"), &recipe::unet_json())?;
+    write_json(&out.join("text_encoder/config.json"), &recipe::text_json(vocabulary))?;
+    write_json(&out.join("scheduler/scheduler_config.json"), &recipe::scheduler_json())?;
+    write_json(&out.join("model_index.json"), &recipe::model_index_json())
+}

@@ -1,0 +1,96 @@
+//! Tensors and JSON to and from disk, written whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::TrainingError;
+
+fn bytes_of(tensor: &Tensor) -> Result<(Dtype, Vec<usize>, Vec<u8>), TrainingError> {
+    let dtype = match tensor.kind() {
+        Kind::Half => Dtype::F16,
+        Kind::Int64 => Dtype::I64,
+        _ => Dtype::F32,
+    };
+    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+    let count = tensor.numel();
+    let bytes = match dtype {
+        Dtype::F16 => {
+            let mut values = vec![half::f16::ZERO; count];
+            tensor.f_copy_data(&mut values, count)?;
+            values.iter().flat_map(|v| v.to_le_bytes()).collect()
+        }
+        Dtype::I64 => {
+            let mut values = vec![0i64; count];
+            tensor.f_copy_data(&mut values, count)?;
+            values.iter().flat_map(|v| v.to_le_bytes()).collect()
+        }
+        _ => {
+            let mut values = vec![0f32; count];
+            tensor.to_kind(Kind::Float).f_copy_data(&mut values, count)?;
+            values.iter().flat_map(|v| v.to_le_bytes()).collect()
+        }
+    };
+    Ok((dtype, tensor.size().iter().map(|&d| d as usize).collect(), bytes))
+}
+
+/// Writes a safetensors file.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainingError> {
+    let fail = |e: safetensors::SafeTensorError| TrainingError::Safetensors {
+        path: path.into(),
+        reason: format!("{e:?}"),
+    };
+    let mut stored = Vec::with_capacity(tensors.len());
+    for (key, tensor) in tensors {
+        stored.push((key, bytes_of(tensor)?));
+    }
+    let mut views = BTreeMap::new();
+    for (key, (dtype, shape, bytes)) in &stored {
+        views.insert(key.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(fail)?);
+    }
+    let metadata = Some([("format".to_string(), "pt".to_string())].into());
+    let bytes = safetensors::serialize(views, metadata).map_err(fail)?;
+    write_whole(path, &bytes)
+}
+
+/// Reads all tensors of a safetensors file (f32 and i64).
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TrainingError> {
+    let fail = |reason: String| TrainingError::Safetensors { path: path.into(), reason };
+    let bytes = fs::read(path).map_err(TrainingError::io(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| fail(format!("{e:?}")))?;
+    let mut tensors = BTreeMap::new();
+    for (key, view) in file.tensors() {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::I64 => Kind::Int64,
+            other => return Err(fail(format!("{key}: type {other:?}"))),
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        tensors.insert(key, Tensor::f_from_data_size(view.data(), &shape, kind)?);
+    }
+    Ok(tensors)
+}
+
+/// Writes JSON, indented.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainingError> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|source| TrainingError::Json { path: path.into(), source })?;
+    text.push('\n');
+    write_whole(path, text.as_bytes())
+}
+
+/// Writes beside the target and renames, making the folder if need be.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainingError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(TrainingError::io(folder))?;
+    }
+    let temporary = path.with_extension("part");
+    fs::write(&temporary, bytes).map_err(TrainingError::io(&temporary))?;
+    fs::rename(&temporary, path).map_err(TrainingError::io(path))
+}

@@ -1,0 +1,113 @@
+//! Makes the starter model: reads the rendered people, trains the autoencoder, then the U-Net with
+//! its text encoder and identity adapter, all built from this project's own layers. See README.md.
+
+mod captions;
+mod dataset;
+mod diffusion;
+mod error;
+mod export;
+mod files;
+mod optimizer;
+mod pictures;
+mod recipe;
+mod tokenizer;
+mod train_unet;
+mod train_vae;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tch::Device;
+
+use crate::error::TrainingError;
+use crate::recipe::Schedule;
+
+/// Train the starter model.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Folder of rendered people.
+    #[arg(long)]
+    data: PathBuf,
+    /// Where models, snapshots and sample sheets go.
+    #[arg(long)]
+    out: PathBuf,
+    /// Stop after so many minutes.
+    #[arg(long)]
+    minutes: f64,
+    /// Pictures a step.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Highest learning rate.
+    #[arg(long)]
+    rate: Option<f64>,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl RunArgs {
+    fn schedule(&self, peak: f64) -> Schedule {
+        Schedule {
+            peak: self.rate.unwrap_or(peak),
+            warmup_steps: 100,
+            limit: Duration::from_secs_f64(self.minutes.max(0.0) * 60.0),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the tokenizer from the renderer's vocabulary and the caption templates.
+    Tokenizer {
+        /// `render/vocabulary.json`
+        #[arg(long)]
+        vocabulary: PathBuf,
+        /// The checkpoint folder.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Train the U-Net, text encoder and identity adapter; needs the autoencoder and tokenizer.
+    Unet(RunArgs),
+    /// Train the autoencoder.
+    Vae(RunArgs),
+}
+
+fn run(cli: Cli) -> Result<(), TrainingError> {
+    let device = Device::cuda_if_available();
+    match cli.command {
+        Command::Tokenizer { vocabulary, out } => tokenizer::build(&vocabulary, &out),
+        Command::Unet(args) => train_unet::train(&train_unet::UNetRun {
+            schedule: args.schedule(6e-4),
+            data: args.data,
+            out: args.out,
+            batch: args.batch,
+            device,
+            seed: args.seed,
+        }),
+        Command::Vae(args) => train_vae::train(&train_vae::VaeRun {
+            schedule: args.schedule(1.5e-3),
+            data: args.data,
+            out: args.out,
+            batch: args.batch,
+            device,
+            seed: args.seed,
+        }),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Contact sheets, for looking at.
+
+use std::path::Path;
+
+use image::RgbImage;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::TrainingError;
+
+/// Saves pictures [N, 3, H, W] in [-1, 1] as one PNG with `columns` a row.
+pub fn write_sheet(path: &Path, pixels: &Tensor, columns: i64) -> Result<(), TrainingError> {
+    let size = pixels.size();
+    let (count, height, width) = (size[0], size[2], size[3]);
+    let rows = (count + columns - 1) / columns;
+    let bytes = ((pixels.to_kind(Kind::Float).to_device(Device::Cpu) + 1.0) * 127.5)
+        .round()
+        .clamp(0.0, 255.0)
+        .to_kind(Kind::Uint8);
+    let sheet = Tensor::zeros([3, rows * height, columns * width], (Kind::Uint8, Device::Cpu));
+    for i in 0..count {
+        let mut cell = sheet.narrow(1, i / columns * height, height).narrow(2, i % columns * width, width);
+        cell.f_copy_(&bytes.get(i))?;
+    }
+    let sheet = sheet.permute([1, 2, 0]).contiguous(); // [H, W, 3]
+    let mut raw = vec![0u8; sheet.numel()];
+    sheet.f_copy_data(&mut raw, sheet.numel())?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(TrainingError::io(folder))?;
+    }
+    let picture = RgbImage::from_raw((columns * width) as u32, (rows * height) as u32, raw);
+    let picture = picture.unwrap_or_default();
+    picture.save(path).map_err(|source| TrainingError::Image { path: path.into(), source })
+}

@@ -1,0 +1,178 @@
+//! The starter model's sizes and the numbers of its training, in one place.
+
+use std::path::Path;
+use std::time::Duration;
+
+use imagine_encoders::ClipTextConfig;
+use imagine_identity::adapters::FaceIdSizes;
+use imagine_unet::{AutoencoderKlConfig, UNetConfig};
+use serde_json::{Value, json};
+
+use crate::error::TrainingError;
+use crate::files::write_json;
+
+/// Pixels along a side.
+pub const PICTURE_SIZE: i64 = 128;
+/// Pixels along a side of the pieces that the autoencoder learns from: it is local, and many small
+/// steps teach it more than few large ones.
+pub const VAE_CROP: i64 = 64;
+/// Token positions of the text encoder.
+pub const TEXT_LENGTH: i64 = 48;
+/// Width of the text condition and of identity tokens.
+pub const CROSS_DIM: i64 = 192;
+/// Weight of the divergence term, summed over a picture's latents.
+pub const VAE_KL_WEIGHT: f64 = 1e-6;
+/// Clamp of the signal-to-noise weighting (Min-SNR, arXiv 2303.09556).
+pub const MIN_SNR_GAMMA: f64 = 5.0;
+/// How often each condition is left out in training, for classifier-free guidance.
+pub const DROP_TEXT: f64 = 0.08;
+pub const DROP_IDENTITY: f64 = 0.08;
+pub const DROP_BOTH: f64 = 0.06;
+
+/// Standard deviation of the noise on each of the embedding's 128 numbers (their own is 0.09).
+pub const EMBEDDING_NOISE: f64 = 0.02;
+/// The forward process: `scaled_linear` betas.
+pub const TRAIN_STEPS: i64 = 1000;
+pub const BETA_START: f64 = 0.00085;
+pub const BETA_END: f64 = 0.012;
+
+/// The face embedding's MLP.
+pub const IDENTITY: FaceIdSizes =
+    FaceIdSizes { embedding: 128, hidden: 384, tokens: 4, cross_dim: CROSS_DIM };
+
+/// Learning rate over a run that is limited by time.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    pub peak: f64,
+    pub warmup_steps: i32,
+    pub limit: Duration,
+}
+
+impl Schedule {
+    /// Linear warm-up, then half a cosine to a twentieth over the time limit; none when time is up.
+    pub fn rate(&self, step: i32, elapsed: Duration) -> Option<f64> {
+        let progress = elapsed.as_secs_f64() / self.limit.as_secs_f64().max(1e-9);
+        if progress >= 1.0 {
+            return None;
+        }
+        let warmup = (f64::from(step + 1) / f64::from(self.warmup_steps.max(1))).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        Some(self.peak * warmup * (0.05 + 0.95 * cosine))
+    }
+}
+
+fn vae_json(scaling_factor: f64) -> Value {
+    json!({
+        "_class_name": "AutoencoderKL",
+        "_diffusers_version": "0.42.1",
+        "act_fn": "silu",
+        "block_out_channels": [16, 32, 64, 128, 192],
+        "down_block_types": vec!["DownEncoderBlock2D"; 5],
+        "up_block_types": vec!["UpDecoderBlock2D"; 5],
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 16,
+        "layers_per_block": 1,
+        "mid_block_add_attention": false,
+        "norm_num_groups": 8,
+        "sample_size": PICTURE_SIZE,
+        "scaling_factor": scaling_factor,
+        "force_upcast": false
+    })
+}
+
+pub fn unet_json() -> Value {
+    json!({
+        "_class_name": "UNet2DConditionModel",
+        "_diffusers_version": "0.42.1",
+        "act_fn": "silu",
+        "attention_head_dim": [2, 4],
+        "block_out_channels": [128, 256],
+        "cross_attention_dim": CROSS_DIM,
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "flip_sin_to_cos": true,
+        "freq_shift": 0,
+        "in_channels": 16,
+        "out_channels": 16,
+        "layers_per_block": 1,
+        "norm_num_groups": 32,
+        "sample_size": PICTURE_SIZE / 16,
+        "use_linear_projection": true
+    })
+}
+
+/// `<|startoftext|>`, `<|endoftext|>` are the last two entries of the vocabulary, as in CLIP's.
+pub fn text_json(vocabulary: i64) -> Value {
+    json!({
+        "architectures": ["CLIPTextModel"],
+        "model_type": "clip_text_model",
+        "vocab_size": vocabulary,
+        "hidden_size": CROSS_DIM,
+        "intermediate_size": 4 * CROSS_DIM,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "max_position_embeddings": TEXT_LENGTH,
+        "projection_dim": CROSS_DIM,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "bos_token_id": vocabulary - 2,
+        "eos_token_id": vocabulary - 1,
+        "pad_token_id": vocabulary - 1
+    })
+}
+
+pub fn scheduler_json() -> Value {
+    json!({
+        "_class_name": "DPMSolverMultistepScheduler",
+        "_diffusers_version": "0.42.1",
+        "algorithm_type": "dpmsolver++",
+        "solver_order": 2,
+        "solver_type": "midpoint",
+        "lower_order_final": true,
+        "beta_start": BETA_START,
+        "beta_end": BETA_END,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": TRAIN_STEPS,
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing"
+    })
+}
+
+pub fn model_index_json() -> Value {
+    json!({
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.42.1",
+        "requires_safety_checker": false,
+        "feature_extractor": [null, null],
+        "image_encoder": [null, null],
+        "safety_checker": [null, null],
+        "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"]
+    })
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap_or_else(|e| unreachable!("the recipe's own JSON: {e}"))
+}
+
+pub fn vae_config() -> AutoencoderKlConfig {
+    parsed(vae_json(1.0))
+}
+
+pub fn unet_config() -> UNetConfig {
+    parsed(unet_json())
+}
+
+pub fn text_config(vocabulary: i64) -> ClipTextConfig {
+    parsed(text_json(vocabulary))
+}
+
+/// Writes `config.json` of the autoencoder with its measured scaling factor.
+pub fn write_vae_config(folder: &Path, factor: f64) -> Result<(), TrainingError> {
+    write_json(&folder.join("config.json"), &vae_json(factor))
+}

@@ -1,0 +1,133 @@
+//! Trains the autoencoder: L1 at several scales, differences between neighbours (sharp edges), and a
+//! light pull of the latents towards the unit normal.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, Weights};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::dataset::Dataset;
+use crate::error::TrainingError;
+use crate::files::{read_tensors, write_tensors};
+use crate::optimizer::{AdamW, AdamWConfig};
+use crate::pictures::write_sheet;
+use crate::recipe::{self, Schedule};
+
+/// Settings of one run.
+pub struct VaeRun {
+    pub data: PathBuf,
+    pub out: PathBuf,
+    pub batch: usize,
+    pub schedule: Schedule,
+    pub device: Device,
+    pub seed: u64,
+}
+
+/// Reconstruction loss between pictures [B, 3, H, W] in [-1, 1].
+fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
+    let mut loss = Tensor::zeros([], (Kind::Float, made.device()));
+    let (mut a, mut b) = (made.shallow_clone(), real.shallow_clone());
+    for (scale, weight) in [1.0, 0.5, 0.5].into_iter().enumerate() {
+        if scale > 0 {
+            a = a.avg_pool2d_default(2);
+            b = b.avg_pool2d_default(2);
+        }
+        loss += (&a - &b).abs().mean(Kind::Float) * weight;
+        for dim in [2, 3] {
+            let edges = |t: &Tensor| t.diff(1, dim, None::<&Tensor>, None::<&Tensor>);
+            loss += (edges(&a) - edges(&b)).abs().mean(Kind::Float) * weight;
+        }
+    }
+    loss
+}
+
+/// A random piece of each of some random pictures, half of the batches mirrored: [B, 3, crop, crop]
+fn draw(data: &Dataset, batch: usize, rng: &mut StdRng, device: Device) -> Tensor {
+    let rows: Vec<i64> = (0..batch).map(|_| rng.random_range(0..data.frames.len()) as i64).collect();
+    let pixels = data.batch(&rows, Kind::Float, device);
+    let mut corner = || rng.random_range(0..=recipe::PICTURE_SIZE - recipe::VAE_CROP);
+    let (y, x) = (corner(), corner());
+    let piece = pixels.narrow(2, y, recipe::VAE_CROP).narrow(3, x, recipe::VAE_CROP);
+    if rng.random_bool(0.5) { piece.flip([3]) } else { piece }
+}
+
+/// Trains and leaves `vae/` (a diffusers folder), a snapshot and sample sheets in `run.out`.
+pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
+    tch::manual_seed(run.seed as i64);
+    let mut rng = StdRng::seed_from_u64(run.seed);
+    let config: AutoencoderKlConfig = recipe::vae_config();
+    let data = Dataset::read(&run.data, config.sample_size as u32)?;
+    let weights = Weights::fresh(run.device, Kind::Float);
+    let model = AutoencoderKl::new(&weights.root(), &config)?;
+    let mut optimizer =
+        AdamW::new(weights.parameters(), AdamWConfig { ema_decay: 0.995, ..Default::default() });
+    let snapshot = run.out.join("vae-snapshot.safetensors");
+    if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
+        println!("vae: going on at step {}", optimizer.steps());
+    }
+    println!("vae: {} pictures, {} parameters", data.frames.len(), optimizer.parameter_count());
+    let clock = Instant::now();
+    let mut sums = (0.0, 0.0, 0u32);
+    while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
+        let pixels = draw(&data, run.batch, &mut rng, run.device);
+        let latents = model.encode(&pixels);
+        let noise = latents.mean.randn_like();
+        let made = model.decode(&latents.sample(&noise));
+        let rebuilt = reconstruction_loss(&made, &pixels);
+        let kl = latents.kl().mean(Kind::Float);
+        let loss = &rebuilt + &kl * recipe::VAE_KL_WEIGHT;
+        loss.backward();
+        optimizer.step(rate);
+        sums = (sums.0 + rebuilt.double_value(&[]), sums.1 + kl.double_value(&[]), sums.2 + 1);
+        let steps = optimizer.steps();
+        if steps % 100 == 0 {
+            let n = f64::from(sums.2);
+            let seconds = clock.elapsed().as_secs_f64();
+            println!(
+                "vae {steps}: loss {:.4} kl {:.1} rate {rate:.1e} {seconds:.0} s",
+                sums.0 / n,
+                sums.1 / n
+            );
+            sums = (0.0, 0.0, 0);
+        }
+        if steps % 1000 == 0 {
+            write_tensors(&snapshot, &optimizer.state())?;
+            export(&optimizer, &config, &data, &run.out, run.device)?;
+        }
+    }
+    write_tensors(&snapshot, &optimizer.state())?;
+    export(&optimizer, &config, &data, &run.out, run.device)
+}
+
+/// Writes the averaged weights with a scaling factor measured on the data, and a sheet of pictures
+/// beside their reconstructions.
+fn export(
+    optimizer: &AdamW,
+    config: &AutoencoderKlConfig,
+    data: &Dataset,
+    out: &Path,
+    device: Device,
+) -> Result<(), TrainingError> {
+    let folder = out.join("vae");
+    let averaged: Vec<(String, Tensor)> =
+        optimizer.averaged().into_iter().map(|(k, t)| (k, t.to_kind(Kind::Half))).collect();
+    write_tensors(&folder.join("diffusion_pytorch_model.safetensors"), &averaged)?;
+    no_grad(|| {
+        let weights = Weights::open_folder(&folder, device, Kind::Float)?;
+        let model = AutoencoderKl::new(&weights.root(), config)?;
+        let every = (data.frames.len() / 32).max(1);
+        let rows: Vec<i64> = (0..data.frames.len()).step_by(every).take(32).map(|i| i as i64).collect();
+        let pixels = data.batch(&rows, Kind::Float, device);
+        let latents = model.encode(&pixels).mean;
+        let factor = 1.0 / latents.std(true).double_value(&[]);
+        recipe::write_vae_config(&folder, factor)?;
+        let made = model.decode(&latents);
+        let error = (&made - &pixels).abs().mean(Kind::Float).double_value(&[]) * 127.5;
+        println!("vae: mean error {error:.2}/255, scaling factor {factor:.4}");
+        let pairs = Tensor::stack(&[pixels, made], 1).narrow(0, 0, 12.min(rows.len() as i64));
+        write_sheet(&out.join("vae-sheet.png"), &pairs.flatten(0, 1), 6)
+    })
+}
