@@ -4,9 +4,31 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
 
+use imagine_unet::{ConfigError, read_json};
+
 use crate::error::PipelineError;
+
+/// `imagine.json` in a checkpoint folder: what a request means that leaves these open. The file is
+/// ours and optional; other programs pass over it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Defaults {
+    pub steps: u32,
+    pub guidance_scale: f64,
+    /// File in the folder of an adapter that was trained together with the model: it is loaded unless
+    /// another is named, also where there is no person.
+    pub adapter: Option<String>,
+}
+
+impl Default for Defaults {
+    /// Usual for Stable Diffusion.
+    fn default() -> Self {
+        Self { steps: 25, guidance_scale: 7.5, adapter: None }
+    }
+}
 
 /// A folder with `model_index.json`, checked for the parts that it names.
 #[derive(Debug)]
@@ -43,6 +65,25 @@ impl Checkpoint {
     /// The folder of one part, e.g. `unet`.
     pub fn part(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// The contents of `imagine.json`, or what is usual where there is none.
+    pub fn defaults(&self) -> Result<Defaults, PipelineError> {
+        let file = self.dir.join("imagine.json");
+        if !file.is_file() {
+            return Ok(Defaults::default());
+        }
+        let defaults: Defaults = read_json(&file).map_err(PipelineError::ConfigFile)?;
+        let (steps, guidance) = (defaults.steps, defaults.guidance_scale);
+        for (key, value, least, most) in
+            [("steps", f64::from(steps), 1.0, 1000.0), ("guidance_scale", guidance, 0.0, 100.0)]
+        {
+            if !(value >= least && value <= most) {
+                let source = ConfigError::unsupported(key, value, &format!("{least} to {most}"));
+                return Err(PipelineError::Config { file, source });
+            }
+        }
+        Ok(defaults)
     }
 
     /// The folder's own name.

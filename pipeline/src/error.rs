@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use imagine_contract::{EngineError, RequestError};
 use imagine_encoders::{ClipTextError, TokenizerError};
 use imagine_identity::adapters::AdapterError;
-use imagine_unet::blocks::ModelError;
 use imagine_unet::{ConfigError, WeightsError};
 
 use crate::schedulers::SchedulerError;
@@ -16,8 +15,9 @@ pub enum PipelineError {
     NotACheckpoint { dir: PathBuf, reason: String },
     #[error("{file}: {source}")]
     Config { file: PathBuf, source: ConfigError },
-    #[error("{file}: {source}")]
-    Model { file: PathBuf, source: ModelError },
+    /// The file could not be read; the source names it.
+    #[error(transparent)]
+    ConfigFile(ConfigError),
     #[error("{part}: {first_key} = {first} does not fit {second_key} = {second}")]
     Mismatch { part: String, first_key: String, first: i64, second_key: String, second: i64 },
     #[error(transparent)]

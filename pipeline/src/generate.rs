@@ -82,22 +82,32 @@ impl StableDiffusion {
 
     fn plan(&self, request: &GenerateRequest) -> Result<Plan, PipelineError> {
         let limits = Limits { side_multiple: self.info.side_multiple, ..Limits::default() };
-        request.check(&limits)?;
-        let downscale = i64::from(self.info.side_multiple);
-        let side = |asked: Option<u32>, usual: u32| i64::from(asked.unwrap_or(usual)) / downscale;
+        let (width, height) =
+            (request.width.unwrap_or(self.info.width), request.height.unwrap_or(self.info.height));
+        let steps = request.steps.unwrap_or(self.info.steps);
         let guidance = request.guidance_scale.unwrap_or(self.info.guidance_scale);
+        // The checkpoint's own choices are no more trusted than a person's.
+        let chosen = GenerateRequest {
+            width: Some(width),
+            height: Some(height),
+            steps: Some(steps),
+            guidance_scale: Some(guidance),
+            ..request.clone()
+        };
+        chosen.check(&limits)?;
         let config = match &request.scheduler {
             Some(name) => name.parse::<SchedulerChoice>()?.apply(&self.scheduler),
-            None => self.scheduler.clone(),
+            None => self.own_scheduler()?.clone(),
         };
+        let downscale = i64::from(self.info.side_multiple);
         Ok(Plan {
             shape: [
                 self.vae.config().latent_channels,
-                side(request.height, self.info.height),
-                side(request.width, self.info.width),
+                i64::from(height) / downscale,
+                i64::from(width) / downscale,
             ],
             guidance_scale: (guidance > 1.0).then_some(guidance),
-            steps: request.steps.unwrap_or(self.info.steps) as usize,
+            steps: steps as usize,
             config,
         })
     }

@@ -27,7 +27,8 @@ impl Golden {
 
     /// The tensor of that name, on the CPU.
     pub fn get(&self, name: &str) -> Tensor {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap_or_else(|e| panic!("{}: {e}", self.path.display()));
+        let file =
+            SafeTensors::deserialize(&self.bytes).unwrap_or_else(|e| panic!("{}: {e}", self.path.display()));
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{}: {name}: {e}", self.path.display()));
         let kind = match view.dtype() {
             safetensors::Dtype::F64 => Kind::Double,
@@ -46,7 +47,8 @@ impl Golden {
 
     /// Names of all tensors in the file.
     pub fn names(&self) -> Vec<String> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap_or_else(|e| panic!("{}: {e}", self.path.display()));
+        let file =
+            SafeTensors::deserialize(&self.bytes).unwrap_or_else(|e| panic!("{}: {e}", self.path.display()));
         file.names().into_iter().map(|n| n.to_string()).collect()
     }
 }

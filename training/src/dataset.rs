@@ -52,6 +52,8 @@ pub struct Dataset {
     pub pixels: Tensor,
     /// [N, E], f32
     pub embeddings: Tensor,
+    /// Mean of `embeddings`: [1, E]
+    pub mean_embedding: Tensor,
     /// Indices into `frames`, one list a person; persons with fewer than two frames are left out.
     pub people: Vec<Vec<usize>>,
 }
@@ -108,9 +110,11 @@ impl Dataset {
         for (i, frame) in frames.iter().enumerate() {
             people.entry(frame.person).or_default().push(i);
         }
+        let embeddings = Tensor::f_stack(&rows, 0)?; // [N, E]
         Ok(Self {
+            mean_embedding: embeddings.mean_dim([0i64].as_slice(), true, Kind::Float),
+            embeddings,
             pixels: Tensor::f_stack(&pictures, 0)?,
-            embeddings: Tensor::f_stack(&rows, 0)?,
             people: people.into_values().filter(|p| p.len() >= 2).collect(),
             frames,
         })

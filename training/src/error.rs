@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use imagine_contract::EngineError;
 use imagine_encoders::{ClipTextError, TokenizerError, VocabularyError};
+use imagine_identity::IdentityError;
 use imagine_identity::adapters::AdapterError;
+use imagine_pipeline::PipelineError;
 use imagine_unet::blocks::ModelError;
 use imagine_unet::{ConfigError, WeightsError};
 
@@ -37,6 +40,12 @@ pub enum TrainingError {
     Tokenizer(#[from] TokenizerError),
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error(transparent)]
     Tensor(#[from] tch::TchError),
 }

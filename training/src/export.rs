@@ -43,5 +43,6 @@ pub fn write_checkpoint(out: &Path, optimizer: &AdamW, vocabulary: i64) -> Resul
     write_json(&out.join("unet/config.json"), &recipe::unet_json())?;
     write_json(&out.join("text_encoder/config.json"), &recipe::text_json(vocabulary))?;
     write_json(&out.join("scheduler/scheduler_config.json"), &recipe::scheduler_json())?;
+    write_json(&out.join("imagine.json"), &recipe::defaults_json())?;
     write_json(&out.join("model_index.json"), &recipe::model_index_json())
 }

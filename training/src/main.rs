@@ -5,6 +5,7 @@ mod captions;
 mod dataset;
 mod diffusion;
 mod error;
+mod evaluate;
 mod export;
 mod files;
 mod optimizer;
@@ -75,6 +76,26 @@ enum Command {
     },
     /// Train the U-Net, text encoder and identity adapter; needs the autoencoder and tokenizer.
     Unet(RunArgs),
+    /// Measure a checkpoint on held-out people.
+    Evaluate {
+        /// The checkpoint folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// Folder of held-out people.
+        #[arg(long)]
+        heldout: PathBuf,
+        /// JSON file for the numbers.
+        #[arg(long)]
+        report: PathBuf,
+        /// PNG of references and generated pictures.
+        #[arg(long)]
+        sheet: PathBuf,
+        /// Pictures a person.
+        #[arg(long, default_value_t = 4)]
+        pictures: u32,
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Train the autoencoder.
     Vae(RunArgs),
 }
@@ -91,6 +112,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             device,
             seed: args.seed,
         }),
+        Command::Evaluate { model, heldout, report, sheet, pictures, seed } => {
+            evaluate::run(&evaluate::Evaluation { model, heldout, report, sheet, pictures, seed })
+        }
         Command::Vae(args) => train_vae::train(&train_vae::VaeRun {
             schedule: args.schedule(1.5e-3),
             data: args.data,

@@ -79,7 +79,7 @@ impl AdamW {
             let c = self.config;
             let mut gradients = Vec::with_capacity(self.slots.len());
             let mut square_sum = 0.0;
-            for slot in self.slots.values_mut() {
+            for slot in self.slots.values() {
                 let gradient = slot.leaf.grad();
                 if gradient.defined() {
                     let g = gradient.to_kind(Kind::Float);
@@ -88,10 +88,10 @@ impl AdamW {
                 } else {
                     gradients.push(None);
                 }
-                slot.leaf.zero_grad();
             }
             let norm = square_sum.sqrt();
             if !norm.is_finite() {
+                self.slots.values_mut().for_each(|slot| slot.leaf.zero_grad());
                 return norm;
             }
             self.steps += 1;
@@ -112,6 +112,8 @@ impl AdamW {
                 slot.master -= update;
                 slot.leaf.copy_(&slot.master);
                 let _ = slot.ema.lerp_(&slot.master, 1.0 - decay);
+                // Last: in f32 the gradient and the leaf's are one tensor.
+                slot.leaf.zero_grad();
             }
             norm
         })
@@ -153,5 +155,51 @@ impl AdamW {
             }
         });
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn finds_the_least_squares_solution_in_f32_and_bf16() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let leaf = Tensor::zeros([2], (kind, Device::Cpu)).set_requires_grad(true);
+            let target = Tensor::from_slice(&[0.5f32, -0.25]);
+            let config = AdamWConfig { weight_decay: 0.0, ..AdamWConfig::default() };
+            let mut optimizer = AdamW::new([("w".to_string(), leaf.shallow_clone())].into(), config);
+            for _ in 0..400 {
+                (&leaf - &target).square().sum(Kind::Float).backward();
+                optimizer.step(0.01);
+            }
+            let far = (leaf.detach().to_kind(Kind::Float) - &target).abs().max().double_value(&[]);
+            assert!(far < 0.02, "{kind:?}: {far}");
+            let average = (&optimizer.averaged()[0].1 - &target).abs().max().double_value(&[]);
+            assert!(average < 0.1, "{kind:?}: {average}");
+        }
+    }
+
+    #[test]
+    fn a_restored_run_goes_on_as_if_never_stopped() {
+        let run = |stop: bool| {
+            let new = || {
+                let leaf = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+                (AdamW::new([("w".to_string(), leaf.shallow_clone())].into(), AdamWConfig::default()), leaf)
+            };
+            let (mut optimizer, mut leaf) = new();
+            for i in 0..6 {
+                if stop && i == 3 {
+                    let state = optimizer.state().into_iter().collect();
+                    (optimizer, leaf) = new();
+                    assert!(optimizer.restore(&state));
+                }
+                leaf.square().sum(Kind::Float).backward();
+                optimizer.step(0.1);
+            }
+            leaf.detach()
+        };
+        assert!(run(true).allclose(&run(false), 1e-6, 1e-6, false));
     }
 }

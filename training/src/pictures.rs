@@ -31,3 +31,10 @@ pub fn write_sheet(path: &Path, pixels: &Tensor, columns: i64) -> Result<(), Tra
     let picture = picture.unwrap_or_default();
     picture.save(path).map_err(|source| TrainingError::Image { path: path.into(), source })
 }
+
+/// A picture as [3, H, W] in [-1, 1].
+pub fn tensor_of(picture: &RgbImage) -> Result<Tensor, TrainingError> {
+    let (width, height) = picture.dimensions();
+    let bytes = Tensor::f_from_data_size(picture.as_raw(), &[height.into(), width.into(), 3], Kind::Uint8)?;
+    Ok(bytes.permute([2, 0, 1]).to_kind(Kind::Float) / 127.5 - 1.0)
+}

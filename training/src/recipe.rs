@@ -19,7 +19,7 @@ pub const VAE_CROP: i64 = 64;
 /// Token positions of the text encoder.
 pub const TEXT_LENGTH: i64 = 48;
 /// Width of the text condition and of identity tokens.
-pub const CROSS_DIM: i64 = 192;
+pub const CROSS_DIM: i64 = 128;
 /// Weight of the divergence term, summed over a picture's latents.
 pub const VAE_KL_WEIGHT: f64 = 1e-6;
 /// Clamp of the signal-to-noise weighting (Min-SNR, arXiv 2303.09556).
@@ -66,7 +66,7 @@ fn vae_json(scaling_factor: f64) -> Value {
         "_class_name": "AutoencoderKL",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "block_out_channels": [16, 32, 64, 128, 192],
+        "block_out_channels": [16, 32, 64, 96, 128],
         "down_block_types": vec!["DownEncoderBlock2D"; 5],
         "up_block_types": vec!["UpDecoderBlock2D"; 5],
         "in_channels": 3,
@@ -86,11 +86,11 @@ pub fn unet_json() -> Value {
         "_class_name": "UNet2DConditionModel",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "attention_head_dim": [2, 4],
-        "block_out_channels": [128, 256],
+        "attention_head_dim": [2, 3],
+        "block_out_channels": [96, 192],
         "cross_attention_dim": CROSS_DIM,
-        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "flip_sin_to_cos": true,
         "freq_shift": 0,
@@ -138,6 +138,11 @@ pub fn scheduler_json() -> Value {
         "prediction_type": "v_prediction",
         "timestep_spacing": "trailing"
     })
+}
+
+/// Steps and guidance that suit the model, for requests that leave them open.
+pub fn defaults_json() -> Value {
+    json!({ "steps": 20, "guidance_scale": 3.0, "adapter": crate::export::ADAPTER_FILE })
 }
 
 pub fn model_index_json() -> Value {

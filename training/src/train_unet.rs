@@ -202,12 +202,13 @@ fn step_loss(
     let noisy = schedule.add_noise(&clean, &noise, &steps);
     let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
     let embeddings = data.embeddings.index_select(0, &Tensor::from_slice(&references));
-    // Noise on the embedding: real photos lie elsewhere than renders, and no single direction may
-    // decide everything.
+    // Noise, so that no single number of the embedding decides everything.
     let jitter = embeddings.randn_like() * recipe::EMBEDDING_NOISE;
-    let length = |t: &Tensor| t.norm_scalaropt_dim(2, [1], true);
-    let jittered = &embeddings + jitter;
-    let embeddings = &jittered / length(&jittered) * keep;
+    // Renders share a direction that photos do not have. Half the rows are shown without it and the
+    // others with a random part, so that a photo's embedding is nothing unheard of.
+    let without = (Tensor::rand([rows, 1], (Kind::Float, Device::Cpu)) * 2.0).clamp_max(1.0); // [B, 1]
+    let varied = &embeddings - without * &data.mean_embedding + jitter;
+    let embeddings = &varied / varied.norm_scalaropt_dim(2, [1], true) * keep;
     let ids = Tensor::from_slice(&ids).view([rows, -1]).to_device(device); // [B, S]
     let condition = Condition {
         text: networks.text.forward(&ids, false)?.last_hidden_state,

@@ -26,14 +26,19 @@ pub struct VaeRun {
     pub seed: u64,
 }
 
+/// [B, C, H, W] → [B, C, H/2, W/2]
+fn halved(x: &Tensor) -> Tensor {
+    x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
+}
+
 /// Reconstruction loss between pictures [B, 3, H, W] in [-1, 1].
 fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
     let mut loss = Tensor::zeros([], (Kind::Float, made.device()));
     let (mut a, mut b) = (made.shallow_clone(), real.shallow_clone());
     for (scale, weight) in [1.0, 0.5, 0.5].into_iter().enumerate() {
         if scale > 0 {
-            a = a.avg_pool2d_default(2);
-            b = b.avg_pool2d_default(2);
+            a = halved(&a);
+            b = halved(&b);
         }
         loss += (&a - &b).abs().mean(Kind::Float) * weight;
         for dim in [2, 3] {

@@ -153,10 +153,12 @@ impl CrossAttention {
     /// [B, N, dim] → [B, N, dim]
     pub fn forward(&self, x: &Tensor, kv: &LayerKv) -> Tensor {
         let q = split_heads(&self.to_q.forward(x), self.heads);
-        let mut out = merge_heads(&attend(&q, &kv.text.key, &kv.text.value));
-        if let Some((identity, scale)) = &kv.identity {
-            out = out + merge_heads(&attend(&q, &identity.key, &identity.value)) * scale;
-        }
+        let text = merge_heads(&attend(&q, &kv.text.key, &kv.text.value));
+        let out = match &kv.identity {
+            // Not in place: training needs the attention's own output for its gradient.
+            Some((identity, scale)) => text + merge_heads(&attend(&q, &identity.key, &identity.value)) * scale,
+            None => text,
+        };
         self.to_out.forward(&out)
     }
 }

@@ -104,12 +104,16 @@ impl AutoencoderKlConfig {
                 "multiples of norm_num_groups",
             ));
         }
-        if self.layers_per_block < 1 || self.latent_channels < 1 {
-            return Err(ConfigError::unsupported(
-                "layers_per_block/latent_channels",
-                self.layers_per_block,
-                "one or more",
-            ));
+        for (key, value) in [
+            ("layers_per_block", self.layers_per_block),
+            ("latent_channels", self.latent_channels),
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+            ("sample_size", self.sample_size),
+        ] {
+            if !(1..=1 << 20).contains(&value) {
+                return Err(ConfigError::unsupported(key, value, "1 to 1048576"));
+            }
         }
         if !(self.scaling_factor.is_finite() && self.scaling_factor > 0.0) {
             return Err(ConfigError::unsupported("scaling_factor", self.scaling_factor, "a positive number"));

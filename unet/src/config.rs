@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::resnet::TimeShift;
+
+/// Bound of every count and width, far above any model's: a damaged file must not make sums overflow.
+const LARGEST: i64 = 1 << 20;
 
 /// Why a configuration could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +29,18 @@ impl ConfigError {
     }
 }
 
-/// Reads a JSON file into `T`; the error names the file, and line and column.
+/// Reads a JSON object into `T`; the error names the file, and line and column.
 pub fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
     let open = |source| ConfigError::Open { file: file.to_path_buf(), source };
+    let wrong = |source| ConfigError::Json { file: file.to_path_buf(), source };
     let text = std::fs::read_to_string(file).map_err(open)?;
-    serde_json::from_str(&text).map_err(|source| ConfigError::Json { file: file.to_path_buf(), source })
+    let value = serde_json::from_str(&text).map_err(wrong)?;
+    // serde also fills a struct from a list, and one of defaults from an empty list.
+    if text.trim_start().starts_with('{') {
+        Ok(value)
+    } else {
+        Err(wrong(serde::de::Error::custom("expected an object in braces")))
+    }
 }
 
 /// A number for all blocks, or one for each.
@@ -67,7 +78,8 @@ pub struct UNetConfig {
     pub down_block_types: Vec<String>,
     pub mid_block_type: Option<String>,
     pub up_block_types: Vec<String>,
-    pub only_cross_attention: serde_json::Value,
+    pub only_cross_attention: Value,
+    pub mid_block_only_cross_attention: Option<bool>,
     pub block_out_channels: Vec<i64>,
     pub layers_per_block: PerBlock,
     pub downsample_padding: i64,
@@ -77,6 +89,7 @@ pub struct UNetConfig {
     pub norm_eps: f64,
     pub cross_attention_dim: PerBlock,
     pub transformer_layers_per_block: PerBlock,
+    pub reverse_transformer_layers_per_block: Value,
     /// In diffusers' files this is the *number* of heads unless `num_attention_heads` stands too.
     pub attention_head_dim: PerBlock,
     pub num_attention_heads: Option<PerBlock>,
@@ -93,11 +106,14 @@ pub struct UNetConfig {
     pub resnet_out_scale_factor: f64,
     pub time_embedding_type: String,
     pub time_embedding_dim: Option<i64>,
+    pub time_embedding_act_fn: Option<String>,
+    pub timestep_post_act: Option<String>,
     pub time_cond_proj_dim: Option<i64>,
     pub conv_in_kernel: i64,
     pub conv_out_kernel: i64,
     pub encoder_hid_dim: Option<i64>,
     pub encoder_hid_dim_type: Option<String>,
+    pub cross_attention_norm: Option<String>,
     pub attention_type: String,
     pub class_embeddings_concat: bool,
 }
@@ -117,7 +133,8 @@ impl Default for UNetConfig {
             down_block_types: names(&[cross_down, cross_down, cross_down, "DownBlock2D"]),
             mid_block_type: Some("UNetMidBlock2DCrossAttn".into()),
             up_block_types: names(&["UpBlock2D", cross_up, cross_up, cross_up]),
-            only_cross_attention: serde_json::Value::Bool(false),
+            only_cross_attention: Value::Bool(false),
+            mid_block_only_cross_attention: None,
             block_out_channels: vec![320, 640, 1280, 1280],
             layers_per_block: PerBlock::All(2),
             downsample_padding: 1,
@@ -127,6 +144,7 @@ impl Default for UNetConfig {
             norm_eps: 1e-5,
             cross_attention_dim: PerBlock::All(1280),
             transformer_layers_per_block: PerBlock::All(1),
+            reverse_transformer_layers_per_block: Value::Null,
             attention_head_dim: PerBlock::All(8),
             num_attention_heads: None,
             dual_cross_attention: false,
@@ -142,11 +160,14 @@ impl Default for UNetConfig {
             resnet_out_scale_factor: 1.0,
             time_embedding_type: "positional".into(),
             time_embedding_dim: None,
+            time_embedding_act_fn: None,
+            timestep_post_act: None,
             time_cond_proj_dim: None,
             conv_in_kernel: 3,
             conv_out_kernel: 3,
             encoder_hid_dim: None,
             encoder_hid_dim_type: None,
+            cross_attention_norm: None,
             attention_type: "default".into(),
             class_embeddings_concat: false,
         }
@@ -174,37 +195,42 @@ impl UNetConfig {
 
     /// Refuses what this implementation does not do, naming key and value.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let none = "only null is supported";
-        if let Some(v) = &self.class_embed_type {
-            return Err(ConfigError::unsupported("class_embed_type", v, none));
-        }
-        if let Some(v) = self.num_class_embeds {
-            return Err(ConfigError::unsupported("num_class_embeds", v, none));
-        }
-        if let Some(v) = &self.encoder_hid_dim_type {
-            return Err(ConfigError::unsupported("encoder_hid_dim_type", v, none));
-        }
-        if let Some(v) = self.encoder_hid_dim {
-            return Err(ConfigError::unsupported("encoder_hid_dim", v, none));
+        let number = |value: Option<i64>| value.map(|n| n.to_string());
+        let reversed = &self.reverse_transformer_layers_per_block;
+        for (key, value) in [
+            ("class_embed_type", self.class_embed_type.clone()),
+            ("num_class_embeds", number(self.num_class_embeds)),
+            ("encoder_hid_dim_type", self.encoder_hid_dim_type.clone()),
+            ("encoder_hid_dim", number(self.encoder_hid_dim)),
+            ("time_embedding_act_fn", self.time_embedding_act_fn.clone()),
+            ("timestep_post_act", self.timestep_post_act.clone()),
+            ("time_cond_proj_dim", number(self.time_cond_proj_dim)),
+            ("cross_attention_norm", self.cross_attention_norm.clone()),
+            ("reverse_transformer_layers_per_block", (!reversed.is_null()).then(|| reversed.to_string())),
+        ] {
+            if let Some(value) = value {
+                return Err(ConfigError::unsupported(key, value, "only null is supported"));
+            }
         }
         if let Some(v) = &self.addition_embed_type
             && v != "text_time"
         {
             return Err(ConfigError::unsupported("addition_embed_type", v, "null or text_time"));
         }
-        if self.dual_cross_attention || self.resnet_skip_time_act || self.class_embeddings_concat {
-            return Err(ConfigError::unsupported(
-                "dual_cross_attention/resnet_skip_time_act/class_embeddings_concat",
-                true,
-                "false",
-            ));
+        for (key, value) in [
+            ("dual_cross_attention", self.dual_cross_attention),
+            ("resnet_skip_time_act", self.resnet_skip_time_act),
+            ("class_embeddings_concat", self.class_embeddings_concat),
+            ("mid_block_only_cross_attention", self.mid_block_only_cross_attention.unwrap_or(false)),
+        ] {
+            if value {
+                return Err(ConfigError::unsupported(key, value, "only false is supported"));
+            }
         }
-        if !matches!(&self.only_cross_attention, serde_json::Value::Bool(false) | serde_json::Value::Null) {
-            return Err(ConfigError::unsupported(
-                "only_cross_attention",
-                &self.only_cross_attention,
-                "false",
-            ));
+        let off = |value: &Value| matches!(value, Value::Bool(false) | Value::Null);
+        let only_cross = &self.only_cross_attention;
+        if !(off(only_cross) || only_cross.as_array().is_some_and(|blocks| blocks.iter().all(off))) {
+            return Err(ConfigError::unsupported("only_cross_attention", only_cross, "false"));
         }
         if !matches!(self.act_fn.as_str(), "silu" | "swish") {
             return Err(ConfigError::unsupported("act_fn", &self.act_fn, "silu"));
@@ -219,12 +245,31 @@ impl UNetConfig {
         if self.attention_type != "default" {
             return Err(ConfigError::unsupported("attention_type", &self.attention_type, "default"));
         }
-        if self.conv_in_kernel % 2 == 0 || self.conv_out_kernel % 2 == 0 {
-            return Err(ConfigError::unsupported(
-                "conv_in_kernel/conv_out_kernel",
-                self.conv_in_kernel,
-                "odd numbers",
-            ));
+        for (key, kernel) in
+            [("conv_in_kernel", self.conv_in_kernel), ("conv_out_kernel", self.conv_out_kernel)]
+        {
+            if kernel < 1 || kernel % 2 == 0 {
+                return Err(ConfigError::unsupported(key, kernel, "an odd number"));
+            }
+        }
+        for (key, value, least) in [
+            ("in_channels", self.in_channels, 1),
+            ("out_channels", self.out_channels, 1),
+            ("downsample_padding", self.downsample_padding, 0),
+            ("sample_size", self.sample_size.unwrap_or(1), 1),
+            ("time_embedding_dim", self.time_embedding_dim.unwrap_or(1), 1),
+            ("addition_time_embed_dim", self.addition_time_embed_dim.unwrap_or(1), 1),
+        ] {
+            if value < least || value > LARGEST {
+                return Err(ConfigError::unsupported(key, value, &format!("{least} to {LARGEST}")));
+            }
+        }
+        for (key, value) in
+            [("norm_eps", self.norm_eps), ("mid_block_scale_factor", self.mid_block_scale_factor)]
+        {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(ConfigError::unsupported(key, value, "a positive number"));
+            }
         }
         if self.resnet_out_scale_factor != 1.0 {
             return Err(ConfigError::unsupported(
@@ -261,7 +306,16 @@ impl UNetConfig {
         }
         let groups = self.groups()?;
         for (&channels, plan) in self.block_out_channels.iter().zip(self.plans()?) {
-            if channels <= 0 || channels % groups != 0 {
+            for (key, value) in [
+                ("layers_per_block", plan.layers),
+                ("transformer_layers_per_block", plan.transformer_layers),
+                ("cross_attention_dim", plan.cross_dim),
+            ] {
+                if !(1..=LARGEST).contains(&value) {
+                    return Err(ConfigError::unsupported(key, value, &format!("1 to {LARGEST}")));
+                }
+            }
+            if !(1..=LARGEST).contains(&channels) || channels % groups != 0 {
                 return Err(ConfigError::unsupported(
                     "block_out_channels",
                     channels,

@@ -4,6 +4,7 @@
 //! Source: IP-Adapter (arXiv 2308.06721) and the published `ip-adapter-faceid*` files, whose keys are
 //! `image_proj.*` and `ip_adapter.<N>.*`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use imagine_unet::config::{ConfigError, UNetConfig};
@@ -12,6 +13,10 @@ use imagine_unet::lora::LowRank;
 use imagine_unet::unet_2d_condition::{AttentionLayer, attention_layers};
 use imagine_unet::{Init, UNet2DConditionModel, Vs, Weights, WeightsError};
 use tch::{Device, Kind, Tensor};
+
+/// The projections that a LoRA changes: their names in adapter files and in a U-Net.
+const LORA_TARGETS: [(&str, &str); 4] =
+    [("to_q", "to_q"), ("to_k", "to_k"), ("to_v", "to_v"), ("to_out", "to_out.0")];
 
 /// Why an adapter could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +139,15 @@ impl FaceIdAdapter {
     /// LoRA keys (the portrait variant) changes nothing.
     pub fn merge_lora(&self, unet: &Weights, config: &UNetConfig) -> Result<(), AdapterError> {
         self.check_base(config)?;
+        let with_lora: BTreeSet<String> = self
+            .weights
+            .keys()
+            .iter()
+            .filter_map(|key| Some(key.split_once("_lora.")?.0.to_string()))
+            .collect();
         for (n, layer) in attention_layers(config)?.iter().enumerate() {
-            if self.weights.shape(&format!("ip_adapter.{n}.to_q_lora.down.weight")).is_some() {
+            // All four or none: a layer with some of them is damaged.
+            if LORA_TARGETS.iter().any(|(name, _)| with_lora.contains(&format!("ip_adapter.{n}.{name}"))) {
                 self.merge_layer(unet, n, layer)?;
             }
         }
@@ -143,18 +155,14 @@ impl FaceIdAdapter {
     }
 
     fn merge_layer(&self, unet: &Weights, n: usize, layer: &AttentionLayer) -> Result<(), AdapterError> {
-        for (name, target) in [("to_q", "to_q"), ("to_k", "to_k"), ("to_v", "to_v"), ("to_out", "to_out.0")] {
+        for (name, target) in LORA_TARGETS {
             let target = format!("{}.{target}.weight", layer.path);
             let missing = || WeightsError::Missing { file: self.file.clone(), key: target.clone() };
             let shape = unet.shape(&target).ok_or_else(missing)?;
             let base = format!("ip_adapter.{n}.{name}_lora");
-            let rank = match self.weights.shape(&format!("{base}.down.weight")).as_deref() {
-                Some(&[rank, _]) => rank,
-                _ => {
-                    let key = format!("{base}.down.weight");
-                    return Err(WeightsError::Missing { file: self.file.clone(), key }.into());
-                }
-            };
+            // The rank is the file's choice; that both matrices have it is checked when they are read.
+            let down = self.weights.shape(&format!("{base}.down.weight")).unwrap_or_default();
+            let rank = down.first().copied().unwrap_or(0);
             let vs = &self.weights.root() / &base;
             let (out, inputs) = match shape.as_slice() {
                 &[out, inputs] => (out, inputs),

@@ -1,0 +1,84 @@
+//! The one error type of this crate's networks and of building a person; decoding has its own.
+
+use std::path::PathBuf;
+
+use crate::npy::NpyError;
+use crate::photo::PhotoError;
+use crate::quality::Problem;
+use crate::runtime::RuntimeError;
+
+/// What can go wrong between a photo and an identity embedding.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The photo could not be read or decoded.
+    #[error(transparent)]
+    Photo(#[from] PhotoError),
+    /// The embedding file could not be read or written.
+    #[error(transparent)]
+    Npy(#[from] NpyError),
+    /// ONNX Runtime is missing or does not load.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A face network's file is not there.
+    #[error("{}: the face model is not there: run `cargo xtask setup`", .path.display())]
+    ModelMissing { path: PathBuf },
+    /// A face network's file does not load, or is not the network it should be.
+    #[error("{}: {reason}: run `cargo xtask setup` to fetch the face models again", .path.display())]
+    Model { path: PathBuf, reason: String },
+    /// A face network failed while running.
+    #[error("{network} failed: {reason}")]
+    Inference { network: &'static str, reason: String },
+    /// A picture handed to a network or to the aligner has the wrong size.
+    #[error("{what} must be {wanted}×{wanted} pixels, not {width}×{height}")]
+    PictureSize { what: &'static str, wanted: u32, width: u32, height: u32 },
+    /// The five landmarks do not span a face, so no transform can be computed from them.
+    #[error("the five face landmarks coincide or are not finite: the face cannot be aligned")]
+    Landmarks,
+    /// A person was asked for without any photo.
+    #[error("at least one photo is needed")]
+    NoPhotos,
+    /// One or more photos cannot be used at all.
+    #[error("{}", list(.photos))]
+    Unusable {
+        /// Name of each unusable photo and what is wrong with it.
+        photos: Vec<(String, Problem)>,
+    },
+    /// The face asked for by number is not there.
+    #[error("{photo}: face {index} was asked for, but {} (numbered from 0, largest first)", count(*.faces))]
+    NoSuchFace { photo: String, index: usize, faces: usize },
+    /// An embedding with no values, values that are not finite, or no length.
+    #[error("{what}: not an identity embedding: {reason}")]
+    Embedding { what: String, reason: &'static str },
+    /// Two embeddings of different networks were compared or averaged.
+    #[error("embeddings of {left} and {right} values come from different networks and cannot be compared")]
+    Widths { left: usize, right: usize },
+}
+
+impl IdentityError {
+    /// True when the person who sent the input can mend it (another photo, another number); false when the
+    /// installation is at fault.
+    pub fn is_input(&self) -> bool {
+        match self {
+            Self::Photo(_) | Self::Npy(_) | Self::NoPhotos | Self::Unusable { .. } => true,
+            Self::NoSuchFace { .. } | Self::Embedding { .. } | Self::Widths { .. } => true,
+            Self::Runtime(_) | Self::ModelMissing { .. } | Self::Model { .. } | Self::Inference { .. } => {
+                false
+            }
+            Self::PictureSize { .. } | Self::Landmarks => false,
+        }
+    }
+}
+
+fn list(photos: &[(String, Problem)]) -> String {
+    let lines: Vec<String> = photos.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
+    lines.join("; ")
+}
+
+fn count(faces: usize) -> String {
+    match faces {
+        0 => "no face was found".to_owned(),
+        1 => "only one face was found".to_owned(),
+        n => format!("only {n} faces were found"),
+    }
+}

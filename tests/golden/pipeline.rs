@@ -1,0 +1,306 @@
+//! Whole pictures against diffusers' `StableDiffusionPipeline` (fixtures by `generate/pipeline.py`).
+
+use std::path::PathBuf;
+
+use imagine_contract::{CancelFlag, Engine, EngineError, Event, GenerateRequest, Identity, Picture};
+use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
+use imagine_tests::{Golden, fixtures};
+use serde::Deserialize;
+use tch::Kind;
+
+use crate::broken_files::CheckpointCopy;
+
+fn load_from(model: PathBuf, adapter: bool, dtype: DtypeChoice) -> StableDiffusion {
+    let adapter = adapter.then(|| fixtures("pipeline").join("adapter.safetensors"));
+    let options = LoadOptions { model, adapter, device: DeviceChoice::Cpu, dtype };
+    StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn load(adapter: bool) -> StableDiffusion {
+    load_from(fixtures("pipeline").join("checkpoint"), adapter, DtypeChoice::F32)
+}
+
+fn pictures() -> Golden {
+    Golden::read("pipeline", "pictures.safetensors")
+}
+
+/// The embedding that the fixture's person has.
+fn embedding() -> Vec<f32> {
+    Vec::try_from(pictures().get("embedding").flatten(0, -1)).expect("f32 numbers")
+}
+
+/// Pictures [n, height, width, 3] in one row of bytes.
+fn bytes(golden: &Golden, name: &str) -> Vec<u8> {
+    let tensor = golden.get(name);
+    assert_eq!(tensor.kind(), Kind::Uint8, "{name}");
+    Vec::try_from(tensor.flatten(0, -1)).expect("bytes")
+}
+
+fn generate(model: &mut StableDiffusion, request: &GenerateRequest) -> Vec<Picture> {
+    model.generate(request, &mut |_| {}, &CancelFlag::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// One entry of `runs.json`.
+#[derive(Deserialize)]
+struct Run {
+    name: String,
+    prompt: String,
+    negative_prompt: String,
+    seed: u64,
+    count: u32,
+    steps: u32,
+    guidance_scale: f64,
+    width: Option<u32>,
+    height: Option<u32>,
+    scheduler: Option<String>,
+    /// A file to put in the place of the checkpoint's scheduler.
+    file: Option<String>,
+    #[serde(default)]
+    adapter: bool,
+    identity: Option<f64>,
+}
+
+impl Run {
+    fn all() -> Vec<Self> {
+        let file = fixtures("pipeline").join("runs.json");
+        let text = std::fs::read_to_string(file).expect("the list of runs");
+        serde_json::from_str(&text).expect("the list of runs is JSON")
+    }
+
+    fn named(name: &str) -> Self {
+        Self::all().into_iter().find(|r| r.name == name).unwrap_or_else(|| panic!("no run {name}"))
+    }
+
+    fn request(&self) -> GenerateRequest {
+        GenerateRequest {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            width: self.width,
+            height: self.height,
+            steps: Some(self.steps),
+            guidance_scale: Some(self.guidance_scale),
+            scheduler: self.scheduler.clone(),
+            seed: self.seed,
+            count: self.count,
+            identity: self.identity.map(|scale| Identity { embedding: embedding(), scale }),
+        }
+    }
+
+    fn load(&self) -> StableDiffusion {
+        let Some(file) = &self.file else { return load(self.adapter) };
+        let copy = CheckpointCopy::new();
+        let scheduler = fixtures("pipeline").join(format!("{file}.json"));
+        copy.write("scheduler/scheduler_config.json", std::fs::read(scheduler).expect("a scheduler's file"));
+        load_from(copy.path(""), self.adapter, DtypeChoice::F32)
+    }
+}
+
+fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len(), "bytes of a picture");
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+#[test]
+fn every_picture_equals_diffusers() {
+    let golden = pictures();
+    let mut failed = Vec::new();
+    for run in Run::all() {
+        let drawn = generate(&mut run.load(), &run.request());
+        let shape = golden.get(&run.name).size();
+        assert_eq!(shape[0], i64::from(run.count), "{}", run.name);
+        for (i, picture) in drawn.iter().enumerate() {
+            assert_eq!((i64::from(picture.height), i64::from(picture.width)), (shape[1], shape[2]));
+            assert_eq!(picture.seed, run.seed + i as u64);
+        }
+        let rgb: Vec<u8> = drawn.into_iter().flat_map(|p| p.rgb).collect();
+        let difference = largest_difference(&rgb, &bytes(&golden, &run.name));
+        println!("{}: largest difference {difference}/255", run.name);
+        if difference > 1 {
+            failed.push(format!("{}: {difference}/255", run.name));
+        }
+    }
+    assert!(failed.is_empty(), "pictures differ: {}", failed.join(", "));
+}
+
+#[test]
+fn every_picture_of_several_is_drawn_alike_alone() {
+    for name in ["several", "ancestral_several", "person_several"] {
+        let run = Run::named(name);
+        let mut model = run.load();
+        for (i, picture) in generate(&mut model, &run.request()).iter().enumerate() {
+            let alone = GenerateRequest { seed: picture.seed, count: 1, ..run.request() };
+            let alone = generate(&mut model, &alone);
+            // Sums over a batch may be rounded in another order.
+            let difference = largest_difference(&alone[0].rgb, &picture.rgb);
+            assert!(difference <= 1, "{name}, picture {i}: {difference}/255");
+        }
+    }
+}
+
+#[test]
+fn what_a_request_leaves_open_is_the_checkpoints_choice() {
+    let mut model = load(true);
+    let info = model.info().clone();
+    assert_eq!((info.width, info.height, info.side_multiple), (32, 32, 4));
+    assert_eq!((info.scheduler.as_str(), info.embedding_width), ("pndm", Some(128)));
+    assert_eq!((info.device.as_str(), info.dtype.as_str()), ("cpu", "f32"));
+    let run = Run::named("nobody");
+    let spelled_out = generate(&mut model, &GenerateRequest { steps: Some(info.steps), ..run.request() });
+    let left_open = GenerateRequest { steps: None, guidance_scale: None, ..run.request() };
+    assert_eq!(generate(&mut model, &left_open), spelled_out);
+}
+
+#[test]
+fn events_are_complete_and_in_order() {
+    let mut model = load(false);
+    // 64 × 64 latent cells are denoised one picture at a time, so the steps run twice.
+    for (side, count, steps, groups) in [(32, 3, 5, 1), (256, 2, 1, 2)] {
+        let request = GenerateRequest {
+            width: Some(side),
+            height: Some(side),
+            steps: Some(steps),
+            count,
+            scheduler: Some("ddim".into()),
+            ..Run::named("default").request()
+        };
+        let mut events = Vec::new();
+        let drawn = model.generate(&request, &mut |e| events.push(e), &CancelFlag::default());
+        assert_eq!(drawn.map(|d| d.len()).ok(), Some(count as usize));
+        let evaluations = steps * groups;
+        let started = Event::Started { steps, evaluations, ignored_words: None };
+        assert_eq!(events.first(), Some(&started));
+        let done: Vec<(u32, u32)> = events
+            .iter()
+            .filter_map(|e| match e {
+                Event::Progress { done, evaluations } => Some((*done, *evaluations)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(done, (1..=evaluations).map(|n| (n, evaluations)).collect::<Vec<_>>());
+        let finished: Vec<u32> = events
+            .iter()
+            .filter_map(|e| match e {
+                Event::Finished { index, seconds } if *seconds >= 0.0 => Some(*index),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(finished, (0..count).collect::<Vec<_>>());
+        assert_eq!(events.len() as u32, 1 + evaluations + count);
+        assert!(matches!(events.last(), Some(Event::Finished { .. })));
+    }
+}
+
+#[test]
+fn words_that_do_not_fit_are_reported() {
+    let mut ignored = None;
+    let mut hear = |event: Event| {
+        if let Event::Started { ignored_words, .. } = event {
+            ignored = ignored_words;
+        }
+    };
+    let request = Run::named("long_prompt").request();
+    let drawn = load(false).generate(&request, &mut hear, &CancelFlag::default());
+    assert_eq!(drawn.map(|d| d.len()).ok(), Some(1));
+    assert_eq!(ignored.as_deref(), Some(", detailed"));
+}
+
+#[test]
+fn the_cancel_flag_stops_a_run() {
+    let mut model = load(false);
+    let request = Run::named("default").request();
+    let cancel = CancelFlag::default();
+    let mut steps = 0;
+    let mut stop_at_two = |event: Event| {
+        if matches!(event, Event::Progress { .. }) {
+            steps += 1;
+            if steps == 2 {
+                cancel.cancel();
+            }
+        }
+    };
+    let result = model.generate(&request, &mut stop_at_two, &cancel);
+    assert!(matches!(result, Err(EngineError::Canceled)));
+    assert_eq!(steps, 2);
+    let result = model.generate(&request, &mut |_| {}, &cancel);
+    assert!(matches!(result, Err(EngineError::Canceled)), "canceled before the first step");
+    // A run that was stopped leaves nothing behind.
+    let drawn = generate(&mut model, &request);
+    assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "default")) <= 1);
+}
+
+/// Known to diffusers, not to this project: its settings still serve the schedulers that are.
+#[test]
+fn a_checkpoint_with_an_unknown_scheduler_is_drawn_with_another() {
+    let file = "scheduler/scheduler_config.json";
+    let copy = CheckpointCopy::new();
+    copy.json(file, "_class_name", "KDPM2DiscreteScheduler".into());
+    let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
+    assert_eq!(model.info().scheduler, "KDPM2DiscreteScheduler");
+    let message = refusal(&mut model, &Run::named("default").request());
+    assert!(message.contains(file) && message.contains("KDPM2DiscreteScheduler"), "{message}");
+    let drawn = generate(&mut model, &Run::named("ddim").request());
+    assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "ddim")) <= 1);
+}
+
+#[test]
+fn the_text_encoder_limits_prompts_where_the_tokenizer_does_not() {
+    for length in [serde_json::Value::Null, 4000.into(), 1e30.into()] {
+        let copy = CheckpointCopy::new();
+        copy.json("tokenizer/tokenizer_config.json", "model_max_length", length);
+        let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
+        let drawn = generate(&mut model, &Run::named("long_prompt").request());
+        assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "long_prompt")) <= 1);
+    }
+}
+
+#[test]
+fn a_checkpoint_made_for_pictures_beyond_every_limit_is_refused() {
+    let copy = CheckpointCopy::new();
+    copy.json("unet/config.json", "sample_size", 1_000_000.into());
+    let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
+    let message = refusal(&mut model, &Run::named("default").request());
+    assert!(message.contains("width is 4000000"), "{message}");
+    let small = GenerateRequest { width: Some(32), height: Some(32), ..Run::named("default").request() };
+    let drawn = generate(&mut model, &small);
+    assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "default")) <= 1);
+}
+
+#[test]
+fn bf16_draws_nearly_the_same_picture() {
+    let expected = bytes(&pictures(), "person");
+    let mut model = load_from(fixtures("pipeline").join("checkpoint"), true, DtypeChoice::Bf16);
+    assert_eq!(model.info().dtype, "bf16");
+    let drawn = generate(&mut model, &Run::named("person").request());
+    let sum: f64 = drawn[0].rgb.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+    let mean = sum / expected.len() as f64;
+    println!("bf16: mean difference {mean:.2}/255");
+    assert!(mean > 0.0, "bf16 was not used");
+    assert!(mean < 6.0, "mean difference {mean:.2}/255");
+}
+
+fn refusal(model: &mut StableDiffusion, request: &GenerateRequest) -> String {
+    match model.generate(request, &mut |e| panic!("{e:?} before the refusal"), &CancelFlag::default()) {
+        Err(e @ (EngineError::Request(_) | EngineError::Unsupported(_))) => e.to_string(),
+        Err(e) => panic!("not the request's fault: {e}"),
+        Ok(_) => panic!("{request:?} must be refused"),
+    }
+}
+
+#[test]
+fn requests_that_do_not_fit_the_model_are_refused() {
+    let (mut plain, mut personal) = (load(false), load(true));
+    let base = Run::named("default").request();
+    let face = |width: usize| Some(Identity { embedding: vec![0.1; width], scale: 1.0 });
+    let message = refusal(&mut plain, &GenerateRequest { identity: face(128), ..base.clone() });
+    assert!(message.contains("no identity adapter"), "{message}");
+    let message = refusal(&mut personal, &GenerateRequest { identity: face(512), ..base.clone() });
+    assert!(message.contains("adapter.safetensors") && message.contains("128"), "{message}");
+    let message = refusal(&mut plain, &GenerateRequest { width: Some(30), ..base.clone() });
+    assert!(message.contains("width is 30") && message.contains("multiple of 4"), "{message}");
+    let message = refusal(&mut plain, &GenerateRequest { count: 0, ..base.clone() });
+    assert!(message.contains("n is 0"), "{message}");
+    let message = refusal(&mut plain, &GenerateRequest { scheduler: Some("magic".into()), ..base.clone() });
+    assert!(message.contains("magic") && message.contains("euler"), "{message}");
+    let message = refusal(&mut plain, &GenerateRequest { steps: Some(1000), ..base });
+    assert!(message.contains("steps"), "{message}");
+}
