@@ -86,7 +86,8 @@ pub fn read_frames(dir: &Path) -> Result<Vec<Frame>, TrainingError> {
 }
 
 impl Dataset {
-    /// Reads a folder made by `render/make_dataset.py`; every picture must be `size` × `size`.
+    /// Reads a folder made by `render/make_dataset.py`; pictures are scaled down to
+    /// `size` × `size`.
     pub fn read(dir: &Path, size: u32) -> Result<Self, TrainingError> {
         let frames = read_frames(dir)?;
         if frames.len() < 2 {
@@ -98,9 +99,10 @@ impl Dataset {
             let image =
                 image::open(&path).map_err(|source| TrainingError::Image { path: path.clone(), source })?;
             let rgb = image.to_rgb8();
-            if rgb.dimensions() != (size, size) {
+            if rgb.width() != rgb.height() || rgb.width() < size {
                 return Err(TrainingError::Size { path, found: rgb.dimensions(), expected: (size, size) });
             }
+            let rgb = image::imageops::thumbnail(&rgb, size, size);
             let side = i64::from(size);
             pictures.push(Tensor::f_from_data_size(rgb.as_raw(), &[side, side, 3], Kind::Uint8)?);
         }

@@ -20,7 +20,7 @@ pub enum TrainingError {
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: {source}")]
     Image { path: PathBuf, source: image::ImageError },
-    #[error("{path}: picture is {found:?}, expected {expected:?}")]
+    #[error("{path}: picture is {found:?}, expected a square of at least {expected:?}")]
     Size { path: PathBuf, found: (u32, u32), expected: (u32, u32) },
     #[error("{path}: holds {found} usable pictures, at least {needed} are needed")]
     TooFew { path: PathBuf, found: usize, needed: usize },

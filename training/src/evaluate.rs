@@ -77,8 +77,7 @@ fn centred(vector: &[f32], mean: &[f32]) -> Vec<f32> {
 /// Likeness to the right person and the highest to nine others.
 fn line_up(face: &[f32], person: usize, gallery: &[Vec<f32>], rng: &mut StdRng) -> (f64, f64, f64) {
     let others: Vec<usize> = (0..gallery.len()).filter(|p| *p != person).collect();
-    let drawn: Vec<f64> =
-        others.choose_multiple(rng, LINE_UP - 1).map(|p| dot(face, &gallery[*p])).collect();
+    let drawn: Vec<f64> = others.choose_multiple(rng, LINE_UP - 1).map(|p| dot(face, &gallery[*p])).collect();
     let highest = drawn.iter().copied().fold(f64::MIN, f64::max);
     (dot(face, &gallery[person]), highest, drawn.iter().sum::<f64>() / drawn.len() as f64)
 }

@@ -12,16 +12,16 @@ use crate::error::TrainingError;
 use crate::files::write_json;
 
 /// Pixels along a side.
-pub const PICTURE_SIZE: i64 = 128;
-/// Pixels along a side of the pieces that the autoencoder learns from: it is local, and many small
-/// steps teach it more than few large ones.
-pub const VAE_CROP: i64 = 64;
+pub const PICTURE_SIZE: i64 = 64;
 /// Token positions of the text encoder.
 pub const TEXT_LENGTH: i64 = 48;
 /// Width of the text condition and of identity tokens.
 pub const CROSS_DIM: i64 = 128;
-/// Weight of the divergence term, summed over a picture's latents.
-pub const VAE_KL_WEIGHT: f64 = 1e-6;
+/// Standard deviation of the noise on latents while the autoencoder is trained.
+pub const LATENT_SPREAD: f64 = 0.1;
+/// Weights of the latents' mean square and of the spread that the encoder reports.
+pub const LATENT_SIZE_WEIGHT: f64 = 1e-3;
+pub const LATENT_SPREAD_WEIGHT: f64 = 1e-3;
 /// Clamp of the signal-to-noise weighting (Min-SNR, arXiv 2303.09556).
 pub const MIN_SNR_GAMMA: f64 = 5.0;
 /// How often each condition is left out in training, for classifier-free guidance.
@@ -66,12 +66,12 @@ fn vae_json(scaling_factor: f64) -> Value {
         "_class_name": "AutoencoderKL",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "block_out_channels": [16, 32, 64, 96, 128],
-        "down_block_types": vec!["DownEncoderBlock2D"; 5],
-        "up_block_types": vec!["UpDecoderBlock2D"; 5],
+        "block_out_channels": [16, 32, 64],
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
         "in_channels": 3,
         "out_channels": 3,
-        "latent_channels": 16,
+        "latent_channels": 4,
         "layers_per_block": 1,
         "mid_block_add_attention": false,
         "norm_num_groups": 8,
@@ -86,19 +86,19 @@ pub fn unet_json() -> Value {
         "_class_name": "UNet2DConditionModel",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "attention_head_dim": [2, 3],
-        "block_out_channels": [96, 192],
+        "attention_head_dim": [1, 2, 3],
+        "block_out_channels": [48, 96, 192],
         "cross_attention_dim": CROSS_DIM,
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "flip_sin_to_cos": true,
         "freq_shift": 0,
-        "in_channels": 16,
-        "out_channels": 16,
+        "in_channels": 4,
+        "out_channels": 4,
         "layers_per_block": 1,
-        "norm_num_groups": 32,
-        "sample_size": PICTURE_SIZE / 16,
+        "norm_num_groups": 16,
+        "sample_size": PICTURE_SIZE / 4,
         "use_linear_projection": true
     })
 }

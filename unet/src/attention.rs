@@ -156,7 +156,9 @@ impl CrossAttention {
         let text = merge_heads(&attend(&q, &kv.text.key, &kv.text.value));
         let out = match &kv.identity {
             // Not in place: training needs the attention's own output for its gradient.
-            Some((identity, scale)) => text + merge_heads(&attend(&q, &identity.key, &identity.value)) * scale,
+            Some((identity, scale)) => {
+                text + merge_heads(&attend(&q, &identity.key, &identity.value)) * scale
+            }
             None => text,
         };
         self.to_out.forward(&out)
