@@ -97,7 +97,13 @@ enum Command {
         seed: u64,
     },
     /// Train the autoencoder.
-    Vae(RunArgs),
+    Vae {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Train the decoder alone; the latents stay what they are.
+        #[arg(long)]
+        decoder_only: bool,
+    },
 }
 
 fn run(cli: Cli) -> Result<(), TrainingError> {
@@ -115,7 +121,8 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
         Command::Evaluate { model, heldout, report, sheet, pictures, seed } => {
             evaluate::run(&evaluate::Evaluation { model, heldout, report, sheet, pictures, seed })
         }
-        Command::Vae(args) => train_vae::train(&train_vae::VaeRun {
+        Command::Vae { run: args, decoder_only } => train_vae::train(&train_vae::VaeRun {
+            decoder_only,
             schedule: args.schedule(1.5e-3),
             data: args.data,
             out: args.out,

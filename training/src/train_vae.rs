@@ -24,6 +24,9 @@ pub struct VaeRun {
     pub schedule: Schedule,
     pub device: Device,
     pub seed: u64,
+    /// Leaves the encoder, and so the latents, as they are: the decoder can be bettered while a U-Net
+    /// is trained.
+    pub decoder_only: bool,
 }
 
 /// [B, C, H, W] → [B, C, H/2, W/2]
@@ -75,7 +78,8 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
         let pixels = draw(&data, run.batch, &mut rng, run.device);
-        let latents = model.encode(&pixels);
+        let latents =
+            if run.decoder_only { no_grad(|| model.encode(&pixels)) } else { model.encode(&pixels) };
         // A fixed, small spread instead of a learnt one: early noise of variance one would drown the
         // picture for a thousand steps. The encoder is told to report that spread.
         let noise = latents.mean.randn_like() * recipe::LATENT_SPREAD;
