@@ -119,7 +119,7 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
             Some(Identity { embedding: person.reference.sface.clone().unwrap_or_default(), scale: 1.0 });
         let pictures = engine.generate(&request, &mut |_| {}, &CancelFlag::default())?;
         if index < 12 {
-            sheet.push(reference_picture(evaluation, person)?);
+            sheet.push(reference_picture(evaluation, person, engine.info().width)?);
         }
         for (i, picture) in pictures.into_iter().enumerate() {
             total += 1;
@@ -168,8 +168,9 @@ fn mean_embedding(frames: &[Frame]) -> Vec<f32> {
     mean
 }
 
-fn reference_picture(evaluation: &Evaluation, person: &Person) -> Result<Tensor, TrainingError> {
+/// The reference shot, as large as the pictures made.
+fn reference_picture(evaluation: &Evaluation, person: &Person, side: u32) -> Result<Tensor, TrainingError> {
     let path = evaluation.heldout.join(&person.reference.file);
     let image = image::open(&path).map_err(|source| TrainingError::Image { path, source })?;
-    tensor_of(&image.to_rgb8())
+    tensor_of(&image::imageops::thumbnail(&image.to_rgb8(), side, side))
 }
