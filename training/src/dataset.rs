@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::TrainingError;
+use crate::pictures::framed;
 
 /// What is true of a person in all shots and visible in this one.
 #[derive(Clone, Debug, Deserialize)]
@@ -86,8 +87,8 @@ pub fn read_frames(dir: &Path) -> Result<Vec<Frame>, TrainingError> {
 }
 
 impl Dataset {
-    /// Reads a folder made by `render/make_dataset.py`; pictures are scaled down to
-    /// `size` × `size`.
+    /// Reads a folder made by `render/make_dataset.py`; of each picture the framed
+    /// part is shown, `size` × `size`.
     pub fn read(dir: &Path, size: u32) -> Result<Self, TrainingError> {
         let frames = read_frames(dir)?;
         if frames.len() < 2 {
@@ -102,7 +103,7 @@ impl Dataset {
             if rgb.width() != rgb.height() || rgb.width() < size {
                 return Err(TrainingError::Size { path, found: rgb.dimensions(), expected: (size, size) });
             }
-            let rgb = image::imageops::thumbnail(&rgb, size, size);
+            let rgb = framed(&rgb, size);
             let side = i64::from(size);
             pictures.push(Tensor::f_from_data_size(rgb.as_raw(), &[side, side, 3], Kind::Uint8)?);
         }

@@ -21,7 +21,7 @@ use crate::dataset::{Frame, read_frames};
 use crate::error::TrainingError;
 use crate::export::ADAPTER_FILE;
 use crate::files::write_json;
-use crate::pictures::{tensor_of, write_sheet};
+use crate::pictures::{framed, tensor_of, write_sheet};
 
 /// People in the line-up from which the right one is picked.
 const LINE_UP: usize = 10;
@@ -168,9 +168,9 @@ fn mean_embedding(frames: &[Frame]) -> Vec<f32> {
     mean
 }
 
-/// The reference shot, as large as the pictures made.
+/// The reference shot, framed like and as large as the pictures made.
 fn reference_picture(evaluation: &Evaluation, person: &Person, side: u32) -> Result<Tensor, TrainingError> {
     let path = evaluation.heldout.join(&person.reference.file);
     let image = image::open(&path).map_err(|source| TrainingError::Image { path, source })?;
-    tensor_of(&image::imageops::thumbnail(&image.to_rgb8(), side, side))
+    tensor_of(&framed(&image.to_rgb8(), side))
 }

@@ -6,6 +6,7 @@ use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::TrainingError;
+use crate::recipe;
 
 /// Saves pictures [N, 3, H, W] in [-1, 1] as one PNG with `columns` a row.
 pub fn write_sheet(path: &Path, pixels: &Tensor, columns: i64) -> Result<(), TrainingError> {
@@ -30,6 +31,14 @@ pub fn write_sheet(path: &Path, pixels: &Tensor, columns: i64) -> Result<(), Tra
     let picture = RgbImage::from_raw((columns * width) as u32, (rows * height) as u32, raw);
     let picture = picture.unwrap_or_default();
     picture.save(path).map_err(|source| TrainingError::Image { path: path.into(), source })
+}
+
+/// The framed part of a square render of any size, scaled down to `size` × `size`.
+pub fn framed(render: &RgbImage, size: u32) -> RgbImage {
+    let (left, top, side) = recipe::FRAMING;
+    let scaled = |pixels: u32| pixels * render.width() / recipe::RENDER_SIZE;
+    let part = image::imageops::crop_imm(render, scaled(left), scaled(top), scaled(side), scaled(side));
+    image::imageops::thumbnail(&*part, size, size)
 }
 
 /// A picture as [3, H, W] in [-1, 1].

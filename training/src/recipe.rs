@@ -13,6 +13,11 @@ use crate::files::write_json;
 
 /// Pixels along a side.
 pub const PICTURE_SIZE: i64 = 64;
+/// The part of a 128 × 128 render that is shown: left, top and side in pixels. Of the whole render a face
+/// would be 22 pixels wide at this size, which is too few to know someone by.
+pub const FRAMING: (u32, u32, u32) = (20, 14, 88);
+/// Side of a render in pixels, which `FRAMING` is measured in.
+pub const RENDER_SIZE: u32 = 128;
 /// Token positions of the text encoder.
 pub const TEXT_LENGTH: i64 = 48;
 /// Width of the text condition and of identity tokens.
@@ -89,8 +94,8 @@ pub fn unet_json() -> Value {
         "attention_head_dim": [1, 2, 3],
         "block_out_channels": [64, 128, 192],
         "cross_attention_dim": CROSS_DIM,
-        "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "flip_sin_to_cos": true,
         "freq_shift": 0,
