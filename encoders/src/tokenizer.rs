@@ -14,6 +14,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{Encoding, SplitDelimiterBehavior, Tokenizer};
 
 use crate::tokenizer_files::{self, TokenizerFiles};
+use crate::vocabulary::Vocabulary;
 
 /// CLIP's start token.
 pub const START_OF_TEXT: &str = "<|startoftext|>";
@@ -78,7 +79,20 @@ impl ClipTokenizer {
     /// `merges.txt`; and, where they are there, `tokenizer_config.json`, `special_tokens_map.json`
     /// and `added_tokens.json`.
     pub fn from_folder(dir: &Path) -> Result<Self, TokenizerError> {
-        let files = tokenizer_files::read(dir)?;
+        Self::from_files(tokenizer_files::read(dir)?)
+    }
+
+    /// A tokenizer of a vocabulary without files, with CLIP's start and end token: prompts are
+    /// `model_max_length` tokens long, at least 2, and filled with the token `pad`.
+    pub fn from_vocabulary(
+        vocabulary: &Vocabulary,
+        pad: &str,
+        model_max_length: usize,
+    ) -> Result<Self, TokenizerError> {
+        Self::from_files(tokenizer_files::of_vocabulary(vocabulary, pad, model_max_length.max(2)))
+    }
+
+    fn from_files(files: TokenizerFiles) -> Result<Self, TokenizerError> {
         let TokenizerFiles { vocab_file, settings_file, .. } = files;
         let unusable = |e: tokenizers::Error| TokenizerError::Vocabulary {
             file: vocab_file.clone(),

@@ -13,6 +13,7 @@ use tokenizers::AddedToken;
 use tokenizers::models::bpe::{Merges, Vocab};
 
 use crate::tokenizer::{END_OF_TEXT, START_OF_TEXT, TokenizerError, WORD_END};
+use crate::vocabulary::Vocabulary;
 
 /// Transformers writes 10³⁰ where a tokenizer has no limit.
 const NO_LIMIT: f64 = 1e9;
@@ -182,6 +183,29 @@ pub(crate) fn read(dir: &Path) -> Result<TokenizerFiles, TokenizerError> {
         merges,
         settings_file,
     })
+}
+
+/// What a folder would say that holds this vocabulary and CLIP's special tokens.
+pub(crate) fn of_vocabulary(vocabulary: &Vocabulary, pad: &str, model_max_length: usize) -> TokenizerFiles {
+    let built_in = PathBuf::from("built-in tokenizer");
+    let special = |token: &str| TokenEntry::special(token).into_added();
+    let mut added = vec![special(START_OF_TEXT), special(END_OF_TEXT)];
+    if pad != START_OF_TEXT && pad != END_OF_TEXT && vocabulary.tokens.iter().any(|token| token == pad) {
+        added.push(special(pad));
+    }
+    TokenizerFiles {
+        vocab_file: built_in.clone(),
+        vocab: (0..).zip(&vocabulary.tokens).map(|(id, token)| (token.clone(), id)).collect(),
+        merges: vocabulary.merges.clone(),
+        added,
+        bos: START_OF_TEXT.into(),
+        eos: END_OF_TEXT.into(),
+        unk: END_OF_TEXT.into(),
+        pad: pad.into(),
+        settings_file: built_in,
+        model_max_length: Some(model_max_length),
+        split_special_tokens: false,
+    }
 }
 
 type Saved = (Vocab, Merges, Vec<(u32, TokenEntry)>);

@@ -19,6 +19,8 @@ pub enum VocabularyError {
     Word { word: String, reason: String },
     #[error("{file}: cannot be written: {source}")]
     Write { file: PathBuf, source: std::io::Error },
+    #[error("the vocabulary that ships with the program is damaged: {reason}")]
+    BuiltIn { reason: String },
 }
 
 /// A vocabulary in CLIP's layout: 256 bytes, 256 bytes that end a word, the merged tokens in the order
@@ -84,7 +86,7 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<(), VocabularyError> {
 
 /// The character that stands for each byte, in CLIP's order: printable Latin-1 characters stand for
 /// themselves, the others for characters from U+0100 on.
-fn byte_alphabet() -> Vec<char> {
+pub(crate) fn byte_alphabet() -> Vec<char> {
     let printable = |c: &char| matches!(c, '!'..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{ff}');
     let latin = || (0..=u8::MAX).map(char::from);
     let others = latin().filter(|c| !printable(c)).count() as u32;

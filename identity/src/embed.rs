@@ -65,6 +65,11 @@ impl Embedding {
         self.norm
     }
 
+    /// The values as the network gave them: direction times norm.
+    pub fn raw(&self) -> Vec<f32> {
+        self.vector.iter().map(|v| v * self.norm).collect()
+    }
+
     /// Number of values: 128 for SFace, 512 for ArcFace.
     pub fn width(&self) -> usize {
         self.vector.len()

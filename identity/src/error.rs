@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::licences::Licence;
 use crate::npy::NpyError;
 use crate::photo::PhotoError;
 use crate::quality::Problem;
@@ -26,6 +27,27 @@ pub enum IdentityError {
     /// A face network's file does not load, or is not the network it should be.
     #[error("{}: {reason}: run `cargo xtask setup` to fetch the face models again", .path.display())]
     Model { path: PathBuf, reason: String },
+    /// A face encoder asked for by name or path is not there.
+    #[error("there is no face encoder \"{name}\" (no {})", places(.tried))]
+    PackMissing { name: String, tried: Vec<PathBuf> },
+    /// A folder that is no InsightFace pack, or a file in it that is not usable.
+    #[error("{}: not a usable InsightFace model pack: {reason}", .path.display())]
+    PackModel { path: PathBuf, reason: String },
+    /// No installed face encoder makes embeddings of the width that an adapter was trained with.
+    #[error("{reason}")]
+    NoEncoder { width: usize, reason: String },
+    /// An encoder whose licence must be accepted first.
+    #[error(
+        "the licence of the face encoder {encoder} has not been accepted: {} ({}); if you keep to it, say so once \
+         with --accept-licence {}", .licence.terms, .licence.source, .licence.name
+    )]
+    LicenceNotAccepted { encoder: String, licence: Licence },
+    /// A licence was accepted that the encoder does not have.
+    #[error("{name} is no licence of the face encoder {encoder}: {}", licence_hint(.licence))]
+    OtherLicence { name: String, encoder: String, licence: Licence },
+    /// The file of accepted licences cannot be used.
+    #[error("{}: {reason}", .path.display())]
+    LicenceFile { path: PathBuf, reason: String },
     /// A face network failed while running.
     #[error("{network} failed: {reason}")]
     Inference { network: &'static str, reason: String },
@@ -56,18 +78,43 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
+    /// The same for a network of a person's own pack, which set-up cannot mend.
+    pub(crate) fn in_pack(self) -> Self {
+        match self {
+            Self::Model { path, reason } => Self::PackModel { path, reason },
+            Self::ModelMissing { path } => {
+                Self::PackModel { path, reason: "the file is not there".to_owned() }
+            }
+            other => other,
+        }
+    }
+
     /// True when the person who sent the input can mend it (another photo, another number); false when the
     /// installation is at fault.
     pub fn is_input(&self) -> bool {
         match self {
             Self::Photo(_) | Self::Npy(_) | Self::NoPhotos | Self::Unusable { .. } => true,
             Self::NoSuchFace { .. } | Self::Embedding { .. } | Self::Widths { .. } => true,
+            Self::PackMissing { .. } | Self::PackModel { .. } | Self::NoEncoder { .. } => true,
+            Self::LicenceNotAccepted { .. } | Self::OtherLicence { .. } | Self::LicenceFile { .. } => true,
             Self::Runtime(_) | Self::ModelMissing { .. } | Self::Model { .. } | Self::Inference { .. } => {
                 false
             }
             Self::PictureSize { .. } | Self::Landmarks => false,
         }
     }
+}
+
+fn licence_hint(licence: &Licence) -> String {
+    match licence.must_be_accepted {
+        true => format!("its licence is called {}", licence.name),
+        false => format!("it needs no acceptance ({})", licence.terms),
+    }
+}
+
+fn places(tried: &[PathBuf]) -> String {
+    let places: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
+    places.join(", no ")
 }
 
 fn list(photos: &[(String, Problem)]) -> String {

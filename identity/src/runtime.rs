@@ -141,7 +141,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Loads a model file and checks that it has one input of the given shape and the outputs named.
+    /// Loads a model file and checks that it has one input that takes the given shape (the
+    /// model may leave any dimension open) and the outputs named.
     ///
     /// # Errors
     /// Library or model missing, a file that is not an ONNX model, a model of another shape.
@@ -150,7 +151,7 @@ impl Network {
         path: &Path,
         threads: usize,
         input: [i64; 4],
-        outputs: &[&str],
+        outputs: &[impl AsRef<str>],
     ) -> Result<Self, IdentityError> {
         if !path.is_file() {
             return Err(IdentityError::ModelMissing { path: path.to_owned() });
@@ -168,13 +169,13 @@ impl Network {
         let session = build().map_err(|e| wrong(format!("not a usable ONNX model: {e}")))?;
         match session.inputs() {
             [one] => match one.dtype() {
-                ValueType::Tensor { shape, .. } if shape.iter().copied().eq(input) => {}
+                ValueType::Tensor { shape, .. } if fits(shape, input) => {}
                 other => return Err(wrong(format!("its input is {other}, expected a tensor {input:?}"))),
             },
             several => return Err(wrong(format!("it has {} inputs, expected one", several.len()))),
         }
-        for wanted in outputs {
-            if !session.outputs().iter().any(|output| output.name() == *wanted) {
+        for wanted in outputs.iter().map(AsRef::as_ref) {
+            if !session.outputs().iter().any(|output| output.name() == wanted) {
                 return Err(wrong(format!("it has no output named {wanted}")));
             }
         }
@@ -189,14 +190,14 @@ impl Network {
         &self,
         shape: [i64; 4],
         input: Vec<f32>,
-        outputs: &[&str],
+        outputs: &[impl AsRef<str>],
     ) -> Result<Vec<Vec<f32>>, IdentityError> {
         let failed = |reason: String| IdentityError::Inference { network: self.name, reason };
         let tensor = Tensor::from_array((shape, input)).map_err(|e| failed(e.to_string()))?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let results = session.run(ort::inputs![tensor]).map_err(|e| failed(e.to_string()))?;
         let mut taken = Vec::with_capacity(outputs.len());
-        for name in outputs {
+        for name in outputs.iter().map(AsRef::as_ref) {
             let value = results.get(name).ok_or_else(|| failed(format!("no output named {name}")))?;
             let (_, data) = value.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
             taken.push(data.to_vec());
@@ -205,9 +206,21 @@ impl Network {
     }
 }
 
+/// Whether a model's input, where −1 is a dimension left open, takes a shape.
+fn fits(model: &[i64], wanted: [i64; 4]) -> bool {
+    model.len() == wanted.len() && model.iter().zip(wanted).all(|(&has, wanted)| has == -1 || has == wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dimension_left_open_takes_any_size() {
+        assert!(fits(&[1, 3, -1, -1], [1, 3, 640, 640]) && fits(&[-1, 3, 112, 112], [1, 3, 112, 112]));
+        assert!(!fits(&[1, 3, 320, 320], [1, 3, 640, 640]));
+        assert!(!fits(&[1, 3, 112], [1, 3, 112, 112]));
+    }
 
     #[test]
     fn a_file_that_is_no_library_is_an_error_that_says_what_to_do() {
@@ -232,7 +245,7 @@ mod tests {
     #[test]
     fn a_missing_model_is_an_error_that_says_what_to_do() {
         let path = Path::new("no-such-folder/face.onnx");
-        let message = match Network::open("test", path, 1, [1, 3, 8, 8], &[]) {
+        let message = match Network::open("test", path, 1, [1, 3, 8, 8], &["x"]) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("a missing file was opened"),
         };

@@ -1,15 +1,18 @@
-//! A checkpoint folder in Hugging Face diffusers format.
+//! A checkpoint on disk: a folder in Hugging Face diffusers format or a single file, and what either gives:
+//! the configuration and the weights of every part, under the same names.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use imagine_encoders::{ClipTextConfig, ClipTokenizer};
+use imagine_unet::{AutoencoderKlConfig, ConfigError, UNetConfig, Weights};
 use serde::Deserialize;
-use serde_json::Value;
+use tch::{Device, Kind};
 
-use imagine_unet::{ConfigError, read_json};
-
+use crate::checkpoint_folder::CheckpointFolder;
 use crate::error::PipelineError;
+use crate::schedulers::SchedulerConfig;
+use crate::single_file::{BaseModel, SingleFile, SingleFileOptions};
+use crate::text_conditioning::Hearing;
 
 /// `imagine.json` in a checkpoint folder: what a request means that leaves these open. The file is
 /// ours and optional; other programs pass over it.
@@ -30,65 +33,224 @@ impl Default for Defaults {
     }
 }
 
-/// A folder with `model_index.json`, checked for the parts that it names.
-#[derive(Debug)]
-pub struct Checkpoint {
-    dir: PathBuf,
+/// What models have in common that are loaded and prompted alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Stable Diffusion 1.x and 2.x: one text encoder.
+    StableDiffusion,
+    /// Stable Diffusion XL: two text encoders and a size condition.
+    StableDiffusionXl,
+}
+
+impl Family {
+    /// The family of a pipeline class of diffusers. Text-to-image, image-to-image and inpainting are the
+    /// same checkpoint in another class.
+    pub(crate) fn of_class(class: &str) -> Option<Self> {
+        let stem = class.strip_suffix("Pipeline")?;
+        let stem = stem.strip_suffix("Img2Img").or_else(|| stem.strip_suffix("Inpaint")).unwrap_or(stem);
+        match stem {
+            "StableDiffusion" => Some(Self::StableDiffusion),
+            "StableDiffusionXL" => Some(Self::StableDiffusionXl),
+            _ => None,
+        }
+    }
+
+    /// Folders of tokenizers and text encoders, in the order in which their states are joined.
+    pub fn text_parts(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::StableDiffusion => &[("tokenizer", "text_encoder")],
+            Self::StableDiffusionXl => &[("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")],
+        }
+    }
+
+    /// Pixels along a side for checkpoints that do not say it.
+    pub fn usual_side(self) -> i64 {
+        match self {
+            Self::StableDiffusion => 512,
+            Self::StableDiffusionXl => 1024,
+        }
+    }
+
+    /// What a request means that leaves these open: diffusers' default guidance of the pipeline.
+    pub(crate) fn defaults(self) -> Defaults {
+        match self {
+            Self::StableDiffusion => Defaults::default(),
+            Self::StableDiffusionXl => Defaults { guidance_scale: 5.0, ..Defaults::default() },
+        }
+    }
+}
+
+/// Where and in which type to load.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub device: Device,
+    pub kind: Kind,
+}
+
+/// One network on disk: changes are merged into the weights before the model is built.
+pub struct Part<C> {
+    pub config: C,
+    pub weights: Weights,
+    /// What errors of the configuration name.
+    pub file: PathBuf,
+}
+
+/// A checkpoint of Stable Diffusion 1.x, 2.x or XL.
+pub enum Checkpoint {
+    Folder(CheckpointFolder),
+    File { path: PathBuf, file: Box<SingleFile> },
 }
 
 impl Checkpoint {
-    /// Opens a folder whose pipeline is Stable Diffusion of the 1.x or 2.x kind.
-    pub fn open(dir: &Path) -> Result<Self, PipelineError> {
-        let refuse = |reason: String| PipelineError::NotACheckpoint { dir: dir.to_path_buf(), reason };
-        let index = dir.join("model_index.json");
-        let text = fs::read_to_string(&index).map_err(|e| refuse(format!("model_index.json: {e}")))?;
-        let index: BTreeMap<String, Value> =
-            serde_json::from_str(&text).map_err(|e| refuse(format!("model_index.json: {e}")))?;
-        match index.get("_class_name").and_then(Value::as_str) {
-            Some("StableDiffusionPipeline") => {}
-            Some(other) => {
-                return Err(refuse(format!("{other} is not supported, only StableDiffusionPipeline")));
-            }
-            None => return Err(refuse("model_index.json has no _class_name".into())),
-        }
-        for part in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
-            if index.get(part).is_none_or(Value::is_null) {
-                return Err(refuse(format!("model_index.json names no {part}")));
-            }
-            if !dir.join(part).is_dir() {
-                return Err(refuse(format!("the folder {part}/ is missing")));
-            }
-        }
-        Ok(Self { dir: dir.to_path_buf() })
+    /// Opens a folder with `model_index.json`, or a single file.
+    pub fn open(path: &Path) -> Result<Self, PipelineError> {
+        Self::open_with(path, &SingleFileOptions::default())
     }
 
-    /// The folder of one part, e.g. `unet`.
-    pub fn part(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+    /// As [`Self::open`], with what a single file cannot say.
+    pub fn open_with(path: &Path, options: &SingleFileOptions) -> Result<Self, PipelineError> {
+        if !path.is_file() {
+            return CheckpointFolder::open(path).map(Self::Folder);
+        }
+        let file = Box::new(SingleFile::open(path, options)?);
+        Ok(Self::File { path: path.to_path_buf(), file })
     }
 
-    /// The contents of `imagine.json`, or what is usual where there is none.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Folder(folder) => folder.family(),
+            Self::File { file, .. } => match file.kind().base {
+                BaseModel::Sd1 | BaseModel::Sd2 => Family::StableDiffusion,
+                BaseModel::Sdxl => Family::StableDiffusionXl,
+            },
+        }
+    }
+
+    /// What of its text encoders the model hears.
+    pub fn hearing(&self) -> Hearing {
+        match (self, self.family()) {
+            (Self::Folder(folder), _) => folder.hearing(),
+            (_, Family::StableDiffusion) => Hearing::LastLayer,
+            // As the published folder says.
+            (_, Family::StableDiffusionXl) => Hearing::Penultimate { zeros_for_empty_negative: true },
+        }
+    }
+
+    /// Pixels along a side of the pictures that it was trained on, where the U-Net does not say it.
+    pub fn usual_side(&self) -> i64 {
+        match self {
+            Self::Folder(folder) => folder.family().usual_side(),
+            Self::File { file, .. } => file.kind().picture_size(),
+        }
+    }
+
+    /// What a request means that leaves these open.
     pub fn defaults(&self) -> Result<Defaults, PipelineError> {
-        let file = self.dir.join("imagine.json");
-        if !file.is_file() {
-            return Ok(Defaults::default());
+        match self {
+            Self::Folder(folder) => folder.defaults(),
+            Self::File { .. } => Ok(self.family().defaults()),
         }
-        let defaults: Defaults = read_json(&file).map_err(PipelineError::ConfigFile)?;
-        let (steps, guidance) = (defaults.steps, defaults.guidance_scale);
-        for (key, value, least, most) in
-            [("steps", f64::from(steps), 1.0, 1000.0), ("guidance_scale", guidance, 0.0, 100.0)]
-        {
-            if !(value >= least && value <= most) {
-                let source = ConfigError::unsupported(key, value, &format!("{least} to {most}"));
-                return Err(PipelineError::Config { file, source });
-            }
-        }
-        Ok(defaults)
     }
 
-    /// The folder's own name.
+    /// The folder's or file's own name.
     pub fn name(&self) -> String {
-        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
-        dir.file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+        let (path, is_file) = match self {
+            Self::Folder(folder) => (folder.path(), false),
+            Self::File { path, .. } => (path.as_path(), true),
+        };
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let name = if is_file { path.file_stem() } else { path.file_name() };
+        name.map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+    }
+
+    /// A file or folder beside the parts; of a single file, beside itself.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.part(name),
+            Self::File { path, .. } => path.with_file_name(name),
+        }
+    }
+
+    pub fn unet(&self, target: Target) -> Result<Part<UNetConfig>, PipelineError> {
+        match self {
+            Self::Folder(folder) => folder.network("unet", target, UNetConfig::from_file),
+            Self::File { path, file } => part(path, file.unet(target.device, target.kind)?),
+        }
+    }
+
+    /// The autoencoder in the type that `kind` makes of its configuration.
+    pub fn vae(
+        &self,
+        device: Device,
+        kind: impl Fn(&AutoencoderKlConfig) -> Kind,
+    ) -> Result<Part<AutoencoderKlConfig>, PipelineError> {
+        match self {
+            Self::Folder(folder) => autoencoder_folder(&folder.part("vae"), device, kind),
+            Self::File { path, file } => {
+                let (config, _) = file.vae(device, Kind::Float)?;
+                part(path, file.vae(device, kind(&config))?)
+            }
+        }
+    }
+
+    /// Every text encoder with its tokenizer, in the order in which their states are joined.
+    pub fn text_encoders(
+        &self,
+        target: Target,
+    ) -> Result<Vec<(ClipTokenizer, Part<ClipTextConfig>)>, PipelineError> {
+        match self {
+            Self::Folder(folder) => {
+                let encoder = |(tokenizer, encoder): &(&str, &str)| {
+                    let tokenizer = ClipTokenizer::from_folder(&folder.part(tokenizer))?;
+                    Ok((tokenizer, folder.network(encoder, target, ClipTextConfig::from_file)?))
+                };
+                folder.family().text_parts().iter().map(encoder).collect()
+            }
+            Self::File { path, file } => {
+                let Target { device, kind } = target;
+                let mut all = vec![(file.tokenizer()?, part(path, file.text_encoder(device, kind)?)?)];
+                if let (Some(tokenizer), Some(encoder)) =
+                    (file.tokenizer_2()?, file.text_encoder_2(device, kind)?)
+                {
+                    all.push((tokenizer, part(path, encoder)?));
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    /// The scheduler's settings and the file that errors about them name.
+    pub fn scheduler(&self) -> Result<(SchedulerConfig, PathBuf), PipelineError> {
+        match self {
+            Self::Folder(folder) => {
+                let file = folder.part("scheduler/scheduler_config.json");
+                Ok((SchedulerConfig::from_file(&file)?, file))
+            }
+            Self::File { path, file } => Ok((file.scheduler(), path.clone())),
+        }
+    }
+}
+
+fn part<C>(file: &Path, (config, weights): (C, Weights)) -> Result<Part<C>, PipelineError> {
+    Ok(Part { config, weights, file: file.to_path_buf() })
+}
+
+/// An autoencoder's folder: a part of a checkpoint, or one to be used in its place.
+pub fn autoencoder_folder(
+    dir: &Path,
+    device: Device,
+    kind: impl Fn(&AutoencoderKlConfig) -> Kind,
+) -> Result<Part<AutoencoderKlConfig>, PipelineError> {
+    let file = dir.join("config.json");
+    let config = AutoencoderKlConfig::from_file(&file).map_err(|e| config_error(file.clone(), e))?;
+    let weights = Weights::open_folder(dir, device, kind(&config))?;
+    Ok(Part { config, weights, file })
+}
+
+/// Names the file where the error does not do it itself.
+pub(crate) fn config_error(file: PathBuf, source: ConfigError) -> PipelineError {
+    match source {
+        ConfigError::Unsupported { .. } => PipelineError::Config { file, source },
+        named => PipelineError::ConfigFile(named),
     }
 }

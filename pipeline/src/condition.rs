@@ -1,65 +1,204 @@
-//! Text and identity as the U-Net takes them, with the unconditional row for guidance beside each.
+//! Everything that a request's networks hear, computed once: text, sizes, people, each with the
+//! unconditional row for guidance beside it.
 
-use imagine_contract::{GenerateRequest, Identity};
-use imagine_unet::{Condition, CrossKv, IdentityTokens};
+use imagine_contract::{GenerateRequest, Identity, SizeCondition};
+use imagine_unet::{AddedCondition, Condition, CrossKv, IdentityTokens};
 use tch::{Kind, Tensor};
 
+use crate::denoise::{Heard, Phase};
+use crate::edit::Size;
 use crate::error::PipelineError;
+use crate::identity::{ControlCondition, IdentityModel, People};
 use crate::model::StableDiffusion;
+use crate::photo_maker::Stacked;
+use crate::text_conditioning::{Prompts, TextCondition};
 
-/// The condition of one request: computed once, used in every step.
+/// The condition of one request: computed once, used in every step and for every picture.
 pub struct Prepared {
-    /// Keys and values of [unconditional, conditional] rows, or of the conditional row alone.
-    pub cross: CrossKv,
-    /// Whether there is an unconditional row.
-    pub guided: bool,
+    /// One, or two where the prompt changes on the way.
+    texts: Vec<PreparedText>,
+    control: Option<ControlCondition>,
+    phases: Vec<PreparedPhase>,
+    phase_of_step: Vec<usize>,
     /// Words of the prompt that did not fit the text encoder.
     pub ignored_words: Option<String>,
 }
 
+/// What the U-Net hears of a prompt and of people.
+struct PreparedText {
+    /// Keys and values of [unconditional, conditional] rows, or of the conditional row alone.
+    cross: CrossKv,
+    added: Option<AddedCondition>,
+}
+
+/// A condition that holds for some of the steps.
+#[derive(Clone, Debug, PartialEq)]
+struct PreparedPhase {
+    /// Which of the texts is heard.
+    text: usize,
+    /// Strengths of the people where they change on the way; else their own.
+    scales: Option<Vec<f64>>,
+}
+
+impl Prepared {
+    /// The condition for `count` pictures at once.
+    pub fn heard(&self, count: i64) -> Heard {
+        let texts: Vec<CrossKv> = self.texts.iter().map(|text| text.cross.repeat_rows(count)).collect();
+        let whole = self.control.as_ref().map_or(0.0, |control| control.scale);
+        let phase = |phase: &PreparedPhase| {
+            let (text, cross) = (self.texts.get(phase.text)?, texts.get(phase.text)?);
+            let added = text.added.as_ref().map(|added| repeat_rows(added, count));
+            Some(match &phase.scales {
+                // No scales: all keep theirs.
+                None => Phase { cross: cross.with_identity_scales(&[]), added, control_scale: whole },
+                Some(scales) => {
+                    let control_scale = scales.iter().copied().fold(0.0, f64::max);
+                    Phase { cross: cross.with_identity_scales(scales), added, control_scale }
+                }
+            })
+        };
+        Heard {
+            phases: self.phases.iter().filter_map(phase).collect(),
+            phase_of_step: self.phase_of_step.clone(),
+            faces: self.control.as_ref().map(|control| control.faces.repeat_rows(count)),
+        }
+    }
+}
+
+fn repeat_rows(added: &AddedCondition, count: i64) -> AddedCondition {
+    let repeat = |t: &Tensor| t.repeat_interleave_self_int(count, 0, None);
+    AddedCondition { text_embeds: repeat(&added.text_embeds), time_ids: repeat(&added.time_ids) }
+}
+
 impl StableDiffusion {
-    /// Encodes prompt and identity. `guided` adds the unconditional row: the negative prompt and the
-    /// identity of nobody.
-    pub(crate) fn prepare(&self, request: &GenerateRequest, guided: bool) -> Result<Prepared, PipelineError> {
-        let prompt = self.tokenizer.encode(&request.prompt)?;
-        let negative = self.tokenizer.encode(&request.negative_prompt)?;
-        let rows: Vec<&[i64]> = if guided { vec![&negative.ids, &prompt.ids] } else { vec![&prompt.ids] };
-        let count = rows.len() as i64;
-        let ids = Tensor::from_slice(&rows.concat()).f_view([count, -1])?; // [rows, S]
-        let text = self.text_encoder.forward(&ids, false)?.last_hidden_state; // [rows, S, C]
-        let identity = self.identity_tokens(request.identity.as_ref(), guided)?;
-        let cross = self.unet.cross_kv(&Condition { text, identity });
-        Ok(Prepared { cross, guided, ignored_words: prompt.truncated_text })
+    /// Encodes prompts and people for a run of `steps` evaluations. `guided` adds the unconditional row:
+    /// the negative prompt and the identity of nobody.
+    pub(crate) fn prepare(
+        &self,
+        request: &GenerateRequest,
+        size: Size,
+        steps: usize,
+        guided: bool,
+    ) -> Result<Prepared, PipelineError> {
+        let prompts = Prompts {
+            prompt: &request.prompt,
+            negative: &request.negative_prompt,
+            guided,
+            clip_skip: request.clip_skip.unwrap_or(0),
+        };
+        if let (Some(IdentityModel::PhotoMaker(maker)), false) = (&self.identity, request.people.is_empty()) {
+            let Stacked { text_only, with_person, heard } =
+                maker.stack(&request.people, &self.text, &prompts, steps)?;
+            let ignored_words = text_only.ignored_words.clone();
+            let texts =
+                [text_only, with_person].map(|text| self.text(request, size, guided, text, Vec::new()));
+            let phases = [0, 1].map(|text| PreparedPhase { text, scales: None }).to_vec();
+            return Ok(Prepared {
+                texts: texts.into_iter().collect::<Result<_, _>>()?,
+                control: None,
+                phases,
+                phase_of_step: heard.into_iter().map(usize::from).collect(),
+                ignored_words,
+            });
+        }
+        let text = self.text.encode(&prompts)?;
+        let ignored_words = text.ignored_words.clone();
+        let People { tokens, control } = self.people(request, size, guided)?;
+        let texts = vec![self.text(request, size, guided, text, tokens)?];
+        let (phases, phase_of_step) = phases(request, steps);
+        Ok(Prepared { texts, control, phases, phase_of_step, ignored_words })
     }
 
-    /// Tokens of [nobody, the person] with their scale; nobody twice where no person is given, which
-    /// is how adapters were trained to draw anyone.
-    fn identity_tokens(
+    /// Projects a prompt and people through the U-Net's layers.
+    fn text(
         &self,
-        identity: Option<&Identity>,
+        request: &GenerateRequest,
+        size: Size,
         guided: bool,
-    ) -> Result<Option<IdentityTokens>, PipelineError> {
-        let adapter = match (&self.adapter, identity) {
-            (Some(adapter), _) => adapter,
-            (None, None) => return Ok(None),
-            (None, Some(_)) => {
+        text: TextCondition,
+        identities: Vec<IdentityTokens>,
+    ) -> Result<PreparedText, PipelineError> {
+        let added = match text.pooled {
+            None => None,
+            Some(pooled) => Some(self.added_condition(request, size, pooled, guided)?),
+        };
+        Ok(PreparedText { cross: self.unet.cross_kv(&Condition { text: text.states, identities }), added })
+    }
+
+    fn people(&self, request: &GenerateRequest, size: Size, guided: bool) -> Result<People, PipelineError> {
+        match &self.identity {
+            Some(IdentityModel::PhotoMaker(_)) => Ok(People { tokens: Vec::new(), control: None }),
+            Some(IdentityModel::Adapter(identity)) => {
+                let cells = |side: u32| i64::from(side / self.info.side_multiple);
+                let cells = (cells(size.height), cells(size.width));
+                identity.people(&request.people, size, cells, guided)
+            }
+            None if request.people.is_empty() => Ok(People { tokens: Vec::new(), control: None }),
+            None => {
                 let reason = "this model has no identity adapter, so it cannot draw a given person";
-                return Err(PipelineError::Unsupported(reason.into()));
+                Err(PipelineError::Unsupported(reason.into()))
             }
-        };
-        let projection = adapter.projection();
-        let nobody = projection.unconditional(1); // [1, T, C]
-        let (person, scale) = match identity {
-            Some(identity) => {
-                let width = identity.embedding.len() as i64;
-                adapter.check_embedding(width)?;
-                let embedding = Tensor::from_slice(&identity.embedding).f_view([1, width])?;
-                (projection.forward(&embedding), identity.scale)
-            }
-            None => (nobody.shallow_clone(), 1.0),
-        };
-        let tokens = if guided { Tensor::f_cat(&[nobody, person], 0)? } else { person };
-        let scale = Tensor::f_full([tokens.size()[0]], scale, (Kind::Float, self.device))?;
-        Ok(Some(IdentityTokens { tokens, scale }))
+        }
+    }
+
+    /// SDXL's added condition: pooled text [rows, P] and sizes [rows, 6].
+    fn added_condition(
+        &self,
+        request: &GenerateRequest,
+        size: Size,
+        pooled: Tensor,
+        guided: bool,
+    ) -> Result<AddedCondition, PipelineError> {
+        let sides = [size.width, size.height];
+        let own = SizeCondition { original: sides, crop: [0, 0], target: sides };
+        let positive = request.size_condition.unwrap_or(own);
+        let negative = request.negative_size_condition.unwrap_or(positive);
+        // Height comes first in every pair.
+        let numbers = |c: SizeCondition| [c.original, c.crop, c.target].map(|[x, y]| [y, x]).concat();
+        let mut rows = numbers(positive);
+        if guided {
+            rows.splice(0..0, numbers(negative));
+        }
+        let rows: Vec<f32> = rows.into_iter().map(|n| n as f32).collect();
+        let time_ids = Tensor::f_from_slice(&rows)?.f_view([-1, 6])?.f_to_device(self.device)?; // [rows, 6]
+        Ok(AddedCondition { text_embeds: pooled.f_to_kind(Kind::Float)?, time_ids })
+    }
+}
+
+/// The phases of a run with one text and the phase of every step: a new one begins where somebody is heard
+/// for the first or last time.
+fn phases(request: &GenerateRequest, steps: usize) -> (Vec<PreparedPhase>, Vec<usize>) {
+    if request.people.iter().all(|person| person.steps == [0.0, 1.0]) {
+        return (vec![PreparedPhase { text: 0, scales: None }], vec![0; steps]);
+    }
+    let mut phases: Vec<PreparedPhase> = Vec::new();
+    let mut phase_of_step = Vec::with_capacity(steps);
+    for step in 0..steps {
+        let heard = |person: &Identity| if person.is_heard(step, steps) { person.scale } else { 0.0 };
+        let now = PreparedPhase { text: 0, scales: Some(request.people.iter().map(heard).collect()) };
+        let known = phases.iter().position(|before| *before == now);
+        phase_of_step.push(known.unwrap_or_else(|| {
+            phases.push(now);
+            phases.len() - 1
+        }));
+    }
+    (phases, phase_of_step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_heard_in_their_part_of_the_run() {
+        let person = |scale, steps| Identity { steps, ..Identity::of_embedding(vec![1.0], scale) };
+        let mut request = GenerateRequest::new("two people", 1);
+        request.people = vec![person(0.8, [0.0, 1.0])];
+        let phase = |scales| PreparedPhase { text: 0, scales };
+        assert_eq!(phases(&request, 3), (vec![phase(None)], vec![0, 0, 0]));
+        request.people.push(person(0.5, [0.25, 0.75]));
+        let (found, phase_of_step) = phases(&request, 4);
+        assert_eq!(found, [phase(Some(vec![0.8, 0.0])), phase(Some(vec![0.8, 0.5]))]);
+        assert_eq!(phase_of_step, [0, 1, 1, 0]);
     }
 }

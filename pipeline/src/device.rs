@@ -125,6 +125,11 @@ pub fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// Threads that one tensor operation is divided among on the CPU.
+pub fn threads() -> i32 {
+    tch::get_num_threads()
+}
+
 /// The name of a device, as `--device` spells it.
 pub fn device_name(device: Device) -> String {
     match device {

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use imagine_contract::{EngineError, RequestError};
-use imagine_encoders::{ClipTextError, TokenizerError};
-use imagine_identity::adapters::AdapterError;
+use imagine_encoders::{ClipTextError, ClipVisionError, ImageProcessorError, TokenizerError};
+use imagine_identity::adapters::{AdapterError, IdentityNetError, PhotoMakerError};
 use imagine_unet::{ConfigError, WeightsError};
 
+use crate::lora::LoraError;
+use crate::presets::PresetError;
 use crate::schedulers::SchedulerError;
+use crate::single_file::SingleFileError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -29,6 +32,20 @@ pub enum PipelineError {
     #[error(transparent)]
     Adapter(#[from] AdapterError),
     #[error(transparent)]
+    IdentityNet(#[from] IdentityNetError),
+    #[error(transparent)]
+    PhotoMaker(#[from] PhotoMakerError),
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    #[error(transparent)]
+    Preset(#[from] PresetError),
+    #[error(transparent)]
+    SingleFile(#[from] SingleFileError),
+    #[error(transparent)]
+    ImageEncoder(#[from] ClipVisionError),
+    #[error(transparent)]
+    ImageProcessor(#[from] ImageProcessorError),
+    #[error(transparent)]
     Scheduler(#[from] SchedulerError),
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -38,10 +55,15 @@ pub enum PipelineError {
     Device { asked: String, reason: String },
     #[error("\"{value}\" is not a {what}; known are {known}")]
     Choice { what: &'static str, value: String, known: &'static str },
+    #[error("clip_skip is {skip}, but the text encoder has {layers} layers: at most {most} can be left out")]
+    ClipSkip { skip: u32, layers: usize, most: usize },
     #[error("canceled")]
     Canceled,
     #[error("the picture holds values that are not finite; try --dtype f32")]
     NotFinite,
+    /// A defect of this program.
+    #[error("internal error: {0}")]
+    Internal(String),
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] tch::TchError),
 }
@@ -49,7 +71,7 @@ pub enum PipelineError {
 impl PipelineError {
     /// Whether the person's input or files are at fault, rather than the machine or this program.
     pub fn is_input(&self) -> bool {
-        !matches!(self, Self::Canceled | Self::NotFinite | Self::Tensor(_))
+        !matches!(self, Self::Canceled | Self::NotFinite | Self::Internal(_) | Self::Tensor(_))
     }
 }
 

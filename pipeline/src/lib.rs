@@ -4,16 +4,33 @@
 //! What may enter: whatever joins the networks of `unet`, `encoders` and `identity` into a run. What
 //! may not: HTTP, storage, photos on disk, command lines.
 
+pub mod capability;
 pub mod checkpoint;
+pub mod checkpoint_folder;
+pub mod composite;
 pub mod condition;
 pub mod denoise;
 pub mod device;
+pub mod edit;
 pub mod error;
+pub mod footprint;
 pub mod generate;
+pub mod identity;
+mod identity_net;
+mod image_encoder;
+mod load;
+pub mod lora;
 pub mod model;
 pub mod noise;
+mod photo_maker;
+pub mod presets;
+pub mod random_checkpoint;
+mod region;
 pub mod schedulers;
+pub mod single_file;
+pub mod text_conditioning;
+pub mod threads;
 
 pub use device::{DeviceChoice, DtypeChoice};
 pub use error::PipelineError;
-pub use model::{LoadOptions, StableDiffusion};
+pub use model::{LoadOptions, LoraChoice, StableDiffusion};

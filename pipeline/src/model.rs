@@ -1,222 +1,184 @@
 //! A Stable Diffusion checkpoint in memory, with its identity adapter.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use imagine_contract::ModelInfo;
-use imagine_encoders::{ClipTextModel, ClipTokenizer};
-use imagine_identity::adapters::FaceIdAdapter;
-use imagine_unet::blocks::ModelError;
-use imagine_unet::{
-    AutoencoderKl, AutoencoderKlConfig, ConfigError, UNet2DConditionModel, UNetConfig, Weights,
-};
-use tch::{Device, Kind};
+use imagine_identity::adapters::{Adapter, AdapterKind, AdapterOptions, PhotoMaker};
+use imagine_unet::{AutoencoderKl, UNet2DConditionModel, UNetConfig};
+use tch::Device;
 
-use crate::checkpoint::{Checkpoint, Defaults};
-use crate::device::{DeviceChoice, DtypeChoice, device_name, kind_name};
+use crate::checkpoint::{Checkpoint, Target};
+use crate::device::{DeviceChoice, DtypeChoice};
+use crate::edit::Inpainting;
 use crate::error::PipelineError;
+use crate::identity::{IdentityAdapter, IdentityModel, is_photo_maker};
+use crate::load::{Changes, LoadedLora, Networks, scheduler_name};
+use crate::lora::LoraFile;
+use crate::photo_maker::PhotoMakerIdentity;
+use crate::presets::Preset;
 use crate::schedulers::{SchedulerChoice, SchedulerConfig, SchedulerError};
+use crate::single_file::SingleFileOptions;
+use crate::text_conditioning::TextConditioner;
 
 /// What to load, where and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// A checkpoint folder in diffusers format.
+    /// A checkpoint folder in diffusers format, or a checkpoint in a single file.
     pub model: PathBuf,
-    /// A FaceID adapter file; the one that `imagine.json` names if left out.
+    /// Folder of the tokenizer, for a single file with another vocabulary than CLIP's.
+    pub tokenizer: Option<PathBuf>,
+    /// An identity adapter's file; the one that `imagine.json` names if left out.
     pub adapter: Option<PathBuf>,
+    /// Which kind of adapter it is, where its tensors and its name do not tell.
+    pub adapter_kind: Option<AdapterKind>,
+    /// Folder of the CLIP vision encoder that the adapter wants; `image_encoder` beside the adapter or in
+    /// the checkpoint's folder if left out.
+    pub image_encoder: Option<PathBuf>,
+    /// Folder of the ControlNet that the adapter wants; `ControlNetModel` beside the adapter if left out.
+    pub controlnet: Option<PathBuf>,
+    /// Folder of an autoencoder to take in the place of the checkpoint's.
+    pub vae: Option<PathBuf>,
+    /// Merged in this order.
+    pub loras: Vec<LoraChoice>,
+    /// Name of a recipe for few steps ([`crate::presets`]).
+    pub preset: Option<String>,
     pub device: DeviceChoice,
     pub dtype: DtypeChoice,
 }
 
-/// The networks of one checkpoint on one device.
+/// A LoRA file and how strongly it counts: 1 is as strong as it was trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraChoice {
+    pub file: PathBuf,
+    pub weight: f64,
+}
+
+/// The networks of one checkpoint on one device: Stable Diffusion 1.x, 2.x or XL.
 pub struct StableDiffusion {
-    pub(crate) tokenizer: ClipTokenizer,
-    pub(crate) text_encoder: ClipTextModel,
+    pub(crate) text: TextConditioner,
     pub(crate) unet: UNet2DConditionModel,
     pub(crate) vae: AutoencoderKl,
-    pub(crate) scheduler: SchedulerConfig,
+    pub(crate) inpainting: Inpainting,
+    /// The checkpoint's own.
+    scheduler: SchedulerConfig,
     scheduler_file: PathBuf,
-    pub(crate) adapter: Option<FaceIdAdapter>,
+    preset: Option<&'static Preset>,
+    pub(crate) identity: Option<IdentityModel>,
     pub(crate) device: Device,
     pub(crate) info: ModelInfo,
-}
-
-fn config_error(file: PathBuf, source: ConfigError) -> PipelineError {
-    match source {
-        ConfigError::Unsupported { .. } => PipelineError::Config { file, source },
-        named => PipelineError::ConfigFile(named),
-    }
-}
-
-fn model_error(config: PathBuf, error: ModelError) -> PipelineError {
-    match error {
-        ModelError::Config(source) => config_error(config, source),
-        ModelError::Weights(source) => source.into(),
-    }
 }
 
 impl StableDiffusion {
     /// Loads every part of a checkpoint. Errors name the file, and the key, shape or value at fault.
     pub fn load(options: &LoadOptions) -> Result<Self, PipelineError> {
         let _no_grad = tch::no_grad_guard();
-        let checkpoint = Checkpoint::open(&options.model)?;
+        let preset = options.preset.as_deref().map(Preset::by_name).transpose()?;
+        let single_file = SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: None };
+        let checkpoint = Checkpoint::open_with(&options.model, &single_file)?;
         let device = options.device.resolve()?;
-        let kind = options.dtype.resolve(device);
-        let tokenizer = ClipTokenizer::from_folder(&checkpoint.part("tokenizer"))?;
-        let text_encoder = ClipTextModel::from_folder(&checkpoint.part("text_encoder"), device, kind)?;
-        let tokenizer = fit_prompts(tokenizer, &text_encoder);
-        let defaults = checkpoint.defaults()?;
-        let own_adapter = defaults.adapter.as_ref().map(|name| checkpoint.part(name));
-        let adapter = match options.adapter.as_ref().or(own_adapter.as_ref()) {
-            Some(file) => Some(FaceIdAdapter::open(file, device, kind)?),
-            None => None,
+        let target = Target { device, kind: options.dtype.resolve(device) };
+        let mut defaults = checkpoint.defaults()?;
+        let (scheduler, scheduler_file) = checkpoint.scheduler()?;
+        let own_adapter = defaults.adapter.as_ref().map(|name| checkpoint.beside(name));
+        let opened = match options.adapter.as_ref().or(own_adapter.as_ref()) {
+            Some(file) => Opened::open(file, options, target)?,
+            None => Opened::Nothing,
         };
-        let unet = load_unet(&checkpoint, adapter.as_ref(), device, kind)?;
-        let vae = load_vae(&checkpoint, device, kind)?;
-        let scheduler_file = checkpoint.part("scheduler/scheduler_config.json");
-        let scheduler = SchedulerConfig::from_file(&scheduler_file)?;
-        let info = blank_info();
-        let model =
-            Self { tokenizer, text_encoder, unet, vae, scheduler, scheduler_file, adapter, device, info };
-        model.check_widths()?;
-        let info = model.describe(checkpoint.name(), &defaults, kind)?;
-        Ok(Self { info, ..model })
-    }
-
-    /// The scheduler's settings as the checkpoint has them, if its class is implemented.
-    pub(crate) fn own_scheduler(&self) -> Result<&SchedulerConfig, PipelineError> {
-        match self.scheduler.kind() {
-            Ok(_) => Ok(&self.scheduler),
-            Err(error) => Err(self.scheduler_error(error)),
+        let loras = opened.loras(&options.loras)?;
+        let vae = options.vae.as_deref();
+        let changes = Changes { adapter: opened.adapter(), loras: &loras, preset, vae };
+        let networks = Networks::load(&checkpoint, &changes, target)?;
+        let used = preset.map(|preset| preset.scheduler_config(&scheduler));
+        let name = scheduler_name(used.as_ref().unwrap_or(&scheduler));
+        let name = name.map_err(|e| in_file(&scheduler_file, e))?;
+        if let Some(preset) = preset {
+            (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
         }
-    }
-
-    fn scheduler_error(&self, error: SchedulerError) -> PipelineError {
-        SchedulerError::File { path: self.scheduler_file.clone(), source: Box::new(error) }.into()
-    }
-
-    /// The parts must fit each other: vocabulary, widths of text and latents.
-    fn check_widths(&self) -> Result<(), PipelineError> {
-        let unet = self.unet.config();
-        let cross = unet
-            .cross_dim()
-            .map_err(|source| PipelineError::Config { file: "unet/config.json".into(), source })?;
-        let text = self.text_encoder.config().hidden_size;
-        let latents = self.vae.config().latent_channels;
-        let (words, rows) = (self.tokenizer.vocab_size() as i64, self.text_encoder.config().vocab_size);
-        if words > rows {
-            return Err(PipelineError::Mismatch {
-                part: "tokenizer and text_encoder".into(),
-                first_key: "tokens of the vocabulary".into(),
-                first: words,
-                second_key: "vocab_size".into(),
-                second: rows,
-            });
-        }
-        for (part, first_key, first, second_key, second) in [
-            ("text_encoder and unet", "hidden_size", text, "cross_attention_dim", cross),
-            ("vae and unet", "latent_channels", latents, "in_channels", unet.in_channels),
-            ("vae and unet", "latent_channels", latents, "out_channels", unet.out_channels),
-        ] {
-            if first != second {
-                return Err(PipelineError::Mismatch {
-                    part: part.into(),
-                    first_key: first_key.into(),
-                    first,
-                    second_key: second_key.into(),
-                    second,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn describe(&self, name: String, defaults: &Defaults, kind: Kind) -> Result<ModelInfo, PipelineError> {
-        let downscale = self.vae.config().downscale();
-        // Checkpoints without a sample size were trained on 512 pixels.
-        let side = self.unet.config().sample_size.map_or(512, |cells| cells * downscale);
-        let scheduler = match self.scheduler.kind() {
-            Ok(kind) => {
-                let karras = self.scheduler.get_bool("use_karras_sigmas");
-                let karras = karras.map_err(|e| self.scheduler_error(e))?.unwrap_or(false);
-                SchedulerChoice { kind, karras: karras && kind.allows_karras() }.to_string()
-            }
-            // Not implemented, but its settings serve whatever scheduler a request names.
-            Err(SchedulerError::Class { class, .. }) if !class.is_empty() => class,
-            Err(error) => return Err(self.scheduler_error(error)),
+        let identity = opened.finish(&checkpoint, networks.unet.config(), options, target)?;
+        let info = ModelInfo {
+            identity: identity.as_ref().map(IdentityModel::needs),
+            ..networks.describe(&checkpoint, &defaults, name, target)
         };
-        Ok(ModelInfo {
-            name,
-            width: side as u32,
-            height: side as u32,
-            steps: defaults.steps,
-            guidance_scale: defaults.guidance_scale,
-            scheduler,
-            side_multiple: downscale as u32,
-            embedding_width: self.adapter.as_ref().map(|a| a.projection().sizes().embedding as usize),
-            device: device_name(self.device),
-            dtype: kind_name(kind).into(),
+        let inpainting = networks.inpainting();
+        let Networks { text, unet, vae } = networks;
+        Ok(Self { text, unet, vae, inpainting, scheduler, scheduler_file, preset, identity, device, info })
+    }
+
+    /// The scheduler's settings for a request: the sampler that it names turned to this checkpoint, else the
+    /// preset's, else the checkpoint's own, if its class is implemented.
+    pub(crate) fn scheduler(&self, name: Option<&str>) -> Result<SchedulerConfig, PipelineError> {
+        match (name, self.preset) {
+            (Some(name), _) => Ok(name.parse::<SchedulerChoice>()?.apply(&self.scheduler)),
+            (None, Some(preset)) => Ok(preset.scheduler_config(&self.scheduler)),
+            (None, None) => match self.scheduler.kind() {
+                Ok(_) => Ok(self.scheduler.clone()),
+                Err(error) => Err(in_file(&self.scheduler_file, error)),
+            },
+        }
+    }
+}
+
+/// What an adapter file turned out to be, before the U-Net is built.
+enum Opened {
+    Nothing,
+    Adapter(Box<Adapter>),
+    PhotoMaker(Box<PhotoMakerIdentity>, PathBuf),
+}
+
+impl Opened {
+    fn open(file: &Path, options: &LoadOptions, target: Target) -> Result<Self, PipelineError> {
+        if is_photo_maker(file)? {
+            let maker = PhotoMakerIdentity::load(file, options.image_encoder.as_deref(), target)?;
+            return Ok(Self::PhotoMaker(Box::new(maker), file.to_path_buf()));
+        }
+        let adapter_options = AdapterOptions { kind: options.adapter_kind, ..AdapterOptions::default() };
+        Ok(Self::Adapter(Box::new(Adapter::open(file, &adapter_options, target.device, target.kind)?)))
+    }
+
+    fn adapter(&self) -> Option<&Adapter> {
+        match self {
+            Self::Adapter(adapter) => Some(adapter),
+            Self::Nothing | Self::PhotoMaker(..) => None,
+        }
+    }
+
+    /// The LoRAs that were chosen, behind PhotoMaker's own.
+    fn loras(&self, chosen: &[LoraChoice]) -> Result<Vec<LoadedLora>, PipelineError> {
+        let own = match self {
+            Self::PhotoMaker(_, file) => {
+                let file = LoraFile::open_below(file, PhotoMaker::LORA_PREFIX)?;
+                Some(LoadedLora { file, weight: 1.0 })
+            }
+            Self::Nothing | Self::Adapter(_) => None,
+        };
+        let open = |lora: &LoraChoice| -> Result<LoadedLora, PipelineError> {
+            Ok(LoadedLora { file: LoraFile::open(&lora.file)?, weight: lora.weight })
+        };
+        own.map(Ok).into_iter().chain(chosen.iter().map(open)).collect()
+    }
+
+    /// Loads what it needs beside itself, for this U-Net.
+    fn finish(
+        self,
+        checkpoint: &Checkpoint,
+        unet: &UNetConfig,
+        options: &LoadOptions,
+        target: Target,
+    ) -> Result<Option<IdentityModel>, PipelineError> {
+        Ok(match self {
+            Self::Nothing => None,
+            Self::Adapter(adapter) => {
+                let adapter = IdentityAdapter::load(*adapter, checkpoint, unet, options, target)?;
+                Some(IdentityModel::Adapter(Box::new(adapter)))
+            }
+            Self::PhotoMaker(maker, _) => {
+                maker.check_base(unet)?;
+                Some(IdentityModel::PhotoMaker(maker))
+            }
         })
     }
 }
 
-/// Prompts as long as the text encoder takes, where the tokenizer's folder says nothing or more.
-fn fit_prompts(tokenizer: ClipTokenizer, text_encoder: &ClipTextModel) -> ClipTokenizer {
-    let limit = text_encoder.config().max_position_embeddings as usize;
-    match tokenizer.model_max_length() {
-        Some(length) if length <= limit => tokenizer,
-        _ => tokenizer.with_model_max_length(limit),
-    }
-}
-
-fn blank_info() -> ModelInfo {
-    ModelInfo {
-        name: String::new(),
-        width: 0,
-        height: 0,
-        steps: 0,
-        guidance_scale: 0.0,
-        scheduler: String::new(),
-        side_multiple: 1,
-        embedding_width: None,
-        device: String::new(),
-        dtype: String::new(),
-    }
-}
-
-fn load_unet(
-    checkpoint: &Checkpoint,
-    adapter: Option<&FaceIdAdapter>,
-    device: Device,
-    kind: Kind,
-) -> Result<UNet2DConditionModel, PipelineError> {
-    let dir = checkpoint.part("unet");
-    let file = dir.join("config.json");
-    let config = UNetConfig::from_file(&file).map_err(|e| config_error(file.clone(), e))?;
-    if config.addition_embed_type.is_some() {
-        let source =
-            ConfigError::unsupported("addition_embed_type", "text_time", "SDXL is not supported yet");
-        return Err(PipelineError::Config { file, source });
-    }
-    let weights = Weights::open_folder(&dir, device, kind)?;
-    if let Some(adapter) = adapter {
-        adapter.merge_lora(&weights, &config)?;
-    }
-    let mut unet = UNet2DConditionModel::new(&weights.root(), &config).map_err(|e| model_error(file, e))?;
-    weights.finish(&[])?;
-    if let Some(adapter) = adapter {
-        adapter.attach(&mut unet)?;
-    }
-    Ok(unet)
-}
-
-fn load_vae(checkpoint: &Checkpoint, device: Device, kind: Kind) -> Result<AutoencoderKl, PipelineError> {
-    let dir = checkpoint.part("vae");
-    let file = dir.join("config.json");
-    let config = AutoencoderKlConfig::from_file(&file).map_err(|e| config_error(file.clone(), e))?;
-    // Some autoencoders overflow in f16; f32 always holds.
-    let kind = if kind == Kind::Half { Kind::Float } else { kind };
-    let weights = Weights::open_folder(&dir, device, kind)?;
-    let vae = AutoencoderKl::new(&weights.root(), &config).map_err(|e| model_error(file, e))?;
-    weights.finish(&[])?;
-    Ok(vae)
+fn in_file(file: &Path, error: SchedulerError) -> PipelineError {
+    SchedulerError::File { path: file.to_path_buf(), source: Box::new(error) }.into()
 }

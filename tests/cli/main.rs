@@ -4,9 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod broken_checkpoints;
+mod doctor;
+mod edits;
 mod generation;
+mod licences;
 mod like_diffusers;
+mod models;
 mod photos;
 mod png_reader;
+mod stub_hub;
 mod support;
 mod usage;

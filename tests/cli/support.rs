@@ -65,9 +65,15 @@ impl Workplace {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imagine"));
         command.current_dir(self.dir.path()).env("OMP_NUM_THREADS", "1").env("HOME", self.dir.path());
-        for unset in
-            ["IMAGINE_MODELS", "IMAGINE_LOG", "XDG_DATA_HOME", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"]
-        {
+        for unset in [
+            "IMAGINE_MODELS",
+            "IMAGINE_FACE_PACKS",
+            "XDG_CONFIG_HOME",
+            "IMAGINE_LOG",
+            "XDG_DATA_HOME",
+            "XDG_CACHE_HOME",
+            "ORT_DISABLE_TELEMETRY",
+        ] {
             command.env_remove(unset);
         }
         command

@@ -19,7 +19,7 @@ fn landmarks(tensor: &Tensor) -> [[f32; 2]; 5] {
 }
 
 /// Every sample within 1/255 and nine in ten equal: OpenCV works in f32 and rounds half to even.
-fn assert_same_picture(what: &str, actual: &RgbImage, expected: &RgbImage) {
+pub fn assert_same_picture(what: &str, actual: &RgbImage, expected: &RgbImage) {
     assert_eq!(actual.dimensions(), expected.dimensions(), "{what}");
     let off: Vec<u8> = actual.as_raw().iter().zip(expected.as_raw()).map(|(a, e)| a.abs_diff(*e)).collect();
     let most = off.iter().max().copied().unwrap_or(0);

@@ -12,7 +12,7 @@ use crate::broken_files::{CheckpointCopy, Stored, read_safetensors};
 
 fn load(model: PathBuf, adapter: Option<PathBuf>) -> Result<StableDiffusion, PipelineError> {
     let (device, dtype) = (DeviceChoice::Cpu, DtypeChoice::F32);
-    StableDiffusion::load(&LoadOptions { model, adapter, device, dtype })
+    StableDiffusion::load(&LoadOptions { model, adapter, device, dtype, ..LoadOptions::default() })
 }
 
 /// Loads a copy after `damage`; the error must be the input's fault and hold every one of `says`.
@@ -176,7 +176,7 @@ fn configurations_that_ask_for_something_else() {
         (unet, "norm_num_groups", json!(5), &["5"]),
         (unet, "block_out_channels", json!([8, 20]), &["[16", "[20"]),
         (unet, "cross_attention_dim", json!(12), &["attn2.to_k.weight", "[8, 16]", "[8, 12]"]),
-        (unet, "layers_per_block", json!(2), &["resnets.1", "missing"]),
+        (unet, "layers_per_block", json!(2), &["resnets.1"]),
         (unet, "in_channels", json!(9), &["conv_in.weight", "[8, 4, 3, 3]", "[8, 9, 3, 3]"]),
         (unet, "addition_embed_type", json!("text_time"), &["text_time"]),
         (unet, "sample_size", json!("large"), &["large"]),
@@ -271,7 +271,12 @@ fn folders_that_are_no_checkpoint() {
     refused("not JSON", |c| c.write(index, "hello"), &[index]);
     refused("a list", |c| c.write(index, "[]"), &[index]);
     refused("no class", |c| c.write(index, "{}"), &[index, "_class_name"]);
-    for class in ["StableDiffusionXLPipeline", "FluxPipeline"] {
+    refused(
+        "SDXL without its second encoder",
+        |c| c.json(index, "_class_name", json!("StableDiffusionXLPipeline")),
+        &[index, "text_encoder_2"],
+    );
+    for class in ["StableDiffusion3Pipeline", "StableDiffusionUpscalePipeline", "FluxPipeline"] {
         refused("another pipeline", |c| c.json(index, "_class_name", json!(class)), &[class]);
     }
     for part in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"] {

@@ -52,9 +52,19 @@ pub struct CheckpointCopy {
 
 impl CheckpointCopy {
     pub fn new() -> Self {
+        Self::of(&imagine_tests::fixtures("pipeline").join("checkpoint"))
+    }
+
+    /// A copy of another checkpoint.
+    pub fn of(checkpoint: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("a temporary folder: {e}"));
-        copy(&imagine_tests::fixtures("pipeline").join("checkpoint"), dir.path());
+        copy(checkpoint, dir.path());
         Self { dir }
+    }
+
+    /// Copies a folder over it: files of the same name are replaced.
+    pub fn lay_over(&self, folder: &Path) {
+        copy(folder, self.dir.path());
     }
 
     /// A file or folder in it; the checkpoint itself for "".

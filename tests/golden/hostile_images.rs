@@ -80,7 +80,7 @@ fn spoiled_portraits_are_judged_for_what_is_wrong() {
     let problems = |picture: RgbImage| {
         let examined =
             encoder.examine(&Photo::from_pixels("x", picture), FaceChoice::Largest).expect("examined");
-        assert_eq!(examined.embedding.is_none(), examined.report.verdict.blocking().is_some());
+        assert_eq!(examined.reference.is_none(), examined.report.verdict.blocking().is_some());
         examined.report.verdict.problems
     };
     let portrait = photo("astronaut.png");

@@ -2,18 +2,16 @@
 
 use std::path::PathBuf;
 
-use imagine_contract::{CancelFlag, Engine, EngineError, Event, GenerateRequest, Identity, Picture};
-use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
+use imagine_contract::{CancelFlag, Engine, EngineError, Event, GenerateRequest, Identity};
+use imagine_pipeline::{DtypeChoice, StableDiffusion};
 use imagine_tests::{Golden, fixtures};
-use serde::Deserialize;
-use tch::Kind;
 
 use crate::broken_files::CheckpointCopy;
+use crate::picture_runs::{self, Comparison, generate, largest_difference};
 
 fn load_from(model: PathBuf, adapter: bool, dtype: DtypeChoice) -> StableDiffusion {
-    let adapter = adapter.then(|| fixtures("pipeline").join("adapter.safetensors"));
-    let options = LoadOptions { model, adapter, device: DeviceChoice::Cpu, dtype };
-    StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}"))
+    let file = fixtures("pipeline").join("adapter.safetensors");
+    picture_runs::load(model, adapter.then_some(file.as_path()), dtype)
 }
 
 fn load(adapter: bool) -> StableDiffusion {
@@ -24,102 +22,46 @@ fn pictures() -> Golden {
     Golden::read("pipeline", "pictures.safetensors")
 }
 
-/// The embedding that the fixture's person has.
-fn embedding() -> Vec<f32> {
-    Vec::try_from(pictures().get("embedding").flatten(0, -1)).expect("f32 numbers")
-}
-
 /// Pictures [n, height, width, 3] in one row of bytes.
 fn bytes(golden: &Golden, name: &str) -> Vec<u8> {
-    let tensor = golden.get(name);
-    assert_eq!(tensor.kind(), Kind::Uint8, "{name}");
-    Vec::try_from(tensor.flatten(0, -1)).expect("bytes")
-}
-
-fn generate(model: &mut StableDiffusion, request: &GenerateRequest) -> Vec<Picture> {
-    model.generate(request, &mut |_| {}, &CancelFlag::default()).unwrap_or_else(|e| panic!("{e}"))
+    picture_runs::bytes(&golden.get(name))
 }
 
 /// One entry of `runs.json`.
-#[derive(Deserialize)]
-struct Run {
-    name: String,
-    prompt: String,
-    negative_prompt: String,
-    seed: u64,
-    count: u32,
-    steps: u32,
-    guidance_scale: f64,
-    width: Option<u32>,
-    height: Option<u32>,
-    scheduler: Option<String>,
-    /// A file to put in the place of the checkpoint's scheduler.
-    file: Option<String>,
-    #[serde(default)]
-    adapter: bool,
-    identity: Option<f64>,
-}
+struct Run(picture_runs::Run);
 
 impl Run {
     fn all() -> Vec<Self> {
-        let file = fixtures("pipeline").join("runs.json");
-        let text = std::fs::read_to_string(file).expect("the list of runs");
-        serde_json::from_str(&text).expect("the list of runs is JSON")
+        picture_runs::Run::all("pipeline").into_iter().map(Self).collect()
     }
 
     fn named(name: &str) -> Self {
-        Self::all().into_iter().find(|r| r.name == name).unwrap_or_else(|| panic!("no run {name}"))
+        Self(picture_runs::Run::named("pipeline", name))
     }
 
+    /// The person is the fixture's.
     fn request(&self) -> GenerateRequest {
-        GenerateRequest {
-            prompt: self.prompt.clone(),
-            negative_prompt: self.negative_prompt.clone(),
-            width: self.width,
-            height: self.height,
-            steps: Some(self.steps),
-            guidance_scale: Some(self.guidance_scale),
-            scheduler: self.scheduler.clone(),
-            seed: self.seed,
-            count: self.count,
-            identity: self.identity.map(|scale| Identity { embedding: embedding(), scale }),
-        }
+        let embedding = Vec::try_from(pictures().get("embedding").flatten(0, -1)).expect("f32 numbers");
+        self.0.request(Some(embedding))
     }
 
     fn load(&self) -> StableDiffusion {
-        let Some(file) = &self.file else { return load(self.adapter) };
+        let Some(file) = &self.0.file else { return load(self.0.adapter) };
         let copy = CheckpointCopy::new();
         let scheduler = fixtures("pipeline").join(format!("{file}.json"));
         copy.write("scheduler/scheduler_config.json", std::fs::read(scheduler).expect("a scheduler's file"));
-        load_from(copy.path(""), self.adapter, DtypeChoice::F32)
+        load_from(copy.path(""), self.0.adapter, DtypeChoice::F32)
     }
-}
-
-fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
-    assert_eq!(a.len(), b.len(), "bytes of a picture");
-    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
 #[test]
 fn every_picture_equals_diffusers() {
     let golden = pictures();
-    let mut failed = Vec::new();
+    let mut comparison = Comparison::default();
     for run in Run::all() {
-        let drawn = generate(&mut run.load(), &run.request());
-        let shape = golden.get(&run.name).size();
-        assert_eq!(shape[0], i64::from(run.count), "{}", run.name);
-        for (i, picture) in drawn.iter().enumerate() {
-            assert_eq!((i64::from(picture.height), i64::from(picture.width)), (shape[1], shape[2]));
-            assert_eq!(picture.seed, run.seed + i as u64);
-        }
-        let rgb: Vec<u8> = drawn.into_iter().flat_map(|p| p.rgb).collect();
-        let difference = largest_difference(&rgb, &bytes(&golden, &run.name));
-        println!("{}: largest difference {difference}/255", run.name);
-        if difference > 1 {
-            failed.push(format!("{}: {difference}/255", run.name));
-        }
+        comparison.compare(&run.0, generate(&mut run.load(), &run.request()), &golden);
     }
-    assert!(failed.is_empty(), "pictures differ: {}", failed.join(", "));
+    comparison.finish();
 }
 
 #[test]
@@ -131,7 +73,7 @@ fn every_picture_of_several_is_drawn_alike_alone() {
             let alone = GenerateRequest { seed: picture.seed, count: 1, ..run.request() };
             let alone = generate(&mut model, &alone);
             // Sums over a batch may be rounded in another order.
-            let difference = largest_difference(&alone[0].rgb, &picture.rgb);
+            let difference = largest_difference(&alone[0].pixels.rgb, &picture.pixels.rgb);
             assert!(difference <= 1, "{name}, picture {i}: {difference}/255");
         }
     }
@@ -141,8 +83,9 @@ fn every_picture_of_several_is_drawn_alike_alone() {
 fn what_a_request_leaves_open_is_the_checkpoints_choice() {
     let mut model = load(true);
     let info = model.info().clone();
+    assert!(!info.inpainting);
     assert_eq!((info.width, info.height, info.side_multiple), (32, 32, 4));
-    assert_eq!((info.scheduler.as_str(), info.embedding_width), ("pndm", Some(128)));
+    assert_eq!((info.scheduler.as_str(), info.identity.and_then(|i| i.embedding_width)), ("pndm", Some(128)));
     assert_eq!((info.device.as_str(), info.dtype.as_str()), ("cpu", "f32"));
     let run = Run::named("nobody");
     let spelled_out = generate(&mut model, &GenerateRequest { steps: Some(info.steps), ..run.request() });
@@ -165,7 +108,7 @@ fn events_are_complete_and_in_order() {
         };
         let mut events = Vec::new();
         let drawn = model.generate(&request, &mut |e| events.push(e), &CancelFlag::default());
-        assert_eq!(drawn.map(|d| d.len()).ok(), Some(count as usize));
+        assert!(drawn.is_ok());
         let evaluations = steps * groups;
         let started = Event::Started { steps, evaluations, ignored_words: None };
         assert_eq!(events.first(), Some(&started));
@@ -180,7 +123,13 @@ fn events_are_complete_and_in_order() {
         let finished: Vec<u32> = events
             .iter()
             .filter_map(|e| match e {
-                Event::Finished { index, seconds } if *seconds >= 0.0 => Some(*index),
+                Event::Finished { index, seconds, picture } if *seconds >= 0.0 => {
+                    assert_eq!(
+                        (picture.pixels.width, picture.seed),
+                        (side, request.seed + u64::from(*index))
+                    );
+                    Some(*index)
+                }
                 _ => None,
             })
             .collect();
@@ -199,8 +148,7 @@ fn words_that_do_not_fit_are_reported() {
         }
     };
     let request = Run::named("long_prompt").request();
-    let drawn = load(false).generate(&request, &mut hear, &CancelFlag::default());
-    assert_eq!(drawn.map(|d| d.len()).ok(), Some(1));
+    assert!(load(false).generate(&request, &mut hear, &CancelFlag::default()).is_ok());
     assert_eq!(ignored.as_deref(), Some(", detailed"));
 }
 
@@ -225,7 +173,50 @@ fn the_cancel_flag_stops_a_run() {
     assert!(matches!(result, Err(EngineError::Canceled)), "canceled before the first step");
     // A run that was stopped leaves nothing behind.
     let drawn = generate(&mut model, &request);
-    assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "default")) <= 1);
+    assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "default")) <= 1);
+}
+
+#[test]
+fn pictures_that_were_finished_before_a_cancel_are_kept() {
+    let mut model = load(false);
+    // 64 × 64 latent cells are denoised one picture at a time.
+    let mut request = Run::named("default").request();
+    (request.width, request.height, request.steps, request.count) = (Some(256), Some(256), Some(1), 3);
+    request.scheduler = Some("ddim".into());
+    let cancel = CancelFlag::default();
+    let mut kept = Vec::new();
+    let mut keep = |event: Event| {
+        if let Event::Finished { picture, .. } = event {
+            kept.push(picture);
+            cancel.cancel();
+        }
+    };
+    let result = model.generate(&request, &mut keep, &cancel);
+    assert!(matches!(result, Err(EngineError::Canceled)));
+    request.count = 1;
+    assert_eq!(kept, generate(&mut model, &request));
+}
+
+#[test]
+fn a_person_is_heard_in_a_part_of_the_run() {
+    let mut model = load(true);
+    let whole = Run::named("person").request();
+    let with = |steps: [f64; 2]| {
+        let mut request = whole.clone();
+        request.people[0].steps = steps;
+        request
+    };
+    let silent = {
+        let mut request = whole.clone();
+        request.people[0].scale = 0.0;
+        generate(&mut model, &request)
+    };
+    let half = generate(&mut model, &with([0.0, 0.5]));
+    assert!(largest_difference(&half[0].pixels.rgb, &silent[0].pixels.rgb) > 1);
+    assert!(largest_difference(&half[0].pixels.rgb, &bytes(&pictures(), "person")) > 1);
+    assert_eq!(generate(&mut model, &with([0.3, 0.3])), silent);
+    let two_parts = generate(&mut model, &with([0.0, 0.999]));
+    assert!(largest_difference(&two_parts[0].pixels.rgb, &bytes(&pictures(), "person")) <= 1);
 }
 
 /// Known to diffusers, not to this project: its settings still serve the schedulers that are.
@@ -239,7 +230,7 @@ fn a_checkpoint_with_an_unknown_scheduler_is_drawn_with_another() {
     let message = refusal(&mut model, &Run::named("default").request());
     assert!(message.contains(file) && message.contains("KDPM2DiscreteScheduler"), "{message}");
     let drawn = generate(&mut model, &Run::named("ddim").request());
-    assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "ddim")) <= 1);
+    assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "ddim")) <= 1);
 }
 
 #[test]
@@ -249,7 +240,7 @@ fn the_text_encoder_limits_prompts_where_the_tokenizer_does_not() {
         copy.json("tokenizer/tokenizer_config.json", "model_max_length", length);
         let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
         let drawn = generate(&mut model, &Run::named("long_prompt").request());
-        assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "long_prompt")) <= 1);
+        assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "long_prompt")) <= 1);
     }
 }
 
@@ -262,7 +253,7 @@ fn a_checkpoint_made_for_pictures_beyond_every_limit_is_refused() {
     assert!(message.contains("width is 4000000"), "{message}");
     let small = GenerateRequest { width: Some(32), height: Some(32), ..Run::named("default").request() };
     let drawn = generate(&mut model, &small);
-    assert!(largest_difference(&drawn[0].rgb, &bytes(&pictures(), "default")) <= 1);
+    assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "default")) <= 1);
 }
 
 #[test]
@@ -271,7 +262,7 @@ fn bf16_draws_nearly_the_same_picture() {
     let mut model = load_from(fixtures("pipeline").join("checkpoint"), true, DtypeChoice::Bf16);
     assert_eq!(model.info().dtype, "bf16");
     let drawn = generate(&mut model, &Run::named("person").request());
-    let sum: f64 = drawn[0].rgb.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+    let sum: f64 = drawn[0].pixels.rgb.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
     let mean = sum / expected.len() as f64;
     println!("bf16: mean difference {mean:.2}/255");
     assert!(mean > 0.0, "bf16 was not used");
@@ -282,7 +273,7 @@ fn refusal(model: &mut StableDiffusion, request: &GenerateRequest) -> String {
     match model.generate(request, &mut |e| panic!("{e:?} before the refusal"), &CancelFlag::default()) {
         Err(e @ (EngineError::Request(_) | EngineError::Unsupported(_))) => e.to_string(),
         Err(e) => panic!("not the request's fault: {e}"),
-        Ok(_) => panic!("{request:?} must be refused"),
+        Ok(()) => panic!("{request:?} must be refused"),
     }
 }
 
@@ -290,10 +281,10 @@ fn refusal(model: &mut StableDiffusion, request: &GenerateRequest) -> String {
 fn requests_that_do_not_fit_the_model_are_refused() {
     let (mut plain, mut personal) = (load(false), load(true));
     let base = Run::named("default").request();
-    let face = |width: usize| Some(Identity { embedding: vec![0.1; width], scale: 1.0 });
-    let message = refusal(&mut plain, &GenerateRequest { identity: face(128), ..base.clone() });
+    let face = |width: usize| vec![Identity::of_embedding(vec![0.1; width], 1.0)];
+    let message = refusal(&mut plain, &GenerateRequest { people: face(128), ..base.clone() });
     assert!(message.contains("no identity adapter"), "{message}");
-    let message = refusal(&mut personal, &GenerateRequest { identity: face(512), ..base.clone() });
+    let message = refusal(&mut personal, &GenerateRequest { people: face(512), ..base.clone() });
     assert!(message.contains("adapter.safetensors") && message.contains("128"), "{message}");
     let message = refusal(&mut plain, &GenerateRequest { width: Some(30), ..base.clone() });
     assert!(message.contains("width is 30") && message.contains("multiple of 4"), "{message}");

@@ -40,8 +40,8 @@ impl Call {
     }
 
     fn run(&self, model: &UNet2DConditionModel) -> Tensor {
-        let cross = model.cross_kv(&Condition { text: self.text.shallow_clone(), identity: None });
-        model.forward(&self.sample, &self.timesteps, &cross, self.added.as_ref())
+        let cross = model.cross_kv(&Condition { text: self.text.shallow_clone(), identities: vec![] });
+        model.forward(&self.sample, &self.timesteps, &cross, self.added.as_ref(), None)
     }
 }
 
@@ -90,8 +90,8 @@ fn rows_do_not_know_of_each_other() {
     let call = Call::read(&Golden::read("unet", "sd1/io.safetensors"), "odd");
     for row in 0..3 {
         let one = |t: &Tensor| t.narrow(0, row, 1);
-        let cross = model.cross_kv(&Condition { text: one(&call.text), identity: None });
-        let alone = model.forward(&one(&call.sample), &one(&call.timesteps), &cross, None);
+        let cross = model.cross_kv(&Condition { text: one(&call.text), identities: vec![] });
+        let alone = model.forward(&one(&call.sample), &one(&call.timesteps), &cross, None, None);
         assert_close("row alone", &alone, &one(&call.output), TOLERANCE);
     }
 }
@@ -108,11 +108,12 @@ fn repeated_conditions_equal_written_out_ones() {
     let expected = model.forward(
         &sample,
         &timesteps,
-        &model.cross_kv(&Condition { text: written, identity: None }),
+        &model.cross_kv(&Condition { text: written, identities: vec![] }),
+        None,
         None,
     );
-    let repeated = model.cross_kv(&Condition { text: two, identity: None }).repeat_rows(2);
-    assert_close("repeated", &model.forward(&sample, &timesteps, &repeated, None), &expected, 1e-6);
+    let repeated = model.cross_kv(&Condition { text: two, identities: vec![] }).repeat_rows(2);
+    assert_close("repeated", &model.forward(&sample, &timesteps, &repeated, None, None), &expected, 1e-6);
 }
 
 #[test]

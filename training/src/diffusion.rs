@@ -1,9 +1,9 @@
 //! The forward process in training: betas as in the checkpoint's scheduler, v-prediction targets
-//! (arXiv 2202.00512) and Min-SNR weights (arXiv 2303.09556).
+//! (arXiv 2202.00512).
 
 use tch::{Device, Kind, Tensor};
 
-use crate::recipe::{BETA_END, BETA_START, MIN_SNR_GAMMA, TRAIN_STEPS};
+use crate::recipe::{BETA_END, BETA_START, FACE_PART, FACE_WEIGHT, TRAIN_STEPS};
 
 /// Cumulative signal levels of the noise schedule.
 pub struct NoiseSchedule {
@@ -47,11 +47,19 @@ impl NoiseSchedule {
         let (signal, spread) = self.factors(steps);
         signal * noise - spread * clean
     }
+}
 
-    /// Min-SNR weight of each row for v-prediction: [B]
-    pub fn weight(&self, steps: &Tensor) -> Tensor {
-        let level = self.alphas_cumprod.index_select(0, steps);
-        let snr: Tensor = &level / (1.0f64 - &level);
-        snr.clamp_max(MIN_SNR_GAMMA) / (snr + 1.0)
-    }
+/// Weight of each latent cell in the loss, of mean one: the face counts more than what is around it.
+/// [1, 1, side, side]
+pub fn face_weights(side: i64, device: Device) -> Tensor {
+    let weights = Tensor::ones([1, 1, side, side], (Kind::Float, device));
+    let part = |of: f64| (side as f64 * of).round() as i64;
+    let ((left, right), (top, bottom)) = FACE_PART;
+    let mut face = weights.narrow(3, part(left), part(right) - part(left)).narrow(
+        2,
+        part(top),
+        part(bottom) - part(top),
+    );
+    let _ = face.fill_(FACE_WEIGHT);
+    &weights / weights.mean(Kind::Float)
 }

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use image::RgbImage;
-use imagine_contract::{CancelFlag, Engine, GenerateRequest, Identity};
+use imagine_contract::{Engine, GenerateRequest, Identity};
 use imagine_identity::Encoder;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
 use rand::rngs::StdRng;
@@ -105,6 +105,7 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
         adapter: Some(evaluation.model.join(ADAPTER_FILE)),
         device: DeviceChoice::Auto,
         dtype: DtypeChoice::Auto,
+        ..LoadOptions::default()
     })?;
     let encoder = Encoder::installed()?;
     let clock = std::time::Instant::now();
@@ -115,15 +116,16 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
         let mut request =
             GenerateRequest::new(captions::compose(scene, false, &mut rng), rng.random::<u32>().into());
         request.count = evaluation.pictures;
-        request.identity =
-            Some(Identity { embedding: person.reference.sface.clone().unwrap_or_default(), scale: 1.0 });
-        let pictures = engine.generate(&request, &mut |_| {}, &CancelFlag::default())?;
+        let embedding = person.reference.sface.clone().unwrap_or_default();
+        request.people = vec![Identity::of_embedding(embedding, 1.0)];
+        let pictures = engine.pictures(&request)?;
         if index < 12 {
             sheet.push(reference_picture(evaluation, person, engine.info().width)?);
         }
         for (i, picture) in pictures.into_iter().enumerate() {
             total += 1;
-            let rgb = RgbImage::from_raw(picture.width, picture.height, picture.rgb).unwrap_or_default();
+            let pixels = picture.pixels;
+            let rgb = RgbImage::from_raw(pixels.width, pixels.height, pixels.rgb).unwrap_or_default();
             if index < 12 && i < 3 {
                 sheet.push(tensor_of(&rgb)?);
             }

@@ -27,8 +27,10 @@ pub const LATENT_SPREAD: f64 = 0.1;
 /// Weights of the latents' mean square and of the spread that the encoder reports.
 pub const LATENT_SIZE_WEIGHT: f64 = 1e-3;
 pub const LATENT_SPREAD_WEIGHT: f64 = 1e-3;
-/// Clamp of the signal-to-noise weighting (Min-SNR, arXiv 2303.09556).
-pub const MIN_SNR_GAMMA: f64 = 5.0;
+/// Where faces are in the framed pictures, in parts of the side: left and right, top and bottom.
+pub const FACE_PART: ((f64, f64), (f64, f64)) = ((0.25, 0.75), (0.25, 0.8125));
+/// How much more an error there counts than elsewhere.
+pub const FACE_WEIGHT: f64 = 3.0;
 /// How often each condition is left out in training, for classifier-free guidance.
 pub const DROP_TEXT: f64 = 0.08;
 pub const DROP_IDENTITY: f64 = 0.08;

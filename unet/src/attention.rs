@@ -1,8 +1,8 @@
 //! Attention: self-attention, and cross-attention to several conditions in parallel.
 //!
 //! Parallel attention as in "Imagine yourself" (arXiv 2409.13346) and IP-Adapter (arXiv 2308.06721):
-//! text and identity share the query of the spatial features; each has keys and values of its own;
-//! the outputs are added, the identity's with its scale. Keys and values depend on the conditions
+//! text and identities share the query of the spatial features; each has keys and values of its own;
+//! the outputs are added, an identity's with its scale and only in its region. Keys and values depend on the conditions
 //! alone, so they are computed once a request, not once a step.
 
 use tch::Tensor;
@@ -37,13 +37,17 @@ impl KeyValue {
         let repeat = |t: &Tensor| t.repeat_interleave_self_int(count, 0, None);
         Self { key: repeat(&self.key), value: repeat(&self.value) } // [B·count, heads, S, D]
     }
+
+    fn shallow_clone(&self) -> Self {
+        Self { key: self.key.shallow_clone(), value: self.value.shallow_clone() }
+    }
 }
 
 /// What one cross-attention layer attends to.
 pub struct LayerKv {
     pub text: KeyValue,
-    /// Identity keys and values with their scale [B, 1, 1].
-    pub identity: Option<(KeyValue, Tensor)>,
+    /// One for each identity; none where the layer has no adapter.
+    pub identities: Vec<KeyValue>,
 }
 
 impl LayerKv {
@@ -51,10 +55,15 @@ impl LayerKv {
     pub fn repeat_rows(&self, count: i64) -> Self {
         Self {
             text: self.text.repeat_rows(count),
-            identity: self
-                .identity
-                .as_ref()
-                .map(|(kv, scale)| (kv.repeat_rows(count), scale.repeat_interleave_self_int(count, 0, None))),
+            identities: self.identities.iter().map(|kv| kv.repeat_rows(count)).collect(),
+        }
+    }
+
+    /// The same tensors once more.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            text: self.text.shallow_clone(),
+            identities: self.identities.iter().map(KeyValue::shallow_clone).collect(),
         }
     }
 }
@@ -132,35 +141,33 @@ impl CrossAttention {
         Ok(())
     }
 
-    /// Keys and values of the conditions: text [B, S, cross_dim]; identity tokens [B, T, cross_dim]
-    /// with scale [B, 1, 1], ignored where no adapter is attached.
-    pub fn key_values(&self, text: &Tensor, identity: Option<(&Tensor, &Tensor)>) -> LayerKv {
+    /// Keys and values of the conditions: text [B, S, cross_dim] and the tokens of each identity
+    /// [B, T, cross_dim], ignored where no adapter is attached.
+    pub fn key_values(&self, text: &Tensor, identities: &[Tensor]) -> LayerKv {
         let project = |k: &Linear, v: &Linear, x: &Tensor| KeyValue {
             key: split_heads(&k.forward(x), self.heads),
             value: split_heads(&v.forward(x), self.heads),
         };
         LayerKv {
             text: project(&self.to_k, &self.to_v, text),
-            identity: match (&self.identity, identity) {
-                (Some(p), Some((tokens, scale))) => {
-                    Some((project(&p.to_k, &p.to_v, tokens), scale.shallow_clone()))
-                }
-                _ => None,
+            identities: match &self.identity {
+                Some(p) => identities.iter().map(|tokens| project(&p.to_k, &p.to_v, tokens)).collect(),
+                None => Vec::new(),
             },
         }
     }
 
-    /// [B, N, dim] → [B, N, dim]
-    pub fn forward(&self, x: &Tensor, kv: &LayerKv) -> Tensor {
+    /// x [B, N, dim] → [B, N, dim]. `strengths` weighs the output of each identity, [B, 1, 1] or
+    /// [B, N, 1]; those without one are left out.
+    pub fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Option<Tensor>]) -> Tensor {
         let q = split_heads(&self.to_q.forward(x), self.heads);
-        let text = merge_heads(&attend(&q, &kv.text.key, &kv.text.value));
-        let out = match &kv.identity {
-            // Not in place: training needs the attention's own output for its gradient.
-            Some((identity, scale)) => {
-                text + merge_heads(&attend(&q, &identity.key, &identity.value)) * scale
-            }
-            None => text,
-        };
+        let text = merge_heads(&attend(&q, &kv.text.key, &kv.text.value)); // [B, N, dim]
+        let out =
+            kv.identities.iter().zip(strengths).fold(text, |out, (identity, strength)| match strength {
+                // Not in place: training needs the attention's own output for its gradient.
+                Some(strength) => out + merge_heads(&attend(&q, &identity.key, &identity.value)) * strength,
+                None => out,
+            });
         self.to_out.forward(&out)
     }
 }

@@ -3,7 +3,8 @@
 
 use tch::Tensor;
 
-use crate::attention::{CrossAttention, LayerKv};
+use crate::attention::CrossAttention;
+use crate::condition::KvCursor;
 use crate::config::{BlockPlan, ConfigError, UNetConfig};
 use crate::resnet::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 use crate::transformer::{Transformer2DModel, TransformerConfig};
@@ -48,7 +49,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn forward<'k>(&self, x: &Tensor, time: &Tensor, kv: &mut impl Iterator<Item = &'k LayerKv>) -> Tensor {
+    fn forward(&self, x: &Tensor, time: &Tensor, kv: &mut KvCursor) -> Tensor {
         let x = self.resnet.forward(x, Some(time));
         match &self.attention {
             Some(attention) => attention.forward(&x, kv),
@@ -102,13 +103,7 @@ impl DownBlock {
     }
 
     /// Pushes each layer's result (and the downsampled one) to `skips`; returns the last.
-    pub fn forward<'k>(
-        &self,
-        x: &Tensor,
-        time: &Tensor,
-        kv: &mut impl Iterator<Item = &'k LayerKv>,
-        skips: &mut Vec<Tensor>,
-    ) -> Tensor {
+    pub fn forward(&self, x: &Tensor, time: &Tensor, kv: &mut KvCursor, skips: &mut Vec<Tensor>) -> Tensor {
         let mut x = x.shallow_clone();
         for layer in &self.layers {
             x = layer.forward(&x, time, kv);
@@ -154,12 +149,7 @@ impl MidBlock {
     }
 
     /// [B, C, H, W] → [B, C, H, W]
-    pub fn forward<'k>(
-        &self,
-        x: &Tensor,
-        time: &Tensor,
-        kv: &mut impl Iterator<Item = &'k LayerKv>,
-    ) -> Tensor {
+    pub fn forward(&self, x: &Tensor, time: &Tensor, kv: &mut KvCursor) -> Tensor {
         let x = self.first.forward(x, Some(time));
         match &self.rest {
             Some((attention, resnet)) => resnet.forward(&attention.forward(&x, kv), Some(time)),
@@ -198,13 +188,7 @@ impl UpBlock {
     }
 
     /// Takes its share from the end of `skips`; upsamples to the size of the next kept map.
-    pub fn forward<'k>(
-        &self,
-        x: &Tensor,
-        time: &Tensor,
-        kv: &mut impl Iterator<Item = &'k LayerKv>,
-        skips: &mut Vec<Tensor>,
-    ) -> Tensor {
+    pub fn forward(&self, x: &Tensor, time: &Tensor, kv: &mut KvCursor, skips: &mut Vec<Tensor>) -> Tensor {
         let mut x = x.shallow_clone();
         for layer in &self.layers {
             let joined = match skips.pop() {

@@ -100,7 +100,8 @@ pub struct UNetConfig {
     pub addition_time_embed_dim: Option<i64>,
     pub projection_class_embeddings_input_dim: Option<i64>,
     pub num_class_embeds: Option<i64>,
-    pub upcast_attention: bool,
+    /// Asks for scores in f32; fused attention always has them so. SDXL's files say null.
+    pub upcast_attention: Option<bool>,
     pub resnet_time_scale_shift: String,
     pub resnet_skip_time_act: bool,
     pub resnet_out_scale_factor: f64,
@@ -154,7 +155,7 @@ impl Default for UNetConfig {
             addition_time_embed_dim: None,
             projection_class_embeddings_input_dim: None,
             num_class_embeds: None,
-            upcast_attention: false,
+            upcast_attention: None,
             resnet_time_scale_shift: "default".into(),
             resnet_skip_time_act: false,
             resnet_out_scale_factor: 1.0,
@@ -344,9 +345,14 @@ impl UNetConfig {
         }
     }
 
+    /// Channels of the first resolution; there is one in every checked configuration.
+    pub fn first_channels(&self) -> i64 {
+        self.block_out_channels.first().copied().unwrap_or(0)
+    }
+
     /// Width of the time embedding.
     pub fn time_dim(&self) -> i64 {
-        self.time_embedding_dim.unwrap_or(self.block_out_channels[0] * 4)
+        self.time_embedding_dim.unwrap_or(self.first_channels() * 4)
     }
 
     pub fn time_shift(&self) -> Result<TimeShift, ConfigError> {

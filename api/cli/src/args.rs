@@ -1,12 +1,11 @@
 //! The command line as a person types it.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-use imagine_pipeline::schedulers::SchedulerChoice;
-use imagine_pipeline::{DeviceChoice, DtypeChoice};
-
-use crate::model_lookup::DEFAULT_MODEL;
+use crate::bench::BenchArgs;
+use crate::doctor::DoctorArgs;
+use crate::generate_args::GenerateArgs;
+use crate::models::command::ModelsArgs;
 
 /// Makes pictures of a person from selfies and a few words, on this machine.
 #[derive(Debug, Parser)]
@@ -19,6 +18,8 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   imagine generate --photo me.jpg --prompt \"a portrait of a person with a red hat\"
+  imagine models list
+  imagine doctor
   imagine generate --help
 
 Exit codes: 0 done, 2 bad usage or input, 1 failure.";
@@ -27,131 +28,26 @@ Exit codes: 0 done, 2 bad usage or input, 1 failure.";
 pub enum Command {
     /// Draw pictures from a prompt, of the person in the photos if there are any
     Generate(Box<GenerateArgs>),
-}
 
-const GENERATE_EXAMPLES: &str = "\
-Examples:
-  One picture of the person in a photo:
-    imagine generate --photo me.jpg --prompt \"a portrait of a person with a red hat\"
+    /// Measure how long a step, a picture and the start take here, and how much memory
+    Bench(Box<BenchArgs>),
 
-  Four pictures from three selfies, with a contact sheet, in a folder of their own:
-    imagine generate --photo a.jpg b.jpg c.jpg --prompt \"a person as an astronaut\" --n 4 --out pictures
+    /// List, fetch, check and remove models
+    Models(ModelsArgs),
 
-  The same picture again (the seed is printed, and stands in the PNG):
-    imagine generate --photo me.jpg --prompt \"a person as an astronaut\" --seed 42 --out me.png
-
-  No person, another model, another size:
-    imagine generate --prompt \"a lighthouse at dawn\" --model ~/models/stable-diffusion-v1-5 --size 512x768
-
-  For a program:
-    imagine generate --photo me.jpg --prompt \"a portrait\" --json | jq -r '.pictures[].path'
-
-Exit codes: 0 done, 2 bad usage or input, 1 failure.";
-
-#[derive(Debug, Args)]
-#[command(after_help = GENERATE_EXAMPLES)]
-pub struct GenerateArgs {
-    /// What the picture shows
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: String,
-
-    /// What it should not show
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub negative_prompt: String,
-
-    /// Photos of the person (JPEG, PNG, WebP); several selfies are averaged
-    #[arg(long, value_name = "FILE", num_args = 1.., group = "person", help_heading = "Person")]
-    pub photo: Vec<PathBuf>,
-
-    /// Which face of a photo with several, counted from 0, largest first; the largest if left out
-    #[arg(long, value_name = "N", requires = "photo", help_heading = "Person")]
-    pub face: Option<usize>,
-
-    /// A face embedding instead of photos (NumPy, float32, as wide as the adapter asks for)
-    #[arg(long, value_name = "FILE.npy", group = "person", help_heading = "Person")]
-    pub identity_embedding: Option<PathBuf>,
-
-    /// Strength of the person: 0 ignores them, 1 is the adapter's own strength
-    #[arg(long, value_name = "F", default_value = "1", value_parser = number::<0, 10>,
-          allow_negative_numbers = true, requires = "person", help_heading = "Person")]
-    pub identity_scale: f64,
-
-    /// A model folder in diffusers format, or the name of one among the installed models
-    #[arg(long, value_name = "DIR|NAME", default_value = DEFAULT_MODEL, help_heading = "Model")]
-    pub model: PathBuf,
-
-    /// FaceID adapter; the ip-adapter*.safetensors in the model's folder if left out
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
-    pub adapter: Option<PathBuf>,
-
-    /// Type to compute in: auto, f32, bf16, f16 (auto: bf16 on a GPU, f32 on a CPU)
-    #[arg(
-        long,
-        value_name = "TYPE",
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "Model"
-    )]
-    pub dtype: DtypeChoice,
-
-    /// Where to compute: auto, cpu, cuda, cuda:N (auto: a GPU if there is one)
-    #[arg(
-        long,
-        value_name = "DEVICE",
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "Model"
-    )]
-    pub device: DeviceChoice,
-
-    /// Denoising steps; the model's usual number if left out
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000),
-          allow_negative_numbers = true, help_heading = "Drawing")]
-    pub steps: Option<u32>,
-
-    /// Strength of the prompt (classifier-free guidance); 1 or less switches guidance off
-    #[arg(long, value_name = "F", value_parser = number::<0, 100>, allow_negative_numbers = true,
-          help_heading = "Drawing")]
-    pub guidance: Option<f64>,
-
-    #[arg(long, value_name = "NAME", help = scheduler_help(), help_heading = "Drawing")]
-    pub scheduler: Option<SchedulerChoice>,
-
-    /// Width and height in pixels, e.g. 512x768; the model's usual size if left out
-    #[arg(long, value_name = "WxH", value_parser = size, help_heading = "Drawing")]
-    pub size: Option<(u32, u32)>,
-
-    /// How many pictures
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000),
-          allow_negative_numbers = true, help_heading = "Drawing")]
-    pub n: u32,
-
-    /// Seed of the first picture, the next has one more; random if left out
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Drawing")]
-    pub seed: Option<u64>,
-
-    /// A folder for the pictures, or one file that ends in .png
-    #[arg(long, value_name = "DIR|FILE.png", default_value = "out", help_heading = "Output")]
-    pub out: PathBuf,
-
-    /// Print one JSON object instead of lines
-    #[arg(long, help_heading = "Output")]
-    pub json: bool,
-}
-
-fn scheduler_help() -> String {
-    format!("Sampler: {}; the model's own if left out", SchedulerChoice::names().join(", "))
+    /// Tell what this machine can run, and what is missing
+    Doctor(DoctorArgs),
 }
 
 /// A number between two bounds; "nan" and "inf" parse as numbers and are not among them.
-fn number<const LEAST: u32, const MOST: u32>(value: &str) -> Result<f64, String> {
+pub fn number<const LEAST: u32, const MOST: u32>(value: &str) -> Result<f64, String> {
     match value.parse::<f64>() {
         Ok(number) if number >= f64::from(LEAST) && number <= f64::from(MOST) => Ok(number),
         _ => Err(format!("a number between {LEAST} and {MOST} is needed")),
     }
 }
 
-fn size(value: &str) -> Result<(u32, u32), String> {
+pub fn size(value: &str) -> Result<(u32, u32), String> {
     let sides = value.split_once(['x', 'X', '×']);
     let sides = sides.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
     match sides {
@@ -163,14 +59,17 @@ fn size(value: &str) -> Result<(u32, u32), String> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use std::path::PathBuf;
+
     use clap::CommandFactory;
+    use imagine_pipeline::{DeviceChoice, DtypeChoice};
 
     use super::*;
 
     fn parse(args: &[&str]) -> Result<GenerateArgs, String> {
         let all = ["imagine", "generate"].iter().chain(args);
         let cli = Cli::try_parse_from(all).map_err(|e| e.to_string())?;
-        let Command::Generate(args) = cli.command;
+        let Command::Generate(args) = cli.command else { return Err("another command".into()) };
         Ok(*args)
     }
 
@@ -225,5 +124,13 @@ mod tests {
         assert!(parse(&["--prompt", "x", "--identity-scale", "0.5"]).is_err());
         assert!(parse(&["--prompt", "x", "--identity-scale", "0.5", "--photo", "a"]).is_ok());
         assert!(parse(&["--photo", "a"]).unwrap_err().contains("--prompt"));
+        assert!(parse(&["--prompt", "x", "--photo", "a", "--person", "photo=b"]).is_err());
+        assert!(parse(&["--prompt", "x", "--person", "photo=b", "--identity-steps", "0-0.5"]).is_ok());
+        for alone in [&["--mask", "m.png"][..], &["--keep-face"], &["--strength", "0.5"]] {
+            let message = parse(&[&["--prompt", "x"], alone].concat()).unwrap_err();
+            assert!(message.contains("--init"), "{message}");
+        }
+        let both = ["--prompt", "x", "--init", "a.png", "--mask", "m.png", "--keep-face"];
+        assert!(parse(&both).unwrap_err().contains("cannot be used with"));
     }
 }

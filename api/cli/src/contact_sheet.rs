@@ -12,7 +12,7 @@ const PAPER: Rgb<u8> = Rgb([24, 24, 27]);
 /// A grid, filled row by row, as nearly square as the number of pictures allows, with a thin margin
 /// around every picture. None where there is no picture, or one whose bytes do not fit its size.
 pub fn contact_sheet(pictures: &[&Picture]) -> Option<RgbImage> {
-    let first = pictures.first()?;
+    let first = &pictures.first()?.pixels;
     let count = u32::try_from(pictures.len()).ok()?;
     let columns = (1..=count).find(|c| c * c >= count)?;
     let rows = count.div_ceil(columns);
@@ -27,7 +27,8 @@ pub fn contact_sheet(pictures: &[&Picture]) -> Option<RgbImage> {
     let sheet_side = |cells: u32, side: u32| cells * side + (cells + 1) * margin;
     let mut sheet = RgbImage::from_pixel(sheet_side(columns, width), sheet_side(rows, height), PAPER);
     for (index, picture) in (0u32..).zip(pictures.iter().copied()) {
-        let mut image = RgbImage::from_raw(picture.width, picture.height, picture.rgb.clone())?;
+        let mut image =
+            RgbImage::from_raw(picture.pixels.width, picture.pixels.height, picture.pixels.rgb.clone())?;
         if image.dimensions() != (width, height) {
             image = imageops::resize(&image, width, height, FilterType::Triangle);
         }
@@ -41,10 +42,15 @@ pub fn contact_sheet(pictures: &[&Picture]) -> Option<RgbImage> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use imagine_contract::RgbPixels;
+
     use super::*;
 
     fn pictures(count: u8, width: u32, height: u32) -> Vec<Picture> {
-        let of = |i: u8| Picture { width, height, rgb: vec![i; (width * height * 3) as usize], seed: 0 };
+        let of = |i: u8| {
+            let rgb = vec![i; (width * height * 3) as usize];
+            Picture { pixels: RgbPixels { width, height, rgb }, seed: 0 }
+        };
         (1..=count).map(of).collect()
     }
 
@@ -79,7 +85,7 @@ mod tests {
     fn nothing_fits_on_no_sheet() {
         assert_eq!(contact_sheet(&[]), None);
         let mut broken = pictures(1, 8, 8);
-        broken[0].rgb.pop();
+        broken[0].pixels.rgb.pop();
         assert_eq!(contact_sheet(&refs(&broken)), None);
     }
 }

@@ -5,62 +5,60 @@ use std::time::Instant;
 
 use image::RgbImage;
 use imagine_contract::{
-    CancelFlag, Engine, EngineError, Event, GenerateRequest, Identity, ModelInfo, Picture,
+    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, IdentityNeeds, ModelInfo, Picture,
 };
-use imagine_pipeline::{LoadOptions, StableDiffusion};
+use imagine_pipeline::presets::Preset;
+use imagine_pipeline::{LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads};
 
-use crate::args::GenerateArgs;
 use crate::contact_sheet::contact_sheet;
+use crate::edit;
 use crate::failure::Failure;
-use crate::model_lookup::{find_adapter, find_model};
+use crate::generate_args::GenerateArgs;
+use crate::model_lookup::{Located, find_adapter, locate};
 use crate::output::{self, Destination};
-use crate::person::{self, Person};
-use crate::png_text::{self, Parameters, Seeds};
+use crate::person::{self, People};
+use crate::png_text::{self, Parameters, Recipe, Seeds};
 use crate::progress::Progress;
-use crate::report::{Likeness, PictureReport, Report, rounded};
+use crate::report::{PictureReport, Report, rounded};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Draws what the arguments ask for. What can be checked cheaply is checked first, so that a mistyped
 /// path does not cost the time to load a model.
 pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let started = Instant::now();
+    threads::limit();
     let progress = Progress::new(!args.json);
     let seed = first_seed(args)?;
     let destination = Destination::prepare(&args.out, args.n)?;
-    let model = find_model(&args.model)?;
-    let adapter = adapter(args, &model)?;
-    let person = person::read(args, &progress)?;
+    let located = locate(&args.model)?;
+    let options = options(args, &located, &progress)?;
+    let needs = match &options.adapter {
+        Some(file) => Some(identity::needs_of(file, None).map_err(pipeline_failure)?),
+        None => None,
+    };
+    check_trigger(args, needs.as_ref())?;
+    let edit = edit::read(args)?;
+    let people = person::read(args, needs.as_ref(), located.face_encoder.as_deref(), &progress)?;
     stop_if_canceled(cancel)?;
 
     progress.stage("loading the model");
     let loading = Instant::now();
-    let options = LoadOptions { model, adapter, device: args.device, dtype: args.dtype };
-    let mut engine = StableDiffusion::load(&options)
-        .map_err(|e| if e.is_input() { Failure::input(e) } else { Failure::failed(e) })?;
+    let mut engine = StableDiffusion::load(&options).map_err(pipeline_failure)?;
     let load_seconds = loading.elapsed().as_secs_f64();
-    if let Some(person) = &person {
-        check_width(person, engine.info())?;
-    }
     stop_if_canceled(cancel)?;
 
-    let request = request(args, seed, person.as_ref());
-    let drawn = draw(&mut engine, &request, &progress, cancel)?;
-    let parameters = parameters(args, &request, engine.info(), &drawn);
-    progress.stage("writing the pictures");
-    let (pictures, sheet) = write(&drawn, person.as_ref(), &parameters, &destination, cancel)?;
+    let request = request(args, seed, &people, engine.info().identity.as_ref(), edit);
+    let order = Order { args, request: &request, options: &options };
+    let info = engine.info().clone();
+    let gallery = Gallery { people: &people, destination: &destination, order: &order, info: &info };
+    let drawn = draw(&mut engine, &gallery, &progress, cancel)?;
+    let sheet = contact_sheet_of(&gallery, &drawn, cancel)?;
     progress.clear();
     let report = Report {
-        model: parameters.model,
-        prompt: parameters.prompt,
-        negative_prompt: parameters.negative_prompt,
-        steps: parameters.steps,
-        guidance_scale: parameters.guidance_scale,
-        scheduler: parameters.scheduler,
-        width: parameters.width,
-        height: parameters.height,
-        dtype: parameters.dtype,
-        device: engine.info().device.clone(),
-        identity_scale: parameters.identity_scale,
-        pictures,
+        recipe: order.recipe(&info, drawn.pictures.first()),
+        device: info.device,
+        pictures: drawn.reports,
         contact_sheet: sheet,
         seconds_total: rounded(started.elapsed().as_secs_f64(), 3),
         load_seconds: rounded(load_seconds, 3),
@@ -68,8 +66,23 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     report.print(args.json)
 }
 
+/// PhotoMaker's person is a word of the prompt.
+fn check_trigger(args: &GenerateArgs, needs: Option<&IdentityNeeds>) -> Result<(), Failure> {
+    match needs.and_then(|needs| needs.trigger_word.as_ref()) {
+        Some(word) if !args.everyone().is_empty() && !args.prompt.contains(word.as_str()) => {
+            let message = format!("the prompt must say who the person is, with \"{word}\" behind the word");
+            Err(Failure::input(message).hint(format!("--prompt \"a man {word} in the snow\"")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn stop_if_canceled(cancel: &CancelFlag) -> Result<(), Failure> {
     if cancel.is_canceled() { Err(Failure::canceled()) } else { Ok(()) }
+}
+
+fn pipeline_failure(error: PipelineError) -> Failure {
+    if error.is_input() { Failure::input(error) } else { Failure::failed(error) }
 }
 
 /// The seed given, or one of 32 random bits: so many does the generator take.
@@ -86,15 +99,44 @@ fn first_seed(args: &GenerateArgs) -> Result<u64, Failure> {
     }
 }
 
+/// What is loaded: what the arguments name, else what belongs to the model.
+fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Result<LoadOptions, Failure> {
+    let or = |named: &Option<PathBuf>, own: &Option<PathBuf>| named.clone().or_else(|| own.clone());
+    let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
+    let preset = args.preset.clone().or_else(|| located.preset.clone());
+    for LoraChoice { file, .. } in &args.lora {
+        if let (Some(recipe), None) = (Preset::of_lora(file), &preset) {
+            let (file, name) = (file.display(), recipe.name);
+            progress
+                .warn(format_args!("{file} belongs to --preset {name}, which sets its sampler and steps"));
+        }
+    }
+    Ok(LoadOptions {
+        model: located.model.clone(),
+        tokenizer: args.tokenizer.clone(),
+        adapter: adapter(args, located)?,
+        image_encoder: or(&args.image_encoder, &located.image_encoder),
+        controlnet: or(&args.controlnet, &located.controlnet),
+        vae: or(&args.vae, &located.vae),
+        loras: own_loras.chain(args.lora.iter().cloned()).collect(),
+        preset,
+        device: args.device,
+        dtype: args.dtype,
+        ..LoadOptions::default()
+    })
+}
+
 /// An adapter is needed where there is a person; without one the checkpoint runs as it is.
-fn adapter(args: &GenerateArgs, model: &Path) -> Result<Option<PathBuf>, Failure> {
+fn adapter(args: &GenerateArgs, located: &Located) -> Result<Option<PathBuf>, Failure> {
     if args.adapter.is_some() {
         return Ok(args.adapter.clone());
     }
-    if args.photo.is_empty() && args.identity_embedding.is_none() {
+    if args.everyone().is_empty() {
         return Ok(None);
     }
-    match find_adapter(model)? {
+    let model = &located.model;
+    let beside = if model.is_dir() { find_adapter(model)? } else { None };
+    match located.adapter.clone().or(beside) {
         Some(adapter) => Ok(Some(adapter)),
         None => Err(Failure::input(format!(
             "{} has no identity adapter, so it cannot draw a person from photos",
@@ -104,18 +146,13 @@ fn adapter(args: &GenerateArgs, model: &Path) -> Result<Option<PathBuf>, Failure
     }
 }
 
-fn check_width(person: &Person, info: &ModelInfo) -> Result<(), Failure> {
-    let given = person.embedding().len();
-    match info.embedding_width {
-        Some(width) if width != given => Err(Failure::input(format!(
-            "the face embedding has {given} numbers, the adapter wants {width}: another face encoder made it"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn request(args: &GenerateArgs, seed: u64, person: Option<&Person>) -> GenerateRequest {
-    let identity = person.map(|p| Identity { embedding: p.embedding().to_vec(), scale: args.identity_scale });
+fn request(
+    args: &GenerateArgs,
+    seed: u64,
+    people: &People,
+    needs: Option<&IdentityNeeds>,
+    edit: Option<Edit>,
+) -> GenerateRequest {
     GenerateRequest {
         negative_prompt: args.negative_prompt.clone(),
         width: args.size.map(|(width, _)| width),
@@ -124,101 +161,147 @@ fn request(args: &GenerateArgs, seed: u64, person: Option<&Person>) -> GenerateR
         guidance_scale: args.guidance,
         scheduler: args.scheduler.map(|scheduler| scheduler.to_string()),
         count: args.n,
-        identity,
+        people: people.identities(needs),
+        edit,
+        clip_skip: args.clip_skip,
         ..GenerateRequest::new(args.prompt.clone(), seed)
     }
 }
 
-/// A picture and the seconds it took.
-struct Drawn {
-    picture: Picture,
-    seconds: f64,
+/// What was ordered.
+struct Order<'a> {
+    args: &'a GenerateArgs,
+    request: &'a GenerateRequest,
+    options: &'a LoadOptions,
 }
 
+/// Where finished pictures go.
+struct Gallery<'a> {
+    people: &'a People,
+    destination: &'a Destination,
+    order: &'a Order<'a>,
+    info: &'a ModelInfo,
+}
+
+/// What was drawn and written.
+#[derive(Default)]
+struct Drawn {
+    /// Kept for the sheet.
+    pictures: Vec<Picture>,
+    reports: Vec<PictureReport>,
+}
+
+/// Writes every picture as soon as it is finished: what is done when the run is stopped stays.
 fn draw(
     engine: &mut dyn Engine,
-    request: &GenerateRequest,
+    gallery: &Gallery,
     progress: &Progress,
     cancel: &CancelFlag,
-) -> Result<Vec<Drawn>, Failure> {
-    let mut seconds = vec![0.0; request.count as usize];
+) -> Result<Drawn, Failure> {
+    let mut drawn = Drawn::default();
+    let mut failed = None;
     let mut on_event = |event: Event| {
         progress.follow(&event);
-        if let Event::Finished { index, seconds: took } = event
-            && let Some(place) = seconds.get_mut(index as usize)
+        if let Event::Finished { seconds, picture, .. } = event
+            && failed.is_none()
         {
-            *place = took;
+            match gallery.hang(&picture, seconds) {
+                Ok(report) => {
+                    drawn.reports.push(report);
+                    drawn.pictures.push(picture);
+                }
+                Err(failure) => {
+                    failed = Some(failure);
+                    cancel.cancel();
+                }
+            }
         }
     };
-    let pictures = engine.generate(request, &mut on_event, cancel).map_err(|e| match e {
-        EngineError::Request(_) | EngineError::Unsupported(_) => Failure::input(e),
-        EngineError::Canceled => Failure::canceled(),
-        EngineError::Failed(_) => Failure::failed(e),
-    })?;
-    if pictures.len() != seconds.len() {
-        return Err(Failure::failed(format!(
-            "the engine made {} of {} pictures",
-            pictures.len(),
-            seconds.len()
-        )));
+    let result = engine.generate(gallery.order.request, &mut on_event, cancel);
+    if let Some(failure) = failed {
+        return Err(failure);
     }
-    Ok(pictures.into_iter().zip(seconds).map(|(picture, seconds)| Drawn { picture, seconds }).collect())
-}
-
-/// What all pictures of the run have in common; the seeds are all of theirs.
-fn parameters(
-    args: &GenerateArgs,
-    request: &GenerateRequest,
-    info: &ModelInfo,
-    drawn: &[Drawn],
-) -> Parameters {
-    let size = drawn.first().map(|d| (d.picture.width, d.picture.height));
-    let (width, height) = size.unwrap_or((info.width, info.height));
-    Parameters {
-        version: env!("CARGO_PKG_VERSION"),
-        prompt: args.prompt.clone(),
-        negative_prompt: args.negative_prompt.clone(),
-        steps: request.steps.unwrap_or(info.steps),
-        scheduler: request.scheduler.clone().unwrap_or_else(|| info.scheduler.clone()),
-        guidance_scale: request.guidance_scale.unwrap_or(info.guidance_scale),
-        seeds: Seeds::Seeds(drawn.iter().map(|d| d.picture.seed).collect()),
-        width,
-        height,
-        model: info.name.clone(),
-        identity_scale: request.identity.as_ref().map(|identity| identity.scale),
-        dtype: info.dtype.clone(),
+    match result {
+        Ok(()) => Ok(drawn),
+        Err(e @ (EngineError::Request(_) | EngineError::Unsupported(_))) => Err(Failure::input(e)),
+        Err(EngineError::Canceled) => Err(match drawn.reports.len() {
+            0 => Failure::canceled(),
+            done => {
+                Failure::canceled().hint(format!("{done} of {} pictures were finished", gallery.order.args.n))
+            }
+        }),
+        Err(e @ EngineError::Failed(_)) => Err(Failure::failed(e)),
     }
 }
 
-/// Measures and writes every picture, then the sheet of them all.
-fn write(
-    drawn: &[Drawn],
-    person: Option<&Person>,
-    parameters: &Parameters,
-    destination: &Destination,
-    cancel: &CancelFlag,
-) -> Result<(Vec<PictureReport>, Option<PathBuf>), Failure> {
-    let mut reports = Vec::with_capacity(drawn.len());
-    for Drawn { picture, seconds } in drawn {
-        stop_if_canceled(cancel)?;
+impl Gallery<'_> {
+    /// Measures and writes one picture.
+    fn hang(&self, picture: &Picture, seconds: f64) -> Result<PictureReport, Failure> {
         let wrong = || Failure::failed("the engine made a picture whose size does not fit its pixels");
-        let image =
-            RgbImage::from_raw(picture.width, picture.height, picture.rgb.clone()).ok_or_else(wrong)?;
-        let likeness = person.map_or(Ok(Likeness::NotMeasured), |person| person.likeness(&image))?;
-        let parameters = Parameters { seeds: Seeds::Seed(picture.seed), ..parameters.clone() };
-        let path = destination.picture(picture.seed);
+        let pixels = &picture.pixels;
+        let image = RgbImage::from_raw(pixels.width, pixels.height, pixels.rgb.clone()).ok_or_else(wrong)?;
+        let likeness = self.people.likeness(&image)?;
+        let recipe = self.order.recipe(self.info, Some(picture));
+        let parameters = Parameters { version: VERSION, seeds: Seeds::Seed(picture.seed), recipe };
+        let path = self.destination.picture(picture.seed);
         save(&path, &image, &parameters)?;
-        reports.push(PictureReport { path, seed: picture.seed, likeness, seconds: rounded(*seconds, 3) });
+        Ok(PictureReport { path, seed: picture.seed, likeness, seconds: rounded(seconds, 3) })
     }
-    let sheet = destination.contact_sheet().filter(|_| drawn.len() > 1);
+}
+
+/// The sheet of all pictures, where there are several.
+fn contact_sheet_of(
+    gallery: &Gallery,
+    drawn: &Drawn,
+    cancel: &CancelFlag,
+) -> Result<Option<PathBuf>, Failure> {
+    let sheet = gallery.destination.contact_sheet().filter(|_| drawn.pictures.len() > 1);
     if let Some(path) = &sheet {
         stop_if_canceled(cancel)?;
-        let pictures: Vec<&Picture> = drawn.iter().map(|d| &d.picture).collect();
+        let pictures: Vec<&Picture> = drawn.pictures.iter().collect();
         let sheet =
             contact_sheet(&pictures).ok_or_else(|| Failure::failed("the pictures fit on no sheet"))?;
-        save(path, &sheet, parameters)?;
+        let seeds = Seeds::Seeds(drawn.pictures.iter().map(|p| p.seed).collect());
+        let recipe = gallery.order.recipe(gallery.info, drawn.pictures.first());
+        save(path, &sheet, &Parameters { version: VERSION, seeds, recipe })?;
     }
-    Ok((reports, sheet))
+    Ok(sheet)
+}
+
+impl Order<'_> {
+    /// What all pictures have in common; all are as large as this one.
+    fn recipe(&self, info: &ModelInfo, picture: Option<&Picture>) -> Recipe {
+        let Self { args, request, options } = self;
+        let size = picture.map(|p| (p.pixels.width, p.pixels.height));
+        let (width, height) = size.unwrap_or((info.width, info.height));
+        let file_name = |lora: &LoraChoice| {
+            let name = lora.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            (name, lora.weight)
+        };
+        let people = &request.people;
+        let edit = request.edit.as_ref();
+        Recipe {
+            prompt: args.prompt.clone(),
+            negative_prompt: args.negative_prompt.clone(),
+            steps: request.steps.unwrap_or(info.steps),
+            scheduler: request.scheduler.clone().unwrap_or_else(|| info.scheduler.clone()),
+            guidance_scale: request.guidance_scale.unwrap_or(info.guidance_scale),
+            width,
+            height,
+            model: info.name.clone(),
+            identity_scale: people.first().filter(|_| people.len() == 1).map(|person| person.scale),
+            identity_scales: people.iter().map(|p| p.scale).filter(|_| people.len() > 1).collect(),
+            identity_steps: people.first().map(|p| p.steps).filter(|steps| *steps != [0.0, 1.0]),
+            dtype: info.dtype.clone(),
+            strength: edit.map(|edit| edit.strength),
+            mask: edit
+                .and_then(|edit| edit.mask.as_ref())
+                .map(|_| if args.keep_face { "all but the faces" } else { "given" }),
+            clip_skip: request.clip_skip,
+            loras: options.loras.iter().map(file_name).collect(),
+            preset: options.preset.clone(),
+        }
+    }
 }
 
 fn save(path: &Path, image: &RgbImage, parameters: &Parameters) -> Result<(), Failure> {
@@ -237,30 +320,45 @@ mod tests {
 
     fn args(more: &[&str]) -> GenerateArgs {
         let all = ["imagine", "generate", "--prompt", "x"].iter().chain(more);
-        let Command::Generate(args) = Cli::parse_from(all).command;
+        let Command::Generate(args) = Cli::parse_from(all).command else { panic!("another command") };
         *args
+    }
+
+    fn nobody(args: &GenerateArgs) -> People {
+        person::read(args, None, None, &Progress::new(false)).unwrap()
     }
 
     #[test]
     fn arguments_become_a_request() {
-        let plain = request(&args(&[]), 9, None);
-        assert_eq!(plain, GenerateRequest::new("x", 9));
-        let flags = [
-            "--size",
-            "64x128",
-            "--n",
-            "3",
-            "--guidance",
-            "2.5",
-            "--steps",
-            "4",
-            "--scheduler",
-            "lms-karras",
-        ];
-        let full = request(&args(&flags), 9, None);
+        let plain = args(&[]);
+        assert_eq!(request(&plain, 9, &nobody(&plain), None, None), GenerateRequest::new("x", 9));
+        let flags = "--size 64x128 --n 3 --guidance 2.5 --steps 4 --scheduler lms-karras --clip-skip 1";
+        let full = args(&flags.split(' ').collect::<Vec<_>>());
+        let full = request(&full, 9, &nobody(&full), None, None);
         assert_eq!((full.width, full.height, full.count), (Some(64), Some(128), 3));
-        assert_eq!((full.guidance_scale, full.steps), (Some(2.5), Some(4)));
+        assert_eq!((full.guidance_scale, full.steps, full.clip_skip), (Some(2.5), Some(4), Some(1)));
         assert_eq!(full.scheduler.as_deref(), Some("lms-karras"));
+    }
+
+    #[test]
+    fn a_trigger_word_must_stand_in_the_prompt() {
+        let needs = |word: Option<&str>| IdentityNeeds {
+            kind: "photomaker-v1".into(),
+            embedding_width: None,
+            raw_embedding: false,
+            face_side: Some(256),
+            key_points: false,
+            regions: false,
+            trigger_word: word.map(Into::into),
+        };
+        let me = args(&["--photo", "me.jpg"]);
+        let message = check_trigger(&me, Some(&needs(Some("img")))).unwrap_err().to_string();
+        assert!(message.contains("\"img\"") && message.contains("a man img"), "{message}");
+        assert!(
+            check_trigger(&me, Some(&needs(Some("x")))).is_ok()
+                && check_trigger(&me, Some(&needs(None))).is_ok()
+        );
+        assert!(check_trigger(&args(&[]), Some(&needs(Some("img")))).is_ok(), "nobody is to be drawn");
     }
 
     #[test]
@@ -271,11 +369,27 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_a_person_takes_no_adapter_unless_it_is_named() {
+    fn what_belongs_to_the_model_is_loaded_unless_something_else_is_named() {
         let model = tempfile::tempdir().unwrap();
-        assert_eq!(adapter(&args(&[]), model.path()).unwrap(), None);
-        assert_eq!(adapter(&args(&["--adapter", "a"]), model.path()).unwrap(), Some("a".into()));
-        let failure = adapter(&args(&["--photo", "me.jpg"]), model.path()).unwrap_err().to_string();
+        let own = Located {
+            model: model.path().to_path_buf(),
+            adapter: Some("own.bin".into()),
+            vae: Some("own-vae".into()),
+            loras: vec!["own-lora".into()],
+            preset: Some("lightning-4".into()),
+            ..Located::default()
+        };
+        let chosen = |more: &[&str]| options(&args(more), &own, &Progress::new(false)).unwrap();
+        assert_eq!(chosen(&[]).adapter, None, "nobody is to be drawn");
+        let usual = chosen(&["--photo", "me.jpg"]);
+        assert_eq!((usual.adapter, usual.vae), (Some("own.bin".into()), Some("own-vae".into())));
+        assert_eq!((usual.loras[0].weight, usual.preset.as_deref()), (1.0, Some("lightning-4")));
+        let other = chosen(&["--adapter", "a", "--vae", "v", "--lora", "l:0.5", "--preset", "turbo"]);
+        assert_eq!((other.adapter, other.vae), (Some("a".into()), Some("v".into())));
+        assert_eq!((other.loras.len(), other.preset.as_deref()), (2, Some("turbo")));
+        let without = Located { model: own.model.clone(), ..Located::default() };
+        let refused = |more: &[&str]| adapter(&args(more), &without).unwrap_err().to_string();
+        let failure = refused(&["--photo", "me.jpg"]);
         assert!(failure.contains("no identity adapter") && failure.contains("--adapter"), "{failure}");
     }
 }

@@ -1,18 +1,27 @@
 //! The binary `imagine`: reads the command line, ties the faces of `identity` to the engine of
 //! `pipeline`, writes files, and turns what went wrong into a line and an exit code.
 //!
-//! What may enter: arguments, paths, files, the terminal. What may not: tensors, networks, HTTP.
+//! What may enter: arguments, paths, files, the terminal. What may not: tensors,
+//! networks; HTTP but for `models`, which fetches from the Hub.
 
 mod args;
+mod bench;
 mod contact_sheet;
+mod doctor;
+mod edit;
+mod face_encoder;
 mod failure;
 mod generate;
+mod generate_args;
 mod model_lookup;
+mod models;
 mod output;
 mod person;
+mod person_spec;
 mod png_text;
 mod progress;
 mod report;
+mod waiting;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -52,6 +61,9 @@ fn no_telemetry() {
 fn run(cli: Cli, cancel: &CancelFlag) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(&args, cancel),
+        Command::Models(args) => models::run(&args, cancel),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Bench(args) => bench::run(&args, cancel),
     }
 }
 

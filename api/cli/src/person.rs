@@ -1,66 +1,134 @@
 //! Who is to be drawn: from photos or an embedding file, with warnings about photos that could be better.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use image::RgbImage;
-use imagine_identity::embed::SFACE_WIDTH;
-use imagine_identity::{Embedding, Encoder, FaceChoice, IdentityError, Photo, Problem, npy};
+use image::{RgbImage, imageops};
+use imagine_contract::{GrayPixels, Identity, IdentityNeeds, KeyPoints, Reference, Region};
+use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
+use imagine_identity::{
+    Embedding, Encoder, EncoderChoice, FaceChoice, FaceReference, IdentityError, Photo, Problem, npy,
+};
 
-use crate::args::GenerateArgs;
+use crate::edit::{pixels, read_mask};
+use crate::face_encoder;
 use crate::failure::Failure;
+use crate::generate_args::GenerateArgs;
+use crate::person_spec::{PersonSpec, RegionSpec};
 use crate::progress::Progress;
 use crate::report::Likeness;
 
-/// A person and the means to recognise them.
-pub struct Person {
-    embedding: Embedding,
+/// Everyone who is to be drawn, and the means to recognise them.
+pub struct People {
+    people: Vec<Person>,
     /// None where no encoder makes embeddings of this kind, or it is not installed.
     encoder: Option<Encoder>,
 }
 
-impl Person {
-    /// Length 1.
-    pub fn embedding(&self) -> &[f32] {
-        self.embedding.vector()
-    }
-
-    /// Compares the largest face in a picture.
-    pub fn likeness(&self, picture: &RgbImage) -> Result<Likeness, Failure> {
-        let Some(encoder) = &self.encoder else { return Ok(Likeness::NotMeasured) };
-        let found = encoder.likeness(&self.embedding, picture).map_err(failure)?;
-        Ok(found.map_or(Likeness::NoFaceFound, Likeness::Cosine))
-    }
+/// One person.
+struct Person {
+    embedding: Embedding,
+    /// One a photo; none where the person comes from a file.
+    faces: Vec<FaceReference>,
+    scale: f64,
+    steps: [f64; 2],
+    region: Option<Region>,
 }
 
-/// The person whom the command line names, if any.
-pub fn read(args: &GenerateArgs, progress: &Progress) -> Result<Option<Person>, Failure> {
-    if let Some(file) = &args.identity_embedding {
-        return from_file(file, progress).map(Some);
+/// Everyone whom the command line names. `needs` is what the adapter wants to know; `pack` a face encoder to
+/// take in any case.
+pub fn read(
+    args: &GenerateArgs,
+    needs: Option<&IdentityNeeds>,
+    pack: Option<&Path>,
+    progress: &Progress,
+) -> Result<People, Failure> {
+    let specs = args.everyone();
+    if specs.is_empty() {
+        return Ok(People { people: Vec::new(), encoder: None });
     }
-    if args.photo.is_empty() {
-        return Ok(None);
+    let encoder = encoder(args, &specs, needs, pack, progress)?;
+    let people = specs.iter().map(|spec| {
+        let (embedding, faces) = match &spec.embedding {
+            Some(file) => from_file(file, needs)?,
+            None => {
+                progress.stage("looking at the photos");
+                let missing = || Failure::failed("there is no face encoder for the photos");
+                from_photos(spec, encoder.as_ref().ok_or_else(missing)?, progress)?
+            }
+        };
+        check_width(&embedding, needs)?;
+        let region = match &spec.region {
+            None => None,
+            Some(RegionSpec::Box(corners)) => Some(Region::Box(*corners)),
+            Some(RegionSpec::Mask(file)) => Some(Region::Mask(read_mask(file)?)),
+        };
+        let scale = spec.scale.unwrap_or(args.identity_scale);
+        let steps = spec.steps.or(args.identity_steps).unwrap_or([0.0, 1.0]);
+        Ok(Person { embedding, faces, scale, steps, region })
+    });
+    let people = people.collect::<Result<Vec<_>, Failure>>()?;
+    if people.len() > 1 && people.iter().any(|person| person.region.is_none()) {
+        let message = "where several people are drawn, each needs a box or a mask";
+        return Err(Failure::input(message).hint("--person \"photo=ann.jpg;box=0,0,0.5,1\""));
     }
-    progress.stage("looking at the photos");
-    from_photos(args, progress).map(Some)
+    Ok(People { people, encoder })
 }
 
-fn from_file(file: &Path, progress: &Progress) -> Result<Person, Failure> {
-    let embedding = npy::read(file).map_err(Failure::input)?;
-    let mut encoder = None;
-    if embedding.width() == SFACE_WIDTH {
-        match Encoder::installed() {
-            Ok(installed) => encoder = Some(installed),
-            Err(e) => progress.warn(format_args!("likeness is not measured: {e}")),
+/// The face encoder: the one that is named, else the one whose embeddings the adapter takes. For people from
+/// files it only measures likeness, and may be missing unless it was asked for.
+fn encoder(
+    args: &GenerateArgs,
+    specs: &[PersonSpec],
+    needs: Option<&IdentityNeeds>,
+    pack: Option<&Path>,
+    progress: &Progress,
+) -> Result<Option<Encoder>, Failure> {
+    let files_alone = specs.iter().all(|spec| spec.embedding.is_some());
+    let width = match specs.iter().find_map(|spec| spec.embedding.as_ref()) {
+        Some(file) if files_alone => Some(npy::read(file).map_err(Failure::input)?.width()),
+        _ => needs.and_then(|needs| needs.embedding_width),
+    };
+    let instant_id = needs.is_some_and(|needs| needs.key_points);
+    let choice = EncoderChoice {
+        named: args.face_encoder.as_deref(),
+        pulled: pack,
+        packs: if instant_id { INSTANT_ID_PACKS } else { FACE_ID_PACKS },
+        width,
+    };
+    let accepted = args.accept_licence.as_deref();
+    let asked_for = choice.named.is_some() || accepted.is_some();
+    let opened = face_encoder::open(choice, accepted, progress);
+    match opened {
+        Ok(encoder) => Ok(Some(encoder)),
+        Err(e) if asked_for => Err(failure(e)),
+        Err(IdentityError::NoEncoder { .. }) if files_alone => Ok(None),
+        Err(e) if files_alone => {
+            progress.warn(format_args!("likeness is not measured: {e}"));
+            Ok(None)
         }
+        Err(e) => Err(failure(e)),
     }
-    Ok(Person { embedding, encoder })
 }
 
-fn from_photos(args: &GenerateArgs, progress: &Progress) -> Result<Person, Failure> {
+fn from_file(file: &Path, needs: Option<&IdentityNeeds>) -> Result<(Embedding, Vec<FaceReference>), Failure> {
+    if let Some(needs) = needs
+        && (needs.face_side.is_some() || needs.key_points)
+    {
+        let message = format!("the adapter ({}) looks at the face itself: photos are needed", needs.kind);
+        return Err(Failure::input(message).hint("--photo in the place of the embedding"));
+    }
+    Ok((npy::read(file).map_err(Failure::input)?, Vec::new()))
+}
+
+fn from_photos(
+    spec: &PersonSpec,
+    encoder: &Encoder,
+    progress: &Progress,
+) -> Result<(Embedding, Vec<FaceReference>), Failure> {
+    let open = |path: &PathBuf| Photo::open(path);
     let photos: Vec<Photo> =
-        args.photo.iter().map(|path| Photo::open(path)).collect::<Result<_, _>>().map_err(Failure::input)?;
-    let encoder = Encoder::installed().map_err(failure)?;
-    let choice = args.face.map_or(FaceChoice::Largest, FaceChoice::Index);
+        spec.photos.iter().map(open).collect::<Result<_, _>>().map_err(Failure::input)?;
+    let choice = spec.face.map_or(FaceChoice::Largest, FaceChoice::Index);
     let person = encoder.person(&photos, choice).map_err(failure)?;
     for report in &person.reports {
         for problem in report.verdict.warnings() {
@@ -68,9 +136,111 @@ fn from_photos(args: &GenerateArgs, progress: &Progress) -> Result<Person, Failu
             progress.warn(format_args!("{}: {problem}{flag}", report.photo));
         }
     }
-    Ok(Person { embedding: person.embedding, encoder: Some(encoder) })
+    Ok((person.embedding, person.references))
+}
+
+fn check_width(embedding: &Embedding, needs: Option<&IdentityNeeds>) -> Result<(), Failure> {
+    let given = embedding.width();
+    match needs.and_then(|needs| needs.embedding_width) {
+        Some(width) if width != given => Err(Failure::input(format!(
+            "the face embedding has {given} numbers, the adapter wants {width}: another face encoder made it"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl People {
+    /// Everyone as the model wants to know them.
+    pub fn identities(&self, needs: Option<&IdentityNeeds>) -> Vec<Identity> {
+        self.people.iter().map(|person| person.identity(needs)).collect()
+    }
+
+    /// Compares everyone with the largest face in their part of a picture.
+    pub fn likeness(&self, picture: &RgbImage) -> Result<Vec<Likeness>, Failure> {
+        let one = |person: &Person| {
+            let Some(encoder) = &self.encoder else { return Ok(Likeness::NotMeasured) };
+            if encoder.embedding_width() != person.embedding.width() {
+                return Ok(Likeness::NotMeasured);
+            }
+            let part = person.region.as_ref().map(|region| part(picture, region));
+            let found = encoder.likeness(&person.embedding, part.as_ref().unwrap_or(picture));
+            Ok(found.map_err(failure)?.map_or(Likeness::NoFaceFound, Likeness::Cosine))
+        };
+        self.people.iter().map(one).collect()
+    }
+}
+
+impl Person {
+    fn identity(&self, needs: Option<&IdentityNeeds>) -> Identity {
+        let takes_embedding = needs.is_none_or(|needs| needs.embedding_width.is_some());
+        let vector = |embedding: &Embedding| {
+            if takes_embedding { embedding.vector().to_vec() } else { Vec::new() }
+        };
+        let references = if self.faces.is_empty() {
+            let norm = self.embedding.norm();
+            vec![Reference { norm, ..Reference::of_embedding(vector(&self.embedding)) }]
+        } else {
+            let reference = |face: &FaceReference| Reference {
+                embedding: vector(&face.embedding),
+                norm: face.embedding.norm(),
+                face: needs.and_then(|needs| needs.face_side).map(|side| match side {
+                    224 => pixels(&face.crop_224),
+                    _ => pixels(&face.crop_256),
+                }),
+                key_points: needs
+                    .is_some_and(|needs| needs.key_points)
+                    .then_some(KeyPoints { points: face.landmarks, photo: face.photo_size }),
+            };
+            self.faces.iter().map(reference).collect()
+        };
+        Identity { references, scale: self.scale, steps: self.steps, region: self.region.clone() }
+    }
+}
+
+/// The part of a picture that a region covers, as a rectangle.
+fn part(picture: &RgbImage, region: &Region) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let [left, top, right, bottom] = match region {
+        Region::Box(corners) => *corners,
+        Region::Mask(mask) => bounds(mask),
+    };
+    let at = |share: f64, side: u32| ((share * f64::from(side)).round() as u32).min(side);
+    let (x, y) = (at(left, width), at(top, height));
+    let (w, h) = (at(right, width).saturating_sub(x), at(bottom, height).saturating_sub(y));
+    imageops::crop_imm(picture, x, y, w.max(1), h.max(1)).to_image()
+}
+
+/// The smallest box around what is marked.
+fn bounds(mask: &GrayPixels) -> [f64; 4] {
+    let (width, height) = (mask.width.max(1), mask.height.max(1));
+    let marked = (0..).zip(&mask.values).filter(|(_, value)| **value >= 128).map(|(at, _): (u32, _)| at);
+    let (mut x, mut y) = ([width, 0], [height, 0]);
+    for at in marked {
+        let (column, row) = (at % width, at / width);
+        x = [x[0].min(column), x[1].max(column + 1)];
+        y = [y[0].min(row), y[1].max(row + 1)];
+    }
+    let share = |n: u32, of: u32| f64::from(n) / f64::from(of);
+    [share(x[0], width), share(y[0], height), share(x[1], width), share(y[1], height)]
 }
 
 fn failure(error: IdentityError) -> Failure {
     if error.is_input() { Failure::input(error) } else { Failure::failed(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_picture_is_cut_out() {
+        let picture = RgbImage::from_fn(10, 4, |x, y| image::Rgb([x as u8, y as u8, 0]));
+        let right = part(&picture, &Region::Box([0.5, 0.25, 1.0, 1.0]));
+        assert_eq!((right.dimensions(), right.get_pixel(0, 0).0), ((5, 3), [5, 1, 0]));
+        let mut mask = GrayPixels::filled(5, 2, 0);
+        mask.values[6] = 255;
+        mask.values[8] = 255;
+        assert_eq!(bounds(&mask), [0.2, 0.5, 0.8, 1.0]);
+        assert_eq!(part(&picture, &Region::Mask(mask)).dimensions(), (6, 2));
+    }
 }

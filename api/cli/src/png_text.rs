@@ -14,21 +14,47 @@ use serde::Serialize;
 pub struct Parameters {
     /// Version of this program.
     pub version: &'static str,
+    #[serde(flatten)]
+    pub seeds: Seeds,
+    #[serde(flatten)]
+    pub recipe: Recipe,
+}
+
+/// What all pictures of a run have in common.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Recipe {
     pub prompt: String,
     pub negative_prompt: String,
     pub steps: u32,
     pub scheduler: String,
     pub guidance_scale: f64,
-    #[serde(flatten)]
-    pub seeds: Seeds,
     /// Pixels of one picture.
     pub width: u32,
     pub height: u32,
     /// Name of the model, not its folder.
     pub model: String,
-    /// Strength of the person; none where nobody was given.
+    /// Strength of the person; none where nobody or several people were given.
     pub identity_scale: Option<f64>,
+    /// Strengths of several people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity_scales: Vec<f64>,
+    /// The part of the run in which the person was heard, if not all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity_steps: Option<[f64; 2]>,
     pub dtype: String,
+    /// Of the change of a picture; none where there was none to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    /// What kind of mask a change had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<u32>,
+    /// Names of LoRAs, not their folders, and their weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<(String, f64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
 }
 
 /// One picture has a seed, a sheet has several.
@@ -42,9 +68,10 @@ pub enum Seeds {
 impl Parameters {
     /// The `parameters` text: the prompt, the negative prompt if any, and one line of `Name: value`.
     pub fn line(&self) -> String {
-        let mut text = self.prompt.clone();
-        if !self.negative_prompt.is_empty() {
-            let _ = write!(text, "\nNegative prompt: {}", self.negative_prompt);
+        let recipe = &self.recipe;
+        let mut text = recipe.prompt.clone();
+        if !recipe.negative_prompt.is_empty() {
+            let _ = write!(text, "\nNegative prompt: {}", recipe.negative_prompt);
         }
         let seed = match &self.seeds {
             Seeds::Seed(seed) => format!(", Seed: {seed}"),
@@ -53,18 +80,42 @@ impl Parameters {
         let _ = write!(
             text,
             "\nSteps: {}, Sampler: {}, CFG scale: {}{seed}, Size: {}x{}, Model: {}",
-            self.steps,
-            sampler(&self.scheduler),
-            self.guidance_scale,
-            self.width,
-            self.height,
-            quoted(&self.model),
+            recipe.steps,
+            sampler(&recipe.scheduler),
+            recipe.guidance_scale,
+            recipe.width,
+            recipe.height,
+            quoted(&recipe.model),
         );
-        if let Some(scale) = self.identity_scale {
-            let _ = write!(text, ", Identity scale: {scale}");
+        for (name, value) in recipe.choices() {
+            let _ = write!(text, ", {name}: {value}");
         }
-        let _ = write!(text, ", Precision: {}, Version: Imagine {}", self.dtype, self.version);
+        let _ = write!(text, ", Precision: {}, Version: Imagine {}", recipe.dtype, self.version);
         text
+    }
+}
+
+impl Recipe {
+    /// What not every picture has, as `Name: value`.
+    fn choices(&self) -> Vec<(&'static str, String)> {
+        let list = |values: Vec<String>| quoted(&values.join(", "));
+        let mut choices = Vec::new();
+        choices.extend(self.strength.map(|strength| ("Denoising strength", strength.to_string())));
+        choices.extend(self.mask.map(|mask| ("Mask", mask.into())));
+        // Others count the last layer too.
+        choices.extend(self.clip_skip.map(|skip| ("Clip skip", (skip + 1).to_string())));
+        if !self.loras.is_empty() {
+            let all = self.loras.iter().map(|(name, weight)| format!("{name}: {weight}"));
+            choices.push(("LoRA", list(all.collect())));
+        }
+        choices.extend(self.preset.as_ref().map(|preset| ("Preset", quoted(preset))));
+        choices.extend(self.identity_scale.map(|scale| ("Identity scale", scale.to_string())));
+        if !self.identity_scales.is_empty() {
+            let all = self.identity_scales.iter().map(f64::to_string);
+            choices.push(("Identity scales", list(all.collect())));
+        }
+        choices.extend(self.identity_steps.map(|[from, to]| ("Identity steps", format!("{from}-{to}"))));
+        choices
     }
 }
 
@@ -86,6 +137,7 @@ fn sampler(scheduler: &str) -> &str {
         "unipc" => "UniPC",
         "unipc-karras" => "UniPC Karras",
         "lcm" => "LCM",
+        "tcd" => "TCD",
         other => other,
     }
 }
@@ -152,17 +204,18 @@ mod tests {
     fn parameters(prompt: &str) -> Parameters {
         Parameters {
             version: "1.2.3",
-            prompt: prompt.into(),
-            negative_prompt: String::new(),
-            steps: 20,
-            scheduler: "euler-a".into(),
-            guidance_scale: 7.5,
             seeds: Seeds::Seed(42),
-            width: 2,
-            height: 1,
-            model: "starter".into(),
-            identity_scale: None,
-            dtype: "f32".into(),
+            recipe: Recipe {
+                prompt: prompt.into(),
+                steps: 20,
+                scheduler: "euler-a".into(),
+                guidance_scale: 7.5,
+                width: 2,
+                height: 1,
+                model: "starter".into(),
+                dtype: "f32".into(),
+                ..Recipe::default()
+            },
         }
     }
 
@@ -174,14 +227,27 @@ mod tests {
             "a red hat\nSteps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 42, Size: 2x1, Model: starter, \
              Precision: f32, Version: Imagine 1.2.3"
         );
-        let full = Parameters {
+        let recipe = Recipe {
             negative_prompt: "blurred".into(),
             identity_scale: Some(0.8),
+            identity_steps: Some([0.0, 0.5]),
+            strength: Some(0.6),
+            mask: Some("given"),
+            clip_skip: Some(1),
+            loras: vec![("style".into(), 0.7), ("line".into(), 1.0)],
+            preset: Some("turbo".into()),
             model: "mine, v2".into(),
-            ..plain
+            ..plain.recipe.clone()
         };
+        let full = Parameters { recipe, ..plain };
         assert!(full.line().starts_with("a red hat\nNegative prompt: blurred\nSteps: 20, "));
-        assert!(full.line().contains("Model: \"mine, v2\", Identity scale: 0.8, "));
+        let choices = "Model: \"mine, v2\", Denoising strength: 0.6, Mask: given, Clip skip: 2, \
+                       LoRA: \"style: 0.7, line: 1\", Preset: turbo, Identity scale: 0.8, \
+                       Identity steps: 0-0.5, Precision";
+        assert!(full.line().contains(choices), "{}", full.line());
+        let several = Recipe { identity_scales: vec![1.0, 0.5], ..full.recipe.clone() };
+        let line = Parameters { recipe: several, ..full }.line();
+        assert!(line.contains("Identity scales: \"1, 0.5\""), "{line}");
     }
 
     #[test]

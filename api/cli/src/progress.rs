@@ -56,6 +56,13 @@ impl Progress {
         });
     }
 
+    /// A line that a person should read, and that is no warning.
+    pub fn note(&self, message: impl fmt::Display) {
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stderr(), "note: {message}");
+        });
+    }
+
     /// Takes the bar away.
     pub fn clear(&self) {
         self.bar.finish_and_clear();

@@ -6,22 +6,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::png_text::Recipe;
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    pub model: String,
-    pub prompt: String,
-    pub negative_prompt: String,
-    pub steps: u32,
-    pub guidance_scale: f64,
-    pub scheduler: String,
-    pub width: u32,
-    pub height: u32,
-    pub dtype: String,
+    #[serde(flatten)]
+    pub recipe: Recipe,
     pub device: String,
-    /// None where nobody was given.
-    pub identity_scale: Option<f64>,
     pub pictures: Vec<PictureReport>,
     pub contact_sheet: Option<PathBuf>,
     /// From the start of the program to the last file.
@@ -35,8 +27,9 @@ pub struct Report {
 pub struct PictureReport {
     pub path: PathBuf,
     pub seed: u64,
-    #[serde(serialize_with = "cosine_or_null")]
-    pub likeness: Likeness,
+    /// Of one person a number, of several a list.
+    #[serde(serialize_with = "cosines_or_null")]
+    pub likeness: Vec<Likeness>,
     pub seconds: f64,
 }
 
@@ -50,10 +43,15 @@ pub enum Likeness {
     Cosine(f32),
 }
 
-fn cosine_or_null<S: serde::Serializer>(likeness: &Likeness, serializer: S) -> Result<S::Ok, S::Error> {
+fn cosines_or_null<S: serde::Serializer>(likeness: &[Likeness], serializer: S) -> Result<S::Ok, S::Error> {
+    let cosine = |likeness: &Likeness| match likeness {
+        Likeness::Cosine(cosine) => Some(rounded(f64::from(*cosine), 4)),
+        Likeness::NotMeasured | Likeness::NoFaceFound => None,
+    };
     match likeness {
-        Likeness::Cosine(cosine) => serializer.serialize_some(&rounded(f64::from(*cosine), 4)),
-        Likeness::NotMeasured | Likeness::NoFaceFound => serializer.serialize_none(),
+        [] => serializer.serialize_none(),
+        [one] => cosine(one).serialize(serializer),
+        several => several.iter().map(cosine).collect::<Vec<_>>().serialize(serializer),
     }
 }
 
@@ -65,11 +63,12 @@ pub fn rounded(value: f64, digits: i32) -> f64 {
 
 impl PictureReport {
     fn line(&self) -> String {
-        let likeness = match self.likeness {
+        let word = |likeness: &Likeness| match likeness {
             Likeness::NotMeasured => String::new(),
             Likeness::NoFaceFound => "  no face found".into(),
             Likeness::Cosine(cosine) => format!("  likeness {cosine:.2}"),
         };
+        let likeness: String = self.likeness.iter().map(word).collect();
         format!("{}  seed {}{likeness}  {:.1} s", self.path.display(), self.seed, self.seconds)
     }
 }
@@ -83,7 +82,7 @@ impl Report {
         }
         lines.push(format!(
             "{} on {} in {}: {:.1} s, of which {:.1} s to load",
-            self.model, self.device, self.dtype, self.seconds_total, self.load_seconds
+            self.recipe.model, self.device, self.recipe.dtype, self.seconds_total, self.load_seconds
         ));
         lines.join("\n")
     }
@@ -107,28 +106,28 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let picture = |seed, likeness| PictureReport {
+        let picture = |seed, likeness: &[Likeness]| PictureReport {
             path: format!("out/imagine-{seed}.png").into(),
             seed,
-            likeness,
+            likeness: likeness.to_vec(),
             seconds: 8.125,
         };
         Report {
-            model: "starter".into(),
-            prompt: "a hat".into(),
-            negative_prompt: String::new(),
-            steps: 20,
-            guidance_scale: 7.5,
-            scheduler: "ddim".into(),
-            width: 64,
-            height: 64,
-            dtype: "f32".into(),
+            recipe: Recipe {
+                model: "starter".into(),
+                prompt: "a hat".into(),
+                steps: 20,
+                dtype: "f32".into(),
+                identity_scale: Some(1.0),
+                ..Recipe::default()
+            },
             device: "cpu".into(),
-            identity_scale: Some(1.0),
             pictures: vec![
-                picture(1, Likeness::Cosine(0.123_456)),
-                picture(2, Likeness::NoFaceFound),
-                picture(3, Likeness::NotMeasured),
+                picture(1, &[Likeness::Cosine(0.123_456)]),
+                picture(2, &[Likeness::NoFaceFound]),
+                picture(3, &[Likeness::NotMeasured]),
+                picture(4, &[]),
+                picture(5, &[Likeness::Cosine(0.5), Likeness::NoFaceFound]),
             ],
             contact_sheet: Some("out/contact-sheet.png".into()),
             seconds_total: 30.0,
@@ -141,7 +140,9 @@ mod tests {
         let expected = "out/imagine-1.png  seed 1  likeness 0.12  8.1 s\n\
                         out/imagine-2.png  seed 2  no face found  8.1 s\n\
                         out/imagine-3.png  seed 3  8.1 s\n\
-                        out/contact-sheet.png  all 3 on one sheet\n\
+                        out/imagine-4.png  seed 4  8.1 s\n\
+                        out/imagine-5.png  seed 5  likeness 0.50  no face found  8.1 s\n\
+                        out/contact-sheet.png  all 5 on one sheet\n\
                         starter on cpu in f32: 30.0 s, of which 2.0 s to load";
         assert_eq!(report().lines(), expected);
     }
@@ -150,7 +151,12 @@ mod tests {
     fn json_for_a_program() {
         let json = serde_json::to_value(report()).unwrap();
         assert_eq!(json["pictures"][0]["likeness"], 0.1235);
-        assert!(json["pictures"][1]["likeness"].is_null() && json["pictures"][2]["likeness"].is_null());
+        for i in [1, 2, 3] {
+            assert!(json["pictures"][i]["likeness"].is_null());
+        }
+        assert_eq!(json["pictures"][4]["likeness"], serde_json::json!([0.5, null]));
+        assert_eq!((&json["model"], &json["identity_scale"]), (&"starter".into(), &1.0.into()));
+        assert!(json.get("strength").is_none() && json.get("loras").is_none(), "only what was asked for");
         assert_eq!(json["contact_sheet"], "out/contact-sheet.png");
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::pixels::RgbPixels;
 use crate::request::{GenerateRequest, RequestError};
 
 /// Set from any thread; read by the engine before every step.
@@ -31,17 +32,14 @@ pub enum Event {
     },
     /// Evaluations done so far, of those announced.
     Progress { done: u32, evaluations: u32 },
-    /// Picture `index` is finished; it stands in the returned list.
-    Finished { index: u32, seconds: f64 },
+    /// Picture `index` is finished and handed over.
+    Finished { index: u32, seconds: f64, picture: Picture },
 }
 
 /// One finished picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    pub width: u32,
-    pub height: u32,
-    /// sRGB, 8 bits, row by row: `3 · width · height` bytes.
-    pub rgb: Vec<u8>,
+    pub pixels: RgbPixels,
     /// The seed that draws this very picture alone.
     pub seed: u64,
 }
@@ -57,10 +55,31 @@ pub struct ModelInfo {
     pub scheduler: String,
     /// Pixels that width and height must be multiples of.
     pub side_multiple: u32,
-    /// Width of the face embedding that the identity adapter takes; none without an adapter.
-    pub embedding_width: Option<usize>,
+    /// What the identity adapter wants to know of a person; none without an adapter.
+    pub identity: Option<IdentityNeeds>,
+    /// The U-Net is made for inpainting: it draws only into a masked part of a given picture.
+    pub inpainting: bool,
     pub device: String,
     pub dtype: String,
+}
+
+/// What an identity adapter takes of every reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityNeeds {
+    /// The adapter's kind, e.g. `faceid-plusv2`.
+    pub kind: String,
+    /// Width of the face embedding; none where it takes none.
+    pub embedding_width: Option<usize>,
+    /// It wants the embedding as the recogniser gives it, with its length.
+    pub raw_embedding: bool,
+    /// It looks at the face itself, cut out upright to a square of so many pixels.
+    pub face_side: Option<u32>,
+    /// It draws the face where the key points stand.
+    pub key_points: bool,
+    /// Several people can be told apart by regions.
+    pub regions: bool,
+    /// A word that must stand in the prompt behind the word for the person.
+    pub trigger_word: Option<String>,
 }
 
 /// Why there are no pictures.
@@ -82,12 +101,25 @@ pub enum EngineError {
 pub trait Engine {
     fn info(&self) -> &ModelInfo;
 
-    /// Makes all pictures of a request. `on_event` is called on the engine's thread between steps;
-    /// `cancel` is read before every step.
+    /// Makes all pictures of a request and hands each over with [`Event::Finished`] as soon as it is
+    /// done; what was handed over before a failure or a cancel is whole and stays. `on_event` is called
+    /// on the engine's thread between steps; `cancel` is read before every step.
     fn generate(
         &mut self,
         request: &GenerateRequest,
         on_event: &mut dyn FnMut(Event),
         cancel: &CancelFlag,
-    ) -> Result<Vec<Picture>, EngineError>;
+    ) -> Result<(), EngineError>;
+
+    /// All pictures of a request at once.
+    fn pictures(&mut self, request: &GenerateRequest) -> Result<Vec<Picture>, EngineError> {
+        let mut pictures = Vec::new();
+        let mut on_event = |event| {
+            if let Event::Finished { picture, .. } = event {
+                pictures.push(picture);
+            }
+        };
+        self.generate(request, &mut on_event, &CancelFlag::default())?;
+        Ok(pictures)
+    }
 }

@@ -3,8 +3,14 @@
 //! Plain data only. No tensors, no files, no network may enter, so that the API, the page and tests
 //! build in seconds and run against a mock engine.
 
+mod edit;
 mod engine;
+mod people;
+mod pixels;
 mod request;
 
-pub use engine::{CancelFlag, Engine, EngineError, Event, ModelInfo, Picture};
-pub use request::{GenerateRequest, Identity, Limits, RequestError};
+pub use edit::{Edit, EditMask, Rest};
+pub use engine::{CancelFlag, Engine, EngineError, Event, IdentityNeeds, ModelInfo, Picture};
+pub use people::{Identity, KeyPoints, Reference, Region};
+pub use pixels::{GrayPixels, RgbPixels};
+pub use request::{GenerateRequest, Limits, RequestError, SizeCondition};

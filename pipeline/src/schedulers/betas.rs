@@ -100,7 +100,7 @@ fn in_sigmas(kind: SchedulerKind) -> bool {
 
 fn beta_ends(kind: SchedulerKind) -> (f64, f64) {
     match kind {
-        SchedulerKind::Heun | SchedulerKind::Lcm => (0.00085, 0.012),
+        SchedulerKind::Heun | SchedulerKind::Lcm | SchedulerKind::Tcd => (0.00085, 0.012),
         _ => (0.0001, 0.02),
     }
 }
@@ -125,7 +125,8 @@ fn betas(
             return Err(bad(key, value, "a number between 0 and 1"));
         }
     }
-    let default = if kind == SchedulerKind::Lcm { "scaled_linear" } else { "linear" };
+    let distilled = matches!(kind, SchedulerKind::Lcm | SchedulerKind::Tcd);
+    let default = if distilled { "scaled_linear" } else { "linear" };
     let name = config.get_str("beta_schedule")?.unwrap_or_else(|| default.to_owned());
     let made = match (name.as_str(), kind) {
         ("linear", _) => (read(&linspace(start, end, count)?)?, Formula::Linear { start, end }),

@@ -28,11 +28,13 @@ pub enum SchedulerKind {
     UniPc,
     /// Latent consistency models (Luo et al. 2023).
     Lcm,
+    /// Trajectory consistency distillation (Zheng et al. 2024).
+    Tcd,
 }
 
 impl SchedulerKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ddim,
         Self::Ddpm,
         Self::Euler,
@@ -43,6 +45,7 @@ impl SchedulerKind {
         Self::Pndm,
         Self::UniPc,
         Self::Lcm,
+        Self::Tcd,
     ];
 
     /// The class of diffusers, as `_class_name` has it.
@@ -58,6 +61,7 @@ impl SchedulerKind {
             Self::Pndm => "PNDMScheduler",
             Self::UniPc => "UniPCMultistepScheduler",
             Self::Lcm => "LCMScheduler",
+            Self::Tcd => "TCDScheduler",
         }
     }
 
@@ -79,6 +83,7 @@ impl SchedulerKind {
             Self::Pndm => "pndm",
             Self::UniPc => "unipc",
             Self::Lcm => "lcm",
+            Self::Tcd => "tcd",
         }
     }
 
@@ -168,7 +173,7 @@ mod tests {
         for name in SchedulerChoice::names() {
             assert_eq!(name.parse::<SchedulerChoice>().unwrap().to_string(), name);
         }
-        assert_eq!(SchedulerChoice::names().len(), 15);
+        assert_eq!(SchedulerChoice::names().len(), 16);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod pndm;
 mod predict;
 mod sigmas;
 mod stepper;
+mod tcd;
 #[cfg(test)]
 mod tests;
 mod timesteps;
@@ -117,6 +118,7 @@ pub fn build_own(
         SchedulerKind::Pndm => Stepper::boxed(pndm::Pndm::new(config, steps)?),
         SchedulerKind::UniPc => Stepper::boxed(unipc::UniPc::new(config, steps)?),
         SchedulerKind::Lcm => Stepper::boxed(lcm::Lcm::new(config, steps)?),
+        SchedulerKind::Tcd => Stepper::boxed(tcd::Tcd::new(config, steps)?),
     })
 }
 

@@ -1,0 +1,201 @@
+//! Which model fits in which type, and about how long a picture takes.
+
+use std::path::Path;
+
+use imagine_pipeline::capability::speed;
+use imagine_pipeline::checkpoint::Checkpoint;
+use imagine_pipeline::footprint::Shape;
+use imagine_pipeline::{DeviceChoice, DtypeChoice};
+use indicatif::DecimalBytes;
+use serde::Serialize;
+
+use crate::model_lookup::DEFAULT_MODEL;
+use crate::report::rounded;
+
+/// The program, libtorch and ONNX Runtime themselves; on a GPU, CUDA's context.
+const PROGRAM_BYTES: u64 = 500_000_000;
+/// A whole step reaches about this part of the speed of the layer that is measured: attention and norms move more
+/// memory for each product (SD 1.5, 512², f32 on two cores: 76 of 148 GFLOP/s).
+const EFFICIENCY: f64 = 0.5;
+/// Seconds from which a picture counts as slow.
+const SLOW: f64 = 60.0;
+/// Steps of a picture where the model does not say.
+const STEPS: u32 = 25;
+
+const TYPES: [DtypeChoice; 3] = [DtypeChoice::F32, DtypeChoice::Bf16, DtypeChoice::F16];
+
+/// What one layer reaches in a type.
+#[derive(Serialize)]
+pub struct Speed {
+    pub device: &'static str,
+    pub dtype: String,
+    /// 10⁹ multiplications and additions a second; null where the device does not compute in the type.
+    pub gflops: Option<f64>,
+    pub problem: Option<String>,
+}
+
+/// One model in one type on one device.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    pub model: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub dtype: String,
+    pub device: &'static str,
+    pub weights_bytes: u64,
+    pub activations_bytes: u64,
+    /// Of both and the program itself.
+    pub needed_bytes: u64,
+    pub available_bytes: u64,
+    /// `yes`, `slow`, or `no`.
+    pub verdict: &'static str,
+    /// Why not.
+    pub reason: Option<String>,
+    /// About; null where it cannot run.
+    pub picture_seconds: Option<f64>,
+}
+
+/// Measures one layer in each type.
+pub fn speeds(choice: DeviceChoice, name: &'static str) -> Vec<Speed> {
+    let measure = |dtype: DtypeChoice| {
+        let device = choice.resolve().map_err(|e| e.to_string())?;
+        speed(device, dtype.resolve(device)).map_err(|e| e.to_string())
+    };
+    TYPES
+        .into_iter()
+        .map(|dtype| match measure(dtype) {
+            Ok(speed) => {
+                let gflops = Some(rounded(speed / 1e9, 1));
+                Speed { device: name, dtype: dtype.to_string(), gflops, problem: None }
+            }
+            Err(e) => {
+                let problem = e.lines().next().map(String::from);
+                Speed { device: name, dtype: dtype.to_string(), gflops: None, problem }
+            }
+        })
+        .collect()
+}
+
+/// The known kinds of model in every type. The starter model is left out where it is not found.
+pub fn table(
+    starter: Option<&Path>,
+    device: &'static str,
+    available_bytes: u64,
+    speeds: &[Speed],
+) -> Vec<Row> {
+    let mut kinds: Vec<(&'static str, Shape, u32, u32)> = Vec::new();
+    if let Some((shape, steps)) = starter.and_then(starter_shape) {
+        let side = shape.side().unwrap_or(64);
+        kinds.push((DEFAULT_MODEL, shape, side, steps));
+    }
+    kinds.push(("SD 1.5", Shape::sd15(), 512, STEPS));
+    kinds.push(("SDXL", Shape::sdxl(), 1024, STEPS));
+    let mut rows = Vec::new();
+    for (model, shape, side, steps) in kinds {
+        for (dtype, speed) in TYPES.into_iter().zip(speeds) {
+            let Some(kind) = DeviceChoice::Cpu.resolve().ok().map(|cpu| dtype.resolve(cpu)) else { continue };
+            let Ok(cost) = shape.footprint(side, side, kind) else { continue };
+            let needed_bytes = cost.memory() + PROGRAM_BYTES;
+            let operations = cost.step_operations as f64 * f64::from(steps) + cost.decode_operations as f64;
+            let seconds = speed.gflops.map(|gflops| operations / (gflops * 1e9 * EFFICIENCY));
+            let (verdict, reason) = verdict(needed_bytes, available_bytes, seconds);
+            rows.push(Row {
+                model,
+                width: side,
+                height: side,
+                dtype: dtype.to_string(),
+                device,
+                weights_bytes: cost.weights,
+                activations_bytes: cost.activations,
+                needed_bytes,
+                available_bytes,
+                verdict,
+                reason,
+                picture_seconds: seconds.filter(|_| verdict != "no").map(|s| rounded(s, 2)),
+            });
+        }
+    }
+    rows
+}
+
+/// Architecture and steps of the starter model.
+fn starter_shape(dir: &Path) -> Option<(Shape, u32)> {
+    let shape = Shape::of_folder(dir).ok()?;
+    let steps = Checkpoint::open(dir).and_then(|c| c.defaults()).map_or(STEPS, |defaults| defaults.steps);
+    Some((shape, steps))
+}
+
+fn verdict(needed: u64, available: u64, seconds: Option<f64>) -> (&'static str, Option<String>) {
+    match seconds {
+        None => ("no", Some("does not compute in this type".into())),
+        _ if needed > available => ("no", Some(format!("needs {} more", DecimalBytes(needed - available)))),
+        Some(seconds) if seconds > SLOW => ("slow", None),
+        Some(_) => ("yes", None),
+    }
+}
+
+impl Row {
+    /// Whether it runs at all.
+    pub fn runs(&self) -> bool {
+        self.verdict != "no"
+    }
+
+    pub fn cells(&self) -> [String; 7] {
+        let verdict = match &self.reason {
+            Some(reason) => format!("{}: {reason}", self.verdict),
+            None => self.verdict.into(),
+        };
+        [
+            self.model.into(),
+            format!("{}x{}", self.width, self.height),
+            self.dtype.clone(),
+            self.device.into(),
+            DecimalBytes(self.needed_bytes).to_string(),
+            self.picture_seconds.map_or_else(|| "-".into(), duration),
+            verdict,
+        ]
+    }
+}
+
+/// About so long.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s => format!("{:.0} min", s / 60.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speeds_of(gflops: Option<f64>) -> Vec<Speed> {
+        let one =
+            |dtype: DtypeChoice| Speed { device: "cpu", dtype: dtype.to_string(), gflops, problem: None };
+        TYPES.into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn memory_decides_whether_and_speed_how() {
+        let rows = table(None, "cpu", 4_000_000_000, &speeds_of(Some(1e5)));
+        let of = |model: &str, dtype: &str| {
+            let row = rows.iter().find(|row| row.model == model && row.dtype == dtype);
+            row.map(|row| (row.verdict, row.cells().join(" "))).unwrap_or_default()
+        };
+        assert_eq!(rows.len(), 6);
+        assert_eq!(of("SD 1.5", "bf16").0, "yes");
+        let (verdict, line) = of("SD 1.5", "f32");
+        assert!(verdict == "no" && line.contains("no: needs ") && line.ends_with(" GB more"), "{line}");
+        assert_eq!(of("SDXL", "f16").0, "no");
+        let slow = table(None, "cpu", u64::MAX, &speeds_of(Some(50.0)));
+        assert!(slow.iter().all(|row| row.verdict == "slow"), "{slow:?}");
+        let none = table(None, "cpu", u64::MAX, &speeds_of(None));
+        assert!(none.iter().all(|row| row.cells().join(" ").contains("does not compute in this type")));
+    }
+
+    #[test]
+    fn times_are_short_words() {
+        assert_eq!([0.31, 45.2, 600.0].map(duration), ["0.3 s", "45 s", "10 min"]);
+    }
+}

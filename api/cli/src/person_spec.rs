@@ -1,0 +1,132 @@
+//! Who is to be drawn and where, as `--person` spells it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// One person on the command line. What is `None` is as for everybody.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PersonSpec {
+    pub photos: Vec<PathBuf>,
+    pub embedding: Option<PathBuf>,
+    pub face: Option<usize>,
+    pub scale: Option<f64>,
+    pub steps: Option<[f64; 2]>,
+    pub region: Option<RegionSpec>,
+}
+
+/// A part of the picture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RegionSpec {
+    /// Left, top, right, bottom as parts of the picture.
+    Box([f64; 4]),
+    /// White where the person is.
+    Mask(PathBuf),
+}
+
+impl FromStr for PersonSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut person = Self::default();
+        for field in text.split(';').map(str::trim).filter(|field| !field.is_empty()) {
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            let (key, value) = (key.trim(), value.trim());
+            if value.is_empty() {
+                return Err(format!("\"{field}\" has no value; a field is written photo=me.jpg"));
+            }
+            match key {
+                "photo" => person.photos.extend(value.split(',').map(|path| PathBuf::from(path.trim()))),
+                "embedding" => person.embedding = Some(value.into()),
+                "face" => {
+                    let face = value.parse().map_err(|_| format!("face={value} is no number of a face"))?;
+                    person.face = Some(face);
+                }
+                "scale" => match value.parse::<f64>() {
+                    Ok(scale) if (0.0..=10.0).contains(&scale) => person.scale = Some(scale),
+                    _ => return Err(format!("scale={value} is not between 0 and 10")),
+                },
+                "steps" => person.steps = Some(parts(value)?),
+                "box" => person.region = Some(RegionSpec::Box(corners(value)?)),
+                "mask" => person.region = Some(RegionSpec::Mask(value.into())),
+                _ => {
+                    let known = "photo, embedding, face, box, mask, scale, steps";
+                    return Err(format!("\"{key}\" is no field of a person; there are {known}"));
+                }
+            }
+        }
+        match (person.photos.is_empty(), &person.embedding) {
+            (true, None) => Err("a person needs photo=FILE or embedding=FILE.npy".into()),
+            (false, Some(_)) => Err("a person has photos or an embedding, not both".into()),
+            (true, Some(_)) if person.face.is_some() => {
+                Err("face=N chooses in photos; there are none".into())
+            }
+            _ => Ok(person),
+        }
+    }
+}
+
+/// `A-B`, a part of the run from A to B between 0 and 1.
+pub fn parts(value: &str) -> Result<[f64; 2], String> {
+    let ends =
+        value.split_once('-').and_then(|(a, b)| Some([a.trim().parse().ok()?, b.trim().parse().ok()?]));
+    match ends {
+        Some([from, to]) if 0.0 <= from && from <= to && to <= 1.0 => Ok([from, to]),
+        _ => Err(format!("\"{value}\" is no part of the run; 0-0.8 is its first four fifths")),
+    }
+}
+
+/// `LEFT,TOP,RIGHT,BOTTOM` between 0 and 1.
+fn corners(value: &str) -> Result<[f64; 4], String> {
+    let wrong =
+        || format!("box={value}: left, top, right and bottom between 0 and 1 are needed, e.g. 0,0,0.5,1");
+    let numbers: Option<Vec<f64>> = value.split(',').map(|n| n.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[left, top, right, bottom])
+            if 0.0 <= left && left < right && right <= 1.0 && 0.0 <= top && top < bottom && bottom <= 1.0 =>
+        {
+            Ok([left, top, right, bottom])
+        }
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    #[test]
+    fn every_field_is_read() {
+        let person: PersonSpec =
+            "photo=a.jpg, b.jpg; face=1; box=0,0.1,0.5,1; scale=0.9; steps=0.1-0.8".parse().unwrap();
+        assert_eq!(person.photos, ["a.jpg", "b.jpg"].map(PathBuf::from));
+        assert_eq!((person.face, person.scale, person.steps), (Some(1), Some(0.9), Some([0.1, 0.8])));
+        assert_eq!(person.region, Some(RegionSpec::Box([0.0, 0.1, 0.5, 1.0])));
+        let other: PersonSpec = "embedding=me.npy;mask=left.png".parse().unwrap();
+        assert_eq!(other.embedding, Some("me.npy".into()));
+        assert_eq!(other.region, Some(RegionSpec::Mask("left.png".into())));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, says) in [
+            ("", "needs photo=FILE"),
+            ("box=0,0,1,1", "needs photo=FILE"),
+            ("photo=a.jpg;embedding=b.npy", "not both"),
+            ("embedding=b.npy;face=0", "there are none"),
+            ("photo", "has no value"),
+            ("photo=a;colour=red", "\"colour\" is no field"),
+            ("photo=a;scale=-1", "between 0 and 10"),
+            ("photo=a;scale=nan", "between 0 and 10"),
+            ("photo=a;face=first", "no number of a face"),
+            ("photo=a;box=0,0,1", "0,0,0.5,1"),
+            ("photo=a;box=0.5,0,0.5,1", "0,0,0.5,1"),
+            ("photo=a;box=0,0,2,1", "0,0,0.5,1"),
+            ("photo=a;steps=0.8-0.1", "no part of the run"),
+            ("photo=a;steps=1", "no part of the run"),
+        ] {
+            let message = text.parse::<PersonSpec>().unwrap_err();
+            assert!(message.contains(says), "{text}: {message}");
+        }
+    }
+}

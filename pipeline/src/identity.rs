@@ -1,0 +1,224 @@
+//! People as the networks hear them: an adapter with the encoders that it needs, and the tokens, strength
+//! and region of everyone in a request.
+
+use std::path::Path;
+
+use imagine_contract::{Identity, IdentityNeeds, Reference};
+use imagine_identity::adapters::{
+    Adapter, AdapterKind, AdapterOptions, FaceCondition, IdentityNet, PhotoMaker, ReferenceFeatures,
+};
+use imagine_unet::weights::TensorFiles;
+use imagine_unet::{IdentityTokens, UNetConfig};
+use tch::{Device, Kind, Tensor};
+
+use crate::checkpoint::{Checkpoint, Family, Target};
+use crate::edit::Size;
+use crate::error::PipelineError;
+use crate::identity_net;
+use crate::image_encoder::ImageEncoder;
+use crate::model::LoadOptions;
+use crate::photo_maker::{self, PhotoMakerIdentity};
+use crate::region::region_tensor;
+
+/// Sides of the face crops that FaceID's adapters were trained on.
+const fn face_side(family: Family) -> u32 {
+    match family {
+        Family::StableDiffusion => 224,
+        Family::StableDiffusionXl => 256,
+    }
+}
+
+/// An identity adapter, loaded and attached.
+pub struct IdentityAdapter {
+    adapter: Adapter,
+    image_encoder: Option<ImageEncoder>,
+    identity_net: Option<IdentityNet>,
+    family: Family,
+    device: Device,
+}
+
+/// The people of a request.
+pub struct People {
+    /// One for each.
+    pub tokens: Vec<IdentityTokens>,
+    /// What InstantID's ControlNet hears and sees.
+    pub control: Option<ControlCondition>,
+}
+
+/// A ControlNet's condition: constant through all steps of a request.
+pub struct ControlCondition {
+    /// For as many rows as the U-Net gets.
+    pub faces: FaceCondition,
+    pub scale: f64,
+}
+
+/// Whatever a file makes of a person.
+pub enum IdentityModel {
+    /// Attention beside the text's.
+    Adapter(Box<IdentityAdapter>),
+    /// Words of the prompt.
+    PhotoMaker(Box<PhotoMakerIdentity>),
+}
+
+impl IdentityModel {
+    /// What it wants to know of every reference.
+    pub fn needs(&self) -> IdentityNeeds {
+        match self {
+            Self::Adapter(adapter) => adapter.needs(),
+            Self::PhotoMaker(maker) => maker.needs(),
+        }
+    }
+
+    /// InstantID's ControlNet.
+    pub fn identity_net(&self) -> Option<&IdentityNet> {
+        match self {
+            Self::Adapter(adapter) => adapter.identity_net.as_ref(),
+            Self::PhotoMaker(_) => None,
+        }
+    }
+}
+
+/// Whether a file is PhotoMaker's: it has a vision network of its own.
+pub fn is_photo_maker(file: &Path) -> Result<bool, PipelineError> {
+    let files = TensorFiles::open(&[file.to_path_buf()])?;
+    Ok(files.keys().iter().any(|key| key.starts_with("id_encoder.")))
+}
+
+/// What an adapter's file wants to know of every reference, without loading a model for it. How large a
+/// face crop is depends on the model too: the larger one is named.
+pub fn needs_of(file: &Path, kind: Option<AdapterKind>) -> Result<IdentityNeeds, PipelineError> {
+    let _no_grad = tch::no_grad_guard();
+    let (device, dtype) = (Device::Cpu, Kind::Float);
+    if is_photo_maker(file)? {
+        return Ok(photo_maker::needs(&PhotoMaker::open(file, None, device, dtype)?));
+    }
+    let options = AdapterOptions { kind, ..AdapterOptions::default() };
+    let adapter = Adapter::open(file, &options, device, dtype)?;
+    Ok(needs(&adapter, Family::StableDiffusionXl))
+}
+
+fn needs(adapter: &Adapter, family: Family) -> IdentityNeeds {
+    let needs = adapter.needs();
+    IdentityNeeds {
+        kind: adapter.kind().name().into(),
+        embedding_width: needs.embedding_width.map(|width| width as usize),
+        raw_embedding: needs.raw_embedding,
+        face_side: needs.clip_vision_width.map(|_| face_side(family)),
+        key_points: adapter.kind() == AdapterKind::InstantId,
+        regions: true,
+        trigger_word: None,
+    }
+}
+
+impl IdentityAdapter {
+    /// Loads what `adapter` needs beside itself.
+    pub fn load(
+        adapter: Adapter,
+        checkpoint: &Checkpoint,
+        unet: &UNetConfig,
+        options: &LoadOptions,
+        target: Target,
+    ) -> Result<Self, PipelineError> {
+        let named = options.image_encoder.as_deref();
+        let beside = checkpoint.beside("image_encoder");
+        let image_encoder = ImageEncoder::load(&adapter.needs(), named, adapter.file(), &beside, target)?;
+        let identity_net = match adapter.kind() {
+            AdapterKind::InstantId => {
+                let net = identity_net::load(options.controlnet.as_deref(), adapter.file(), target)?;
+                net.check_base(unet)?;
+                Some(net)
+            }
+            _ => None,
+        };
+        let (family, device) = (checkpoint.family(), target.device);
+        Ok(Self { adapter, image_encoder, identity_net, family, device })
+    }
+
+    /// What it wants to know of every reference.
+    pub fn needs(&self) -> IdentityNeeds {
+        needs(&self.adapter, self.family)
+    }
+
+    /// Tokens of [nobody, the person] for everyone, with strength and region; of nobody alone where there
+    /// are no people, which is how adapters were trained to draw anyone. Without `guided` the rows of
+    /// nobody are left out. `cells` are the latents' height and width.
+    pub fn people(
+        &self,
+        people: &[Identity],
+        size: Size,
+        cells: (i64, i64),
+        guided: bool,
+    ) -> Result<People, PipelineError> {
+        if people.is_empty() {
+            let nobody = self.nobody(1)?;
+            return Ok(People {
+                tokens: vec![self.rows(&nobody, &nobody, 1.0, None, guided)?],
+                control: None,
+            });
+        }
+        let tokens = people.iter().map(|identity| {
+            let features: Vec<ReferenceFeatures> =
+                identity.references.iter().map(|r| self.features(r)).collect::<Result<_, _>>()?;
+            let person = self.adapter.tokens(&features)?; // [1, T, C]
+            let nobody = self.nobody(features.len())?; // [1, T, C]
+            let region = identity.region.as_ref().map(|r| region_tensor(r, size)).transpose()?;
+            let region = region.map(|r| r.f_to_device(self.device)).transpose()?;
+            self.rows(&nobody, &person, identity.scale, region, guided)
+        });
+        let tokens: Vec<IdentityTokens> = tokens.collect::<Result<_, PipelineError>>()?;
+        let control = match &self.identity_net {
+            Some(net) => Some(Self::control(net, people, &tokens, size, cells)?),
+            None => None,
+        };
+        Ok(People { tokens, control })
+    }
+
+    /// The ControlNet hears the faces' tokens in place of the text, all of them, and sees all key points.
+    fn control(
+        net: &IdentityNet,
+        people: &[Identity],
+        tokens: &[IdentityTokens],
+        size: Size,
+        cells: (i64, i64),
+    ) -> Result<ControlCondition, PipelineError> {
+        let faces: Vec<&Tensor> = tokens.iter().map(|person| &person.tokens).collect();
+        let faces = Tensor::f_cat(&faces, 1)?; // [rows, people · T, C]
+        let drawing = identity_net::draw_key_points(people, size)?;
+        let scale = people.iter().map(|person| person.scale).fold(0.0, f64::max);
+        Ok(ControlCondition { faces: net.condition(&faces, &drawing, cells)?, scale })
+    }
+
+    fn nobody(&self, references: usize) -> Result<Tensor, PipelineError> {
+        let zero_pixels = self.image_encoder.as_ref().and_then(ImageEncoder::zero_pixels);
+        Ok(self.adapter.unconditional(zero_pixels, references)?)
+    }
+
+    fn rows(
+        &self,
+        nobody: &Tensor,
+        person: &Tensor,
+        scale: f64,
+        region: Option<Tensor>,
+        guided: bool,
+    ) -> Result<IdentityTokens, PipelineError> {
+        let tokens = if guided { Tensor::f_cat(&[nobody, person], 0)? } else { person.shallow_clone() };
+        let scale = Tensor::f_full([tokens.size()[0]], scale, (Kind::Float, self.device))?;
+        Ok(IdentityTokens { tokens, scale, region })
+    }
+
+    fn features(&self, reference: &Reference) -> Result<ReferenceFeatures, PipelineError> {
+        let width = reference.embedding.len() as i64;
+        let mut features = ReferenceFeatures::default();
+        if width > 0 {
+            self.adapter.check_embedding(width)?;
+            let embedding = Tensor::f_from_slice(&reference.embedding)?.f_view([1, width])?;
+            let embedding = embedding.f_to_device(self.device)?;
+            features.raw_embedding = Some(&embedding * f64::from(reference.norm));
+            features.embedding = Some(embedding);
+        }
+        if let (Some(encoder), Some(face)) = (&self.image_encoder, &reference.face) {
+            features.clip = Some(encoder.encode(face)?);
+        }
+        Ok(features)
+    }
+}

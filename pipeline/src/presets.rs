@@ -1,0 +1,406 @@
+//! Recipes for pictures in a few steps, by name: the scheduler with its settings, the number of steps, the
+//! guidance and the LoRA that belong together. What a person asks for explicitly wins over a recipe.
+//!
+//! The numbers are those of the model cards of LCM-LoRA (arXiv 2311.05556), SDXL-Lightning (2402.13929),
+//! Hyper-SD (2404.13686), SD and SDXL Turbo (2311.17042) and DMD2 (2405.14867).
+
+use std::path::Path;
+
+use imagine_contract::GenerateRequest;
+use imagine_unet::{ConfigError, UNetConfig};
+
+use crate::schedulers::{SchedulerChoice, SchedulerConfig, SchedulerError, SchedulerKind};
+
+/// Why a preset cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PresetError {
+    #[error("no preset is called \"{name}\"; there are: {known}")]
+    Unknown { name: String, known: String },
+    #[error("preset {preset} was made for {made_for}, this model is {found}")]
+    Base { preset: &'static str, made_for: String, found: String },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
+}
+
+/// The families of base models that recipes were made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    Sd15,
+    Sd21,
+    Sdxl,
+}
+
+impl Base {
+    /// The family of a U-Net, by the width of its text condition; `None` for others, such as small models of
+    /// one's own.
+    pub fn of(config: &UNetConfig) -> Result<Option<Self>, ConfigError> {
+        Ok(match (config.cross_dim()?, config.addition_embed_type.is_some()) {
+            (768, false) => Some(Self::Sd15),
+            (1024, false) => Some(Self::Sd21),
+            (2048, true) => Some(Self::Sdxl),
+            _ => None,
+        })
+    }
+
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd15 => "SD 1.5",
+            Self::Sd21 => "SD 2.1",
+            Self::Sdxl => "SDXL",
+        }
+    }
+}
+
+/// One setting of a scheduler, under its key in `scheduler_config.json`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Setting {
+    Text(&'static str, &'static str),
+    Count(&'static str, usize),
+    Number(&'static str, f64),
+}
+
+const TRAILING: Setting = Setting::Text("timestep_spacing", "trailing");
+
+/// A published LoRA file of a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresetLora {
+    pub base: Base,
+    /// On the Hugging Face hub.
+    pub repository: &'static str,
+    pub file: &'static str,
+    /// What a path on disk holds if it is this file, in lower case.
+    fragment: &'static str,
+}
+
+impl PresetLora {
+    /// Whether a path looks like this file; the name of a folder may tell it too.
+    pub fn is_at(&self, path: &Path) -> bool {
+        path.to_string_lossy().to_lowercase().contains(self.fragment)
+    }
+}
+
+/// A recipe.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preset {
+    pub name: &'static str,
+    /// One line for help texts.
+    pub about: &'static str,
+    pub steps: u32,
+    /// 1 and less is without guidance, and with half the work.
+    pub guidance_scale: f64,
+    /// The LoRA at weight 1, one file for each base; none if the recipe is for a whole checkpoint.
+    pub loras: &'static [PresetLora],
+    bases: &'static [Base],
+    kind: SchedulerKind,
+    /// Kinds that are kept if the checkpoint has one.
+    keeps: &'static [SchedulerKind],
+    settings: &'static [Setting],
+}
+
+const fn lightning(file: &'static str, fragment: &'static str) -> PresetLora {
+    PresetLora { base: Base::Sdxl, repository: "ByteDance/SDXL-Lightning", file, fragment }
+}
+
+const fn hyper(base: Base, file: &'static str, fragment: &'static str) -> PresetLora {
+    PresetLora { base, repository: "ByteDance/Hyper-SD", file, fragment }
+}
+
+/// SDXL-Lightning: Euler on trailing timesteps.
+const fn lightning_preset(name: &'static str, steps: u32, loras: &'static [PresetLora]) -> Preset {
+    Preset {
+        name,
+        about: "SDXL-Lightning LoRA; each file is for its own number of steps",
+        steps,
+        guidance_scale: 0.0,
+        loras,
+        bases: &[Base::Sdxl],
+        kind: SchedulerKind::Euler,
+        keeps: &[],
+        settings: &[TRAILING],
+    }
+}
+
+/// Hyper-SD for 2, 4 and 8 steps: DDIM on trailing timesteps.
+const fn hyper_preset(name: &'static str, steps: u32, loras: &'static [PresetLora]) -> Preset {
+    Preset {
+        name,
+        about: "Hyper-SD LoRA; each file is for its own number of steps",
+        steps,
+        guidance_scale: 0.0,
+        loras,
+        bases: &[Base::Sd15, Base::Sdxl],
+        kind: SchedulerKind::Ddim,
+        keeps: &[],
+        settings: &[TRAILING],
+    }
+}
+
+/// All recipes, in the order in which help should list them.
+pub const PRESETS: [Preset; 10] = [
+    Preset {
+        name: "lcm-lora",
+        about: "LCM-LoRA, 2 to 8 steps; guidance up to 2 works too",
+        steps: 4,
+        guidance_scale: 0.0,
+        loras: &[
+            PresetLora {
+                base: Base::Sd15,
+                repository: "latent-consistency/lcm-lora-sdv1-5",
+                file: "pytorch_lora_weights.safetensors",
+                fragment: "lcm-lora-sdv1-5",
+            },
+            PresetLora {
+                base: Base::Sdxl,
+                repository: "latent-consistency/lcm-lora-sdxl",
+                file: "pytorch_lora_weights.safetensors",
+                fragment: "lcm-lora-sdxl",
+            },
+        ],
+        bases: &[Base::Sd15, Base::Sdxl],
+        kind: SchedulerKind::Lcm,
+        keeps: &[],
+        settings: &[],
+    },
+    lightning_preset(
+        "lightning-2",
+        2,
+        &[lightning("sdxl_lightning_2step_lora.safetensors", "sdxl_lightning_2step_lora")],
+    ),
+    lightning_preset(
+        "lightning-4",
+        4,
+        &[lightning("sdxl_lightning_4step_lora.safetensors", "sdxl_lightning_4step_lora")],
+    ),
+    lightning_preset(
+        "lightning-8",
+        8,
+        &[lightning("sdxl_lightning_8step_lora.safetensors", "sdxl_lightning_8step_lora")],
+    ),
+    Preset {
+        name: "hyper-sd-1",
+        about: "Hyper-SD's LoRA for one step; with more steps a smaller eta gives more detail",
+        steps: 1,
+        guidance_scale: 0.0,
+        loras: &[
+            hyper(Base::Sd15, "Hyper-SD15-1step-lora.safetensors", "hyper-sd15-1step-lora"),
+            hyper(Base::Sdxl, "Hyper-SDXL-1step-lora.safetensors", "hyper-sdxl-1step-lora"),
+        ],
+        bases: &[Base::Sd15, Base::Sdxl],
+        kind: SchedulerKind::Tcd,
+        keeps: &[],
+        settings: &[Setting::Number("eta", 1.0)],
+    },
+    hyper_preset(
+        "hyper-sd-2",
+        2,
+        &[
+            hyper(Base::Sd15, "Hyper-SD15-2steps-lora.safetensors", "hyper-sd15-2steps-lora"),
+            hyper(Base::Sdxl, "Hyper-SDXL-2steps-lora.safetensors", "hyper-sdxl-2steps-lora"),
+        ],
+    ),
+    hyper_preset(
+        "hyper-sd-4",
+        4,
+        &[
+            hyper(Base::Sd15, "Hyper-SD15-4steps-lora.safetensors", "hyper-sd15-4steps-lora"),
+            hyper(Base::Sdxl, "Hyper-SDXL-4steps-lora.safetensors", "hyper-sdxl-4steps-lora"),
+        ],
+    ),
+    hyper_preset(
+        "hyper-sd-8",
+        8,
+        &[
+            hyper(Base::Sd15, "Hyper-SD15-8steps-lora.safetensors", "hyper-sd15-8steps-lora"),
+            hyper(Base::Sdxl, "Hyper-SDXL-8steps-lora.safetensors", "hyper-sdxl-8steps-lora"),
+        ],
+    ),
+    Preset {
+        name: "turbo",
+        about: "SD Turbo and SDXL Turbo checkpoints, 1 to 4 steps, 512 pixels",
+        steps: 1,
+        guidance_scale: 0.0,
+        loras: &[],
+        bases: &[Base::Sd21, Base::Sdxl],
+        kind: SchedulerKind::EulerAncestral,
+        // SD Turbo is published with Euler, SDXL Turbo with its ancestral kin.
+        keeps: &[SchedulerKind::Euler, SchedulerKind::EulerAncestral],
+        settings: &[TRAILING],
+    },
+    Preset {
+        name: "dmd2-4",
+        about: "DMD2's LoRA for four steps",
+        steps: 4,
+        guidance_scale: 0.0,
+        loras: &[PresetLora {
+            base: Base::Sdxl,
+            repository: "tianweiy/DMD2",
+            file: "dmd2_sdxl_4step_lora_fp16.safetensors",
+            fragment: "dmd2_sdxl_4step_lora",
+        }],
+        bases: &[Base::Sdxl],
+        kind: SchedulerKind::Lcm,
+        keeps: &[],
+        // Distilled at timesteps 999, 749, 499, 249: the quarters of training, not LCM's fiftieths.
+        settings: &[Setting::Count("original_inference_steps", 4)],
+    },
+];
+
+impl Preset {
+    /// The preset of that name.
+    pub fn by_name(name: &str) -> Result<&'static Self, PresetError> {
+        PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| PresetError::Unknown {
+            name: name.to_string(),
+            known: PRESETS.map(|preset| preset.name).join(", "),
+        })
+    }
+
+    /// The preset that a LoRA file belongs to, by its path.
+    pub fn of_lora(path: &Path) -> Option<&'static Self> {
+        PRESETS.iter().find(|preset| preset.loras.iter().any(|lora| lora.is_at(path)))
+    }
+
+    /// The LoRA for this base.
+    pub fn lora(&self, base: Base) -> Option<&'static PresetLora> {
+        self.loras.iter().find(|lora| lora.base == base)
+    }
+
+    /// Refuses a U-Net of a family that the recipe was not made for; one of no known family is let through.
+    pub fn check_base(&self, config: &UNetConfig) -> Result<(), PresetError> {
+        match Base::of(config)? {
+            Some(found) if !self.bases.contains(&found) => Err(PresetError::Base {
+                preset: self.name,
+                made_for: self.bases.iter().map(|base| base.name()).collect::<Vec<_>>().join(" and "),
+                found: found.name().to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The checkpoint's scheduler turned to this recipe: numbers of the model are kept.
+    pub fn scheduler_config(&self, checkpoint: &SchedulerConfig) -> SchedulerConfig {
+        let kept = checkpoint.kind().ok().filter(|kind| self.keeps.contains(kind));
+        let mut config = checkpoint.with_kind(kept.unwrap_or(self.kind));
+        for setting in self.settings {
+            match *setting {
+                Setting::Text(key, value) => config.set(key, value),
+                Setting::Count(key, value) => config.set(key, value),
+                Setting::Number(key, value) => config.set(key, value),
+            }
+        }
+        config
+    }
+
+    /// Fills in the steps and the guidance where the request leaves them open.
+    pub fn fill(&self, request: &mut GenerateRequest) {
+        request.steps.get_or_insert(self.steps);
+        request.guidance_scale.get_or_insert(self.guidance_scale);
+    }
+
+    /// The request with the recipe's numbers where it leaves them open, and the scheduler to run it with: the
+    /// one that the request names, otherwise the recipe's.
+    pub fn apply(
+        &self,
+        request: &GenerateRequest,
+        checkpoint: &SchedulerConfig,
+    ) -> Result<(GenerateRequest, SchedulerConfig), PresetError> {
+        let mut filled = request.clone();
+        self.fill(&mut filled);
+        let config = match &request.scheduler {
+            Some(name) => name.parse::<SchedulerChoice>()?.apply(checkpoint),
+            None => self.scheduler_config(checkpoint),
+        };
+        Ok((filled, config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    fn sdxl() -> SchedulerConfig {
+        SchedulerConfig::from_json(
+            r#"{"_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012,
+                "beta_schedule": "scaled_linear", "timestep_spacing": "leading", "steps_offset": 1}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_the_request_says_wins() {
+        let preset = Preset::by_name("lightning-4").unwrap();
+        let open = GenerateRequest::new("me", 1);
+        let (filled, config) = preset.apply(&open, &sdxl()).unwrap();
+        assert_eq!((filled.steps, filled.guidance_scale), (Some(4), Some(0.0)));
+        assert_eq!(config.get_str("timestep_spacing").unwrap().as_deref(), Some("trailing"));
+        let said = GenerateRequest {
+            steps: Some(6),
+            guidance_scale: Some(1.5),
+            scheduler: Some("dpm++2m".into()),
+            ..open
+        };
+        let (filled, config) = preset.apply(&said, &sdxl()).unwrap();
+        assert_eq!((filled.steps, filled.guidance_scale), (Some(6), Some(1.5)));
+        assert_eq!(config.kind().unwrap(), SchedulerKind::DpmSolverMultistep);
+        assert_eq!(config.get_str("timestep_spacing").unwrap().as_deref(), Some("leading"));
+        let wrong = GenerateRequest { scheduler: Some("eulr".into()), ..said };
+        assert!(preset.apply(&wrong, &sdxl()).unwrap_err().to_string().contains("eulr"));
+    }
+
+    #[test]
+    fn turbo_keeps_the_checkpoints_own_sampler() {
+        let turbo = Preset::by_name("turbo").unwrap();
+        assert_eq!(turbo.scheduler_config(&sdxl()).kind().unwrap(), SchedulerKind::Euler);
+        let pndm = sdxl().with_kind(SchedulerKind::Pndm);
+        assert_eq!(turbo.scheduler_config(&pndm).kind().unwrap(), SchedulerKind::EulerAncestral);
+    }
+
+    #[test]
+    fn files_are_told_by_their_published_names() {
+        let of = |path: &str| Preset::of_lora(Path::new(path)).map(|preset| preset.name);
+        for (path, name) in [
+            ("loras/sdxl_lightning_4step_lora.safetensors", Some("lightning-4")),
+            ("Hyper-SDXL-8steps-lora.safetensors", Some("hyper-sd-8")),
+            ("Hyper-SD15-1step-lora.safetensors", Some("hyper-sd-1")),
+            (
+                "models--latent-consistency--lcm-lora-sdxl/x/pytorch_lora_weights.safetensors",
+                Some("lcm-lora"),
+            ),
+            ("dmd2_sdxl_4step_lora.safetensors", Some("dmd2-4")),
+            // made for guidance, another recipe
+            ("Hyper-SDXL-8steps-CFG-lora.safetensors", None),
+            ("style.safetensors", None),
+        ] {
+            assert_eq!(of(path), name, "{path}");
+        }
+        for preset in &PRESETS {
+            assert_eq!(Preset::by_name(preset.name).unwrap(), preset);
+            for lora in preset.loras {
+                assert!(preset.bases.contains(&lora.base));
+                let path = Path::new(lora.repository).join(lora.file);
+                assert!(lora.is_at(&path), "{}", path.display());
+                assert_eq!(preset.lora(lora.base), Some(lora));
+            }
+        }
+        let message = Preset::by_name("lightening").unwrap_err().to_string();
+        assert!(message.contains("\"lightening\"") && message.contains("lightning-8"), "{message}");
+    }
+
+    #[test]
+    fn another_base_model_is_refused() {
+        let unet = |cross: i64, added: serde_json::Value| -> UNetConfig {
+            let keys = serde_json::json!({ "cross_attention_dim": cross, "addition_embed_type": added });
+            serde_json::from_value(keys).unwrap()
+        };
+        let (sd15, sdxl) = (unet(768, serde_json::Value::Null), unet(2048, "text_time".into()));
+        let lightning = Preset::by_name("lightning-2").unwrap();
+        lightning.check_base(&sdxl).unwrap();
+        lightning.check_base(&unet(6, serde_json::Value::Null)).unwrap();
+        let message = lightning.check_base(&sd15).unwrap_err().to_string();
+        assert_eq!(message, "preset lightning-2 was made for SDXL, this model is SD 1.5");
+        Preset::by_name("hyper-sd-2").unwrap().check_base(&sd15).unwrap();
+    }
+}

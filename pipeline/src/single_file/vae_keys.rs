@@ -1,0 +1,125 @@
+//! The autoencoder of the original layout (`AutoencoderKL` of latent-diffusion): `down` counts from the
+//! largest resolution, and so does `up`, which diffusers counts from the smallest. Reference for the names:
+//! `convert_ldm_vae_checkpoint` of diffusers.
+
+use imagine_unet::AutoencoderKlConfig;
+use imagine_unet::weights::{Change, KeyMap};
+
+use super::error::SingleFileError;
+use super::infer::SingleFileKind;
+use super::layout::{Keys, Layout};
+use super::unet_keys::groups;
+
+/// Names of the part, in original files and in some that were merged later.
+pub(super) const PREFIXES: [&str; 2] = ["first_stage_model.", "vae."];
+
+/// Channels of the latents, if the file holds an autoencoder.
+pub(super) fn latent_channels(layout: &Layout) -> Result<(&'static str, i64), SingleFileError> {
+    let prefix = PREFIXES.into_iter().find(|p| layout.has_prefix(p));
+    let prefix = prefix.ok_or_else(|| SingleFileError::NotACheckpoint {
+        file: layout.file(),
+        reason: format!("it holds no autoencoder ({}*)", PREFIXES.join("*, ")),
+    })?;
+    Ok((prefix, layout.dim(&format!("{prefix}decoder.conv_in.weight"), 1)?))
+}
+
+/// Configuration and keys of the autoencoder.
+pub(super) fn read(
+    layout: &Layout,
+    kind: &SingleFileKind,
+) -> Result<(AutoencoderKlConfig, KeyMap), SingleFileError> {
+    let (prefix, latent_channels) = latent_channels(layout)?;
+    let mut keys = Keys::new(layout, prefix);
+    let levels = keys.count(|i| format!("encoder.down.{i}."));
+    let layers = keys.count(|j| format!("encoder.down.0.block.{j}."));
+    let widths = (0..levels).map(|i| keys.dim(&format!("encoder.down.{i}.block.0.conv1.weight"), 0));
+    let widths = widths.collect::<Result<Vec<i64>, _>>()?;
+
+    for half in ["encoder", "decoder"] {
+        for (model, stored) in
+            [("conv_in", "conv_in"), ("conv_norm_out", "norm_out"), ("conv_out", "conv_out")]
+        {
+            keys.layer(&format!("{half}.{model}"), &format!("{half}.{stored}"));
+        }
+        for block in [1, 2] {
+            resnet(
+                &mut keys,
+                &format!("{half}.mid_block.resnets.{}", block - 1),
+                &format!("{half}.mid.block_{block}"),
+            )?;
+        }
+        if keys.has_prefix(&format!("{half}.mid.attn_1.")) {
+            attention(&mut keys, &format!("{half}.mid_block.attentions.0"), &format!("{half}.mid.attn_1"));
+        }
+    }
+    for i in 0..levels {
+        for j in 0..layers {
+            let stored = format!("encoder.down.{i}.block.{j}");
+            resnet(&mut keys, &format!("encoder.down_blocks.{i}.resnets.{j}"), &stored)?;
+        }
+        for j in 0..=layers {
+            let stored = format!("decoder.up.{i}.block.{j}");
+            resnet(&mut keys, &format!("decoder.up_blocks.{}.resnets.{j}", levels - 1 - i), &stored)?;
+        }
+        if i + 1 < levels {
+            let (model, stored) = (
+                format!("encoder.down_blocks.{i}.downsamplers.0.conv"),
+                format!("encoder.down.{i}.downsample.conv"),
+            );
+            keys.layer(&model, &stored);
+        }
+        if i > 0 {
+            let model = format!("decoder.up_blocks.{}.upsamplers.0.conv", levels - 1 - i);
+            keys.layer(&model, &format!("decoder.up.{i}.upsample.conv"));
+        }
+    }
+    let (quant, post_quant) = (keys.has_prefix("quant_conv."), keys.has_prefix("post_quant_conv."));
+    for (name, _) in [("quant_conv", quant), ("post_quant_conv", post_quant)].iter().filter(|(_, is)| *is) {
+        keys.layer(name, name);
+    }
+
+    let config = AutoencoderKlConfig {
+        in_channels: keys.dim("encoder.conv_in.weight", 1)?,
+        out_channels: keys.dim("decoder.conv_out.weight", 0)?,
+        down_block_types: vec!["DownEncoderBlock2D".into(); levels],
+        up_block_types: vec!["UpDecoderBlock2D".into(); levels],
+        norm_num_groups: groups(widths.iter().copied()),
+        block_out_channels: widths,
+        layers_per_block: layers as i64,
+        latent_channels,
+        sample_size: kind.picture_size(),
+        scaling_factor: kind.scaling_factor(),
+        // As in the published configurations; SDXL's own weights overflow in f16.
+        force_upcast: true,
+        use_quant_conv: quant,
+        use_post_quant_conv: post_quant,
+        mid_block_add_attention: keys.has_prefix("encoder.mid.attn_1."),
+        ..AutoencoderKlConfig::default()
+    };
+    config.check().map_err(|source| SingleFileError::Config { file: layout.file(), source })?;
+    Ok((config, keys.map))
+}
+
+fn resnet(keys: &mut Keys, model: &str, stored: &str) -> Result<(), SingleFileError> {
+    for name in ["norm1", "conv1", "norm2", "conv2"] {
+        keys.layer(&format!("{model}.{name}"), &format!("{stored}.{name}"));
+    }
+    let conv = format!("{stored}.conv1.weight");
+    if keys.dim(&conv, 0)? != keys.dim(&conv, 1)? {
+        keys.layer(&format!("{model}.conv_shortcut"), &format!("{stored}.nin_shortcut"));
+    }
+    Ok(())
+}
+
+/// Here the projections are 1×1 convolutions.
+fn attention(keys: &mut Keys, model: &str, stored: &str) {
+    keys.layer(&format!("{model}.group_norm"), &format!("{stored}.norm"));
+    for (name, short) in [("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")] {
+        keys.add_changed(
+            format!("{model}.{name}.weight"),
+            &format!("{stored}.{short}.weight"),
+            Change::Matrix,
+        );
+        keys.add(format!("{model}.{name}.bias"), &format!("{stored}.{short}.bias"));
+    }
+}

@@ -1,0 +1,75 @@
+//! A checkpoint in one file, from the file to a picture: the parts are compared with diffusers' in `single_file`,
+//! here they are put together (files by `generate/single_file.py`).
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use imagine_contract::{Engine, GenerateRequest};
+use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
+use imagine_tests::fixtures;
+use serde_json::{Map, json};
+use tempfile::TempDir;
+
+/// A tiny file, unpacked, beside a tokenizer of its twenty tokens.
+fn unpacked(name: &str) -> (TempDir, PathBuf, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let packed = std::fs::read(fixtures("single_file").join(format!("{name}.gz"))).expect("the fixture");
+    let mut bytes = Vec::new();
+    GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("a gzip file");
+    let file = dir.path().join(name);
+    std::fs::write(&file, bytes).expect("the file");
+    let tokenizer = dir.path().join("tokenizer");
+    std::fs::create_dir(&tokenizer).expect("a folder");
+    let words =
+        "! a b c d e f g h i a</w> b</w> c</w> d</w> e</w> f</w> g</w> h</w> <|startoftext|> <|endoftext|>";
+    let vocab: Map<_, _> = words.split(' ').zip(0..).map(|(word, id)| (word.into(), json!(id))).collect();
+    write(&tokenizer, "vocab.json", &serde_json::Value::from(vocab).to_string());
+    write(&tokenizer, "merges.txt", "#version: 0.2\n");
+    (dir, file, tokenizer)
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    std::fs::write(dir.join(name), text).unwrap_or_else(|e| panic!("{name}: {e}"));
+}
+
+#[test]
+fn a_single_file_draws_pictures() {
+    for (name, side, scheduler, guidance) in [
+        ("sd1.safetensors", 512, "pndm", 7.5),
+        ("sd2.ckpt", 512, "pndm", 7.5),
+        ("sdxl.safetensors", 1024, "euler", 5.0),
+    ] {
+        let (_dir, model, tokenizer) = unpacked(name);
+        let options = LoadOptions {
+            model,
+            tokenizer: Some(tokenizer),
+            device: DeviceChoice::Cpu,
+            dtype: DtypeChoice::F32,
+            ..LoadOptions::default()
+        };
+        let mut model = StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let info = model.info().clone();
+        assert_eq!(Some(info.name.as_str()), name.split('.').next());
+        // The tiny autoencoders have fewer pixels a cell than the published ones' 8.
+        let side = side / 8 * info.side_multiple;
+        assert_eq!((info.width, info.scheduler.as_str(), info.guidance_scale), (side, scheduler, guidance));
+        let mut draw = |prompt: &str| {
+            let request = GenerateRequest {
+                width: Some(64),
+                height: Some(64),
+                steps: Some(3),
+                ..GenerateRequest::new(prompt, 7)
+            };
+            model.pictures(&request).unwrap_or_else(|e| panic!("{name}: {e}")).remove(0).pixels
+        };
+        let (first, second) = (draw("a b c"), draw("h g f"));
+        assert_eq!((first.width, first.height), (64, 64));
+        assert_ne!(first.rgb, second.rgb, "{name}: the prompt is heard");
+        assert_eq!(first.rgb, draw("a b c").rgb);
+        // CLIP's own vocabulary does not fit twenty tokens.
+        let alone = StableDiffusion::load(&LoadOptions { tokenizer: None, ..options }).map(drop);
+        let message = alone.expect_err("another vocabulary").to_string();
+        assert!(message.contains(name) && message.contains("20 tokens"), "{message}");
+    }
+}

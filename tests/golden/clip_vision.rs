@@ -1,0 +1,122 @@
+//! The CLIP vision encoder against transformers' `CLIPVisionModel` and `CLIPVisionModelWithProjection`.
+
+use imagine_encoders::{ClipVisionConfig, ClipVisionModel};
+use imagine_tests::{Golden, assert_close, fixtures};
+use imagine_unet::weights::{Weights, WeightsError};
+use tch::{Device, Kind, Tensor};
+
+const TOLERANCE: f64 = 1e-5;
+
+fn load(case: &str) -> ClipVisionModel {
+    ClipVisionModel::from_folder(&fixtures("clip_vision").join(case), Device::Cpu, Kind::Float)
+        .unwrap_or_else(|e| panic!("{case}: {e}"))
+}
+
+fn compare(case: &str, projected: bool) {
+    let golden = Golden::read("clip_vision", &format!("{case}/io.safetensors"));
+    let model = load(case);
+    let out = model.forward(&golden.get("pixel_values")).unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_close("last hidden state", &out.last_hidden_state, &golden.get("last_hidden_state"), TOLERANCE);
+    assert_close("last but one", &out.last_but_one, &golden.get("last_but_one"), TOLERANCE);
+    assert_close("pooled", &out.pooled, &golden.get("pooled"), TOLERANCE);
+    assert_eq!(out.image_embeds.is_some(), projected, "{case}: projection");
+    if let Some(embeds) = &out.image_embeds {
+        assert_close("image embeds", embeds, &golden.get("image_embeds"), TOLERANCE);
+    }
+    let zeros = golden.get("last_but_one").narrow(0, 2, 1);
+    let of_zeros = model.of_zero_pixels().unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_close("of zero pixels", &of_zeros, &zeros, TOLERANCE);
+}
+
+#[test]
+fn openai_kind_saved_without_prefix() {
+    compare("quick_gelu", false);
+}
+
+#[test]
+fn openai_kind_with_projection() {
+    compare("quick_gelu_projection", true);
+}
+
+#[test]
+fn openclip_kind_with_projection_and_patches_that_leave_a_rim() {
+    compare("gelu_projection", true);
+}
+
+#[test]
+fn before_the_only_layer_are_the_embeddings() {
+    compare("one_layer", true);
+}
+
+#[test]
+fn the_vision_tower_of_a_whole_clip() {
+    compare("whole_clip", true);
+    assert_eq!(load("whole_clip").config().projection_dim, 10, "the width that both towers share");
+}
+
+#[test]
+fn bf16_stays_near_f32() {
+    let golden = Golden::read("clip_vision", "gelu_projection/io.safetensors");
+    let dir = fixtures("clip_vision").join("gelu_projection");
+    let model = ClipVisionModel::from_folder(&dir, Device::Cpu, Kind::BFloat16).expect("the fixture loads");
+    let out = model.forward(&golden.get("pixel_values")).expect("the fixture's pictures fit");
+    assert_eq!(out.last_but_one.kind(), Kind::BFloat16);
+    assert_close("last but one", &out.last_but_one, &golden.get("last_but_one"), 0.05);
+}
+
+#[test]
+fn pixel_values_of_another_shape_or_type_are_refused() {
+    let model = load("quick_gelu");
+    let message =
+        |size: &[i64], kind| model.forward(&Tensor::zeros(size, (kind, Device::Cpu))).expect_err("refused");
+    for (size, kind, expected) in [
+        (vec![1, 3, 12, 13], Kind::Float, "[1, 3, 12, 13]"),
+        (vec![1, 4, 12, 12], Kind::Float, "[1, 4, 12, 12]"),
+        (vec![3, 12, 12], Kind::Float, "[3, 12, 12]"),
+        (vec![0, 3, 12, 12], Kind::Float, "[0, 3, 12, 12]"),
+        (vec![1, 3, 12, 12], Kind::Uint8, "Uint8"),
+    ] {
+        let message = message(&size, kind).to_string();
+        assert!(message.contains(expected) && message.contains("[pictures, 3, 12, 12]"), "{message}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_its_config_is_refused() {
+    let dir = fixtures("clip_vision").join("gelu_projection");
+    let build = |change: fn(&mut ClipVisionConfig)| {
+        let mut config = ClipVisionConfig::from_file(&dir.join("config.json")).expect("the fixture's config");
+        change(&mut config);
+        let weights = Weights::open_folder(&dir, Device::Cpu, Kind::Float).expect("the fixture's weights");
+        let built = ClipVisionModel::new(&weights.root(), &config).map(drop).map_err(|e| e.to_string());
+        built
+            .and_then(|()| weights.finish(&ClipVisionModel::IGNORED).map_err(|e: WeightsError| e.to_string()))
+    };
+    assert_eq!(build(|_| ()), Ok(()));
+    for (change, expected) in [
+        (
+            (|c| c.num_hidden_layers = 4) as fn(&mut ClipVisionConfig),
+            "layers.3.layer_norm1.weight\" is missing",
+        ),
+        (|c| c.num_hidden_layers = 2, "16 tensors do not belong"),
+        (|c| c.projection_dim = 13, "visual_projection.weight\" has shape [12, 16], expected [13, 16]"),
+        (|c| c.image_size = 25, "position_embedding.weight\" has shape [10, 16], expected [26, 16]"),
+        (|c| c.patch_size = 6, "patch_embedding.weight\" has shape [16, 3, 5, 5], expected [16, 3, 6, 6]"),
+        (|c| c.hidden_act = "relu".into(), "hidden_act = relu"),
+        (|c| c.num_attention_heads = 3, "num_attention_heads = 3"),
+        (|c| c.num_channels = 1, "num_channels = 1"),
+        (|c| c.patch_size = 20, "patch_size = 20"),
+        (|c| c.model_type = "siglip_vision_model".into(), "model_type = siglip_vision_model"),
+        (|c| c.image_size = -1, "image_size = -1"),
+    ] {
+        let message = build(change).expect_err(expected);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn photomakers_tower_needs_no_file() {
+    let config = ClipVisionConfig::vit_l_14();
+    config.check().expect("a valid configuration");
+    assert_eq!(config.positions(), 257);
+}

@@ -1,0 +1,38 @@
+//! The safetensors format: a JSON header with types, shapes and byte ranges, then the data.
+
+use safetensors::{Dtype, SafeTensors};
+use tch::Kind;
+
+use super::files::Contents;
+use super::stored::{StoredTensor, StoredType};
+
+fn stored_type(dtype: Dtype) -> StoredType {
+    match dtype {
+        Dtype::F64 => StoredType::Weight(Kind::Double),
+        Dtype::F32 => StoredType::Weight(Kind::Float),
+        Dtype::F16 => StoredType::Weight(Kind::Half),
+        Dtype::BF16 => StoredType::Weight(Kind::BFloat16),
+        other => StoredType::Other(format!("{other:?}")),
+    }
+}
+
+/// Reads the header of the file number `file`; the error says what is wrong with it.
+pub(super) fn read(bytes: &[u8], file: usize) -> Result<Contents, String> {
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err("it is a Git LFS pointer, not the file itself".into());
+    }
+    // This checks every range against the file's length.
+    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("{e:?}"))?;
+    let data = size_of::<u64>() + header;
+    let mut contents = Contents::default();
+    for (key, info) in metadata.tensors() {
+        let shape = info.shape.iter().map(|&d| d as i64).collect();
+        let (start, end) = info.data_offsets;
+        let storage = data + start..data + end;
+        let tensor = StoredTensor::new(file, stored_type(info.dtype), shape, None, storage, 0)
+            .map_err(|reason| format!("tensor \"{key}\": {reason}"))?;
+        contents.tensors.push((key, tensor));
+    }
+    contents.metadata = metadata.metadata().clone().unwrap_or_default();
+    Ok(contents)
+}
