@@ -118,7 +118,12 @@ impl std::str::FromStr for Architecture {
 ///
 /// # Errors
 /// A folder or file that cannot be written.
-pub fn write(architecture: Architecture, kind: Kind, seed: i64, dir: &Path) -> Result<(), RandomCheckpointError> {
+pub fn write(
+    architecture: Architecture,
+    kind: Kind,
+    seed: i64,
+    dir: &Path,
+) -> Result<(), RandomCheckpointError> {
     let _no_grad = tch::no_grad_guard();
     tch::manual_seed(seed);
     let parts = architecture.parts();

@@ -30,9 +30,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (python, model) = (option(&options, "python")?, option(&options, "model")?);
     let rounds: usize = options.get("rounds").map_or(Ok(3), |n| n.parse())?;
     let mut shared = Vec::new();
-    for (name, usual) in
-        [("size", "512x512"), ("steps", "3"), ("guidance", "7.5"), ("pictures", "1"), ("dtype", "f32"), ("device", "cpu")]
-    {
+    for (name, usual) in [
+        ("size", "512x512"),
+        ("steps", "3"),
+        ("guidance", "7.5"),
+        ("pictures", "1"),
+        ("dtype", "f32"),
+        ("device", "cpu"),
+    ] {
         shared.push(format!("--{name}"));
         shared.push(options.get(name).cloned().unwrap_or_else(|| usual.into()));
     }
@@ -99,7 +104,13 @@ fn median(runs: &[Value], key: &str) -> Option<f64> {
 
 fn print_table(shared: &[String], ours: &[Value], theirs: &[Value]) {
     let threads = |runs: &[Value]| runs.first().and_then(|run| run.get("threads")?.as_i64()).unwrap_or(0);
-    println!("{}; threads {} and {}; {} rounds\n", shared.join(" "), threads(ours), threads(theirs), ours.len());
+    println!(
+        "{}; threads {} and {}; {} rounds\n",
+        shared.join(" "),
+        threads(ours),
+        threads(theirs),
+        ours.len()
+    );
     println!("| median of | imagine | diffusers | ratio |\n|---|---|---|---|");
     for (key, name, divisor, unit) in ROWS {
         if let (Some(a), Some(b)) = (median(ours, key), median(theirs, key)) {

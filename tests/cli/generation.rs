@@ -282,7 +282,9 @@ fn an_identity_needs_an_adapter_that_fits() {
     run.refused(&["adapter"]);
     // the model's own weights are no adapter
     let unet = plain.join("unet/diffusion_pytorch_model.safetensors").display().to_string();
-    place.generate(["--identity-embedding", &person, "--adapter", &unet]).refused(&["not an identity adapter"]);
+    place
+        .generate(["--identity-embedding", &person, "--adapter", &unet])
+        .refused(&["not an identity adapter"]);
     let gone = ["--identity-embedding", &person, "--adapter", "gone.safetensors"];
     place.generate(gone).refused(&["gone.safetensors"]);
     for name in ["ip-adapter-one.safetensors", "ip-adapter-two.safetensors"] {

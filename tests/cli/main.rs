@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod adapters;
 mod broken_checkpoints;
 mod doctor;
 mod edits;

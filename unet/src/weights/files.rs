@@ -44,9 +44,8 @@ impl MappedFile {
         let range = stored.range(kind);
         // SAFETY: no page of the map is ever written, so a dropped page is read again from the file with
         // the same content. Advice that is not taken costs nothing.
-        let _ = unsafe {
-            self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
-        };
+        let _ =
+            unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
     }
 }
 

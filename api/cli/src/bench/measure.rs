@@ -120,7 +120,10 @@ impl Costs {
         }
         let guidance = if self.guidance_scale > 1.0 { "with guidance" } else { "without guidance" };
         println!("{} on {}, {}, {} threads", self.model, self.device, self.dtype, self.threads);
-        println!("{} × {}, {} steps {guidance}, {} pictures", self.width, self.height, self.steps, self.pictures);
+        println!(
+            "{} × {}, {} steps {guidance}, {} pictures",
+            self.width, self.height, self.steps, self.pictures
+        );
         let line = |name: &str, seconds: f64| println!("  {name:<34} {seconds:>9.3} s");
         if let Some(seconds) = self.cold_start_seconds {
             line("process start to first step", seconds);

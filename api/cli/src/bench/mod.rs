@@ -98,9 +98,8 @@ fn random_model(architecture: Architecture, args: &BenchArgs) -> Result<PathBuf,
         eprintln!("writing random weights to {} (once)", folder.display());
         random_checkpoint::write(architecture, kind, 0, &folder).map_err(Failure::failed)?;
         // The weights were made in this process: its memory and its start would not be a model's own.
-        let again = env::current_exe().and_then(|program| {
-            std::process::Command::new(program).args(env::args_os().skip(1)).status()
-        });
+        let again = env::current_exe()
+            .and_then(|program| std::process::Command::new(program).args(env::args_os().skip(1)).status());
         let status = again.map_err(|e| Failure::failed(format!("cannot start again: {e}")))?;
         std::process::exit(status.code().unwrap_or(1));
     }

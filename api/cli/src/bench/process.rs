@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn the_start_is_the_22nd_field_whatever_the_name() {
-        let fields: Vec<String> = (3..=52).map(|n| if n == 22 { "5000".into() } else { n.to_string() }).collect();
+        let fields: Vec<String> =
+            (3..=52).map(|n| if n == 22 { "5000".into() } else { n.to_string() }).collect();
         let stat = format!("77 (a ) name) {}", fields.join(" "));
         assert_eq!(since(&stat, "51.25 99.0"), Some(Duration::from_millis(1250)));
         assert_eq!(since("nonsense", "51.25"), None);
