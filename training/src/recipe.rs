@@ -27,6 +27,9 @@ pub const LATENT_SPREAD: f64 = 0.1;
 /// Weights of the latents' mean square and of the spread that the encoder reports.
 pub const LATENT_SIZE_WEIGHT: f64 = 1e-3;
 pub const LATENT_SPREAD_WEIGHT: f64 = 1e-3;
+/// Centre and spread of the timesteps' logit-normal distribution.
+pub const TIMESTEP_CENTRE: f64 = -0.4;
+pub const TIMESTEP_SPREAD: f64 = 1.0;
 /// Where faces are in the framed pictures, in parts of the side: left and right, top and bottom.
 pub const FACE_PART: ((f64, f64), (f64, f64)) = ((0.25, 0.75), (0.25, 0.8125));
 /// How much more an error there counts than elsewhere.
