@@ -107,9 +107,17 @@ impl Checkpoint {
         Self::open_with(path, &SingleFileOptions::default())
     }
 
-    /// As [`Self::open`], with what a single file cannot say.
+    /// As [`Self::open`], with what a single file cannot say. A folder says what it predicts: it is refused
+    /// where a prediction is asked for.
     pub fn open_with(path: &Path, options: &SingleFileOptions) -> Result<Self, PipelineError> {
         if !path.is_file() {
+            if options.prediction.is_some() {
+                return Err(PipelineError::Unsupported(format!(
+                    "{} is a folder, whose scheduler/scheduler_config.json says what the model predicts; only of \
+                     a checkpoint in a single file it can be asked for (--prediction)",
+                    path.display()
+                )));
+            }
             return CheckpointFolder::open(path).map(Self::Folder);
         }
         let file = Box::new(SingleFile::open(path, options)?);

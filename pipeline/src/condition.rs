@@ -5,7 +5,7 @@ use imagine_contract::{GenerateRequest, Identity, SizeCondition};
 use imagine_unet::{AddedCondition, Condition, CrossKv, IdentityTokens};
 use tch::{Kind, Tensor};
 
-use crate::denoise::{Heard, Phase};
+use crate::denoise::{Heard, HeardFace, Phase};
 use crate::edit::Size;
 use crate::error::PipelineError;
 use crate::identity::{ControlCondition, IdentityModel, People};
@@ -17,7 +17,7 @@ use crate::text_conditioning::{Prompts, TextCondition};
 pub struct Prepared {
     /// One, or two where the prompt changes on the way.
     texts: Vec<PreparedText>,
-    control: Option<ControlCondition>,
+    control: Vec<ControlCondition>,
     phases: Vec<PreparedPhase>,
     phase_of_step: Vec<usize>,
     /// Words of the prompt that did not fit the text encoder.
@@ -44,23 +44,23 @@ impl Prepared {
     /// The condition for `count` pictures at once.
     pub fn heard(&self, count: i64) -> Heard {
         let texts: Vec<CrossKv> = self.texts.iter().map(|text| text.cross.repeat_rows(count)).collect();
-        let whole = self.control.as_ref().map_or(0.0, |control| control.scale);
+        let face = |control: &ControlCondition| HeardFace {
+            condition: control.face.repeat_rows(count),
+            region: control.region.as_ref().map(Tensor::shallow_clone),
+        };
         let phase = |phase: &PreparedPhase| {
             let (text, cross) = (self.texts.get(phase.text)?, texts.get(phase.text)?);
             let added = text.added.as_ref().map(|added| repeat_rows(added, count));
-            Some(match &phase.scales {
-                // No scales: all keep theirs.
-                None => Phase { cross: cross.with_identity_scales(&[]), added, control_scale: whole },
-                Some(scales) => {
-                    let control_scale = scales.iter().copied().fold(0.0, f64::max);
-                    Phase { cross: cross.with_identity_scales(scales), added, control_scale }
-                }
-            })
+            // No scales: all keep theirs.
+            let cross = cross.with_identity_scales(phase.scales.as_deref().unwrap_or_default());
+            let own = || self.control.iter().map(|control| control.scale).collect();
+            let control_scales = phase.scales.clone().unwrap_or_else(own);
+            Some(Phase { cross, added, control_scales })
         };
         Heard {
             phases: self.phases.iter().filter_map(phase).collect(),
             phase_of_step: self.phase_of_step.clone(),
-            faces: self.control.as_ref().map(|control| control.faces.repeat_rows(count)),
+            faces: self.control.iter().map(face).collect(),
         }
     }
 }
@@ -95,7 +95,7 @@ impl StableDiffusion {
             let phases = [0, 1].map(|text| PreparedPhase { text, scales: None }).to_vec();
             return Ok(Prepared {
                 texts: texts.into_iter().collect::<Result<_, _>>()?,
-                control: None,
+                control: Vec::new(),
                 phases,
                 phase_of_step: heard.into_iter().map(usize::from).collect(),
                 ignored_words,
@@ -127,13 +127,13 @@ impl StableDiffusion {
 
     fn people(&self, request: &GenerateRequest, size: Size, guided: bool) -> Result<People, PipelineError> {
         match &self.identity {
-            Some(IdentityModel::PhotoMaker(_)) => Ok(People { tokens: Vec::new(), control: None }),
+            Some(IdentityModel::PhotoMaker(_)) => Ok(People { tokens: Vec::new(), control: Vec::new() }),
             Some(IdentityModel::Adapter(identity)) => {
                 let cells = |side: u32| i64::from(side / self.info.side_multiple);
                 let cells = (cells(size.height), cells(size.width));
                 identity.people(&request.people, size, cells, guided)
             }
-            None if request.people.is_empty() => Ok(People { tokens: Vec::new(), control: None }),
+            None if request.people.is_empty() => Ok(People { tokens: Vec::new(), control: Vec::new() }),
             None => {
                 let reason = "this model has no identity adapter, so it cannot draw a given person";
                 Err(PipelineError::Unsupported(reason.into()))

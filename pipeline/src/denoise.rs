@@ -2,7 +2,7 @@
 
 use imagine_contract::CancelFlag;
 use imagine_identity::adapters::{FaceCondition, IdentityNet};
-use imagine_unet::{AddedCondition, CrossKv, UNet2DConditionModel};
+use imagine_unet::{AddedCondition, ControlResiduals, CrossKv, UNet2DConditionModel};
 use tch::{Kind, Tensor};
 
 use crate::error::PipelineError;
@@ -38,8 +38,15 @@ pub struct Heard {
     pub phases: Vec<Phase>,
     /// For each step, counted from the first that is taken, which phase it is in.
     pub phase_of_step: Vec<usize>,
-    /// What InstantID's ControlNet hears and sees, through all phases.
-    pub faces: Option<FaceCondition>,
+    /// What InstantID's ControlNet hears and sees, through all phases: one for each person.
+    pub faces: Vec<HeardFace>,
+}
+
+/// A person as InstantID's ControlNet has them.
+pub struct HeardFace {
+    pub condition: FaceCondition,
+    /// Where among several people this one is: [1, 1, H, W]
+    pub region: Option<Tensor>,
 }
 
 /// A condition that holds for some of the steps.
@@ -48,8 +55,8 @@ pub struct Phase {
     pub cross: CrossKv,
     /// SDXL's added condition, for the same rows.
     pub added: Option<AddedCondition>,
-    /// Strength of the ControlNet; it is not computed at 0.
-    pub control_scale: f64,
+    /// Strength of the ControlNet for every face; it is not computed at 0.
+    pub control_scales: Vec<f64>,
 }
 
 /// The networks' part in a run.
@@ -76,12 +83,7 @@ impl Guided<'_> {
         let input = if self.guidance_scale.is_some() { Tensor::f_cat(&[&input, &input], 0)? } else { input };
         let timesteps = Tensor::f_full([input.size()[0]], timestep, (Kind::Float, sample.device()))?;
         let added = phase.added.as_ref();
-        let residuals = match (self.identity_net, &self.heard.faces) {
-            (Some(net), Some(faces)) if phase.control_scale != 0.0 => {
-                Some(net.residuals(faces, &input, &timesteps, added, phase.control_scale))
-            }
-            _ => None,
-        };
+        let residuals = self.residuals(phase, &input, &timesteps);
         let output = self.unet.forward(&input, &timesteps, &phase.cross, added, residuals.as_ref());
         let output = output.f_to_kind(Kind::Float)?;
         match self.guidance_scale {
@@ -91,6 +93,20 @@ impl Guided<'_> {
                 Ok(&parts[0] + (&parts[1] - &parts[0]) * scale)
             }
         }
+    }
+
+    /// What InstantID's ControlNet adds: of each person in their region, summed as their attention is.
+    fn residuals(&self, phase: &Phase, input: &Tensor, timesteps: &Tensor) -> Option<ControlResiduals> {
+        let net = self.identity_net?;
+        let heard = self.heard.faces.iter().zip(&phase.control_scales).filter(|&(_, &scale)| scale != 0.0);
+        let each = heard.map(|(face, &scale)| {
+            let whole = net.residuals(&face.condition, input, timesteps, phase.added.as_ref(), scale);
+            match &face.region {
+                Some(region) => whole.within(region),
+                None => whole,
+            }
+        });
+        each.reduce(|sum, one| sum.plus(&one))
     }
 }
 

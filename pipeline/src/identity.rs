@@ -41,15 +41,17 @@ pub struct IdentityAdapter {
 pub struct People {
     /// One for each.
     pub tokens: Vec<IdentityTokens>,
-    /// What InstantID's ControlNet hears and sees.
-    pub control: Option<ControlCondition>,
+    /// What InstantID's ControlNet hears and sees: one for each, none with other adapters.
+    pub control: Vec<ControlCondition>,
 }
 
-/// A ControlNet's condition: constant through all steps of a request.
+/// A ControlNet's condition for one person: constant through all steps of a request.
 pub struct ControlCondition {
     /// For as many rows as the U-Net gets.
-    pub faces: FaceCondition,
+    pub face: FaceCondition,
     pub scale: f64,
+    /// Where among several people this one is: [1, 1, H, W]
+    pub region: Option<Tensor>,
 }
 
 /// Whatever a file makes of a person.
@@ -153,7 +155,7 @@ impl IdentityAdapter {
             let nobody = self.nobody(1)?;
             return Ok(People {
                 tokens: vec![self.rows(&nobody, &nobody, 1.0, None, guided)?],
-                control: None,
+                control: Vec::new(),
             });
         }
         let tokens = people.iter().map(|identity| {
@@ -167,25 +169,29 @@ impl IdentityAdapter {
         });
         let tokens: Vec<IdentityTokens> = tokens.collect::<Result<_, PipelineError>>()?;
         let control = match &self.identity_net {
-            Some(net) => Some(Self::control(net, people, &tokens, size, cells)?),
-            None => None,
+            Some(net) => Self::control(net, people, &tokens, size, cells)?,
+            None => Vec::new(),
         };
         Ok(People { tokens, control })
     }
 
-    /// The ControlNet hears the faces' tokens in place of the text, all of them, and sees all key points.
+    /// The ControlNet hears a face's tokens in place of the text and sees its key points, for each person by
+    /// itself: heard together, faces would blend.
     fn control(
         net: &IdentityNet,
         people: &[Identity],
         tokens: &[IdentityTokens],
         size: Size,
         cells: (i64, i64),
-    ) -> Result<ControlCondition, PipelineError> {
-        let faces: Vec<&Tensor> = tokens.iter().map(|person| &person.tokens).collect();
-        let faces = Tensor::f_cat(&faces, 1)?; // [rows, people · T, C]
-        let drawing = identity_net::draw_key_points(people, size)?;
-        let scale = people.iter().map(|person| person.scale).fold(0.0, f64::max);
-        Ok(ControlCondition { faces: net.condition(&faces, &drawing, cells)?, scale })
+    ) -> Result<Vec<ControlCondition>, PipelineError> {
+        let several = people.len() > 1;
+        let condition = |(person, heard): (&Identity, &IdentityTokens)| {
+            let drawing = identity_net::draw_key_points(person, size)?;
+            let face = net.condition(&heard.tokens, &drawing, cells)?;
+            let region = heard.region.as_ref().filter(|_| several).map(Tensor::shallow_clone);
+            Ok(ControlCondition { face, scale: person.scale, region })
+        };
+        people.iter().zip(tokens).map(condition).collect()
     }
 
     fn nobody(&self, references: usize) -> Result<Tensor, PipelineError> {

@@ -1,5 +1,5 @@
-//! InstantID's second half (arXiv 2401.07519): IdentityNet, a ControlNet that sees the faces' key points and
-//! hears the faces' tokens.
+//! InstantID's second half (arXiv 2401.07519): IdentityNet, a ControlNet that sees a face's key points and
+//! hears the face's tokens.
 
 use std::path::Path;
 
@@ -30,28 +30,25 @@ pub fn load(named: Option<&Path>, adapter: &Path, target: Target) -> Result<Iden
     Ok(IdentityNet::open(&dir, target.device, target.kind)?)
 }
 
-/// Key points of everyone's first reference that has them, drawn where the face stood in its photo, the
+/// Key points of a person's first reference that has them, drawn where the face stood in its photo, the
 /// photo fitted into the picture or into the person's box.
-pub fn draw_key_points(people: &[Identity], size: Size) -> Result<KeyPointImage, PipelineError> {
-    let mut faces = Vec::new();
-    for person in people {
-        let Some(found) = person.references.iter().find_map(|reference| reference.key_points) else {
-            let reason =
-                "this adapter draws faces where they stood in the photo: key points of the face are needed";
-            return Err(PipelineError::Unsupported(reason.into()));
-        };
-        let (left, top, width, height) = match &person.region {
-            Some(Region::Box([left, top, right, bottom])) => {
-                let at = |part: f64, side: u32| (part * f64::from(side)).round() as u32;
-                let (left, top) = (at(*left, size.width), at(*top, size.height));
-                (left, top, at(*right, size.width) - left, at(*bottom, size.height) - top)
-            }
-            _ => (0, 0, size.width, size.height),
-        };
-        let [photo_width, photo_height] = found.photo;
-        let fitted = fit(&found.points, (photo_width, photo_height), (width, height));
-        faces.push(fitted.map(|[x, y]| [x + left as f32, y + top as f32]));
-    }
-    let drawn = KeyPointImage::draw(&faces, size.width, size.height);
+pub fn draw_key_points(person: &Identity, size: Size) -> Result<KeyPointImage, PipelineError> {
+    let Some(found) = person.references.iter().find_map(|reference| reference.key_points) else {
+        let reason =
+            "this adapter draws faces where they stood in the photo: key points of the face are needed";
+        return Err(PipelineError::Unsupported(reason.into()));
+    };
+    let (left, top, width, height) = match &person.region {
+        Some(Region::Box([left, top, right, bottom])) => {
+            let at = |part: f64, side: u32| (part * f64::from(side)).round() as u32;
+            let (left, top) = (at(*left, size.width), at(*top, size.height));
+            (left, top, at(*right, size.width) - left, at(*bottom, size.height) - top)
+        }
+        _ => (0, 0, size.width, size.height),
+    };
+    let [photo_width, photo_height] = found.photo;
+    let fitted = fit(&found.points, (photo_width, photo_height), (width, height));
+    let face = fitted.map(|[x, y]| [x + left as f32, y + top as f32]);
+    let drawn = KeyPointImage::draw(&[face], size.width, size.height);
     drawn.map_err(|e| PipelineError::Unsupported(e.to_string()))
 }

@@ -17,7 +17,7 @@ use crate::lora::LoraFile;
 use crate::photo_maker::PhotoMakerIdentity;
 use crate::presets::Preset;
 use crate::schedulers::{SchedulerChoice, SchedulerConfig, SchedulerError};
-use crate::single_file::SingleFileOptions;
+use crate::single_file::{Prediction, SingleFileOptions};
 use crate::text_conditioning::TextConditioner;
 
 /// What to load, where and how.
@@ -27,6 +27,8 @@ pub struct LoadOptions {
     pub model: PathBuf,
     /// Folder of the tokenizer, for a single file with another vocabulary than CLIP's.
     pub tokenizer: Option<PathBuf>,
+    /// What the U-Net predicts, for a single file that does not say it.
+    pub prediction: Option<Prediction>,
     /// An identity adapter's file; the one that `imagine.json` names if left out.
     pub adapter: Option<PathBuf>,
     /// Which kind of adapter it is, where its tensors and its name do not tell.
@@ -73,7 +75,8 @@ impl StableDiffusion {
     pub fn load(options: &LoadOptions) -> Result<Self, PipelineError> {
         let _no_grad = tch::no_grad_guard();
         let preset = options.preset.as_deref().map(Preset::by_name).transpose()?;
-        let single_file = SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: None };
+        let single_file =
+            SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: options.prediction };
         let checkpoint = Checkpoint::open_with(&options.model, &single_file)?;
         let device = options.device.resolve()?;
         let target = Target { device, kind: options.dtype.resolve(device) };

@@ -272,6 +272,17 @@ fn embeddings_that_do_not_fit() {
 }
 
 #[test]
+fn a_folder_says_itself_what_it_predicts() {
+    let place = Workplace::new();
+    place.generate(["--prediction", "v_prediction"]).refused(&[
+        "is a folder",
+        "scheduler_config.json",
+        "--prediction",
+    ]);
+    assert!(place.names("out").is_empty());
+}
+
+#[test]
 fn an_identity_needs_an_adapter_that_fits() {
     let (place, person) = with_person();
     let person = person.display().to_string();

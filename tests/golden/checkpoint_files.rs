@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use imagine_contract::{Engine, GenerateRequest};
+use imagine_contract::{Engine, GenerateRequest, RgbPixels};
+use imagine_pipeline::single_file::Prediction;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
 use imagine_tests::fixtures;
 use serde_json::{Map, json};
@@ -33,6 +34,46 @@ fn write(dir: &Path, name: &str, text: &str) {
     std::fs::write(dir.join(name), text).unwrap_or_else(|e| panic!("{name}: {e}"));
 }
 
+/// Three steps of the prompt on 64 × 64 pixels.
+fn draw(model: &mut StableDiffusion, prompt: &str) -> RgbPixels {
+    let request = GenerateRequest {
+        width: Some(64),
+        height: Some(64),
+        steps: Some(3),
+        ..GenerateRequest::new(prompt, 7)
+    };
+    model.pictures(&request).unwrap_or_else(|e| panic!("{prompt}: {e}")).remove(0).pixels
+}
+
+#[test]
+fn what_a_single_file_predicts_can_be_asked_for() {
+    let (_dir, model, tokenizer) = unpacked("sd1.safetensors");
+    let options = LoadOptions {
+        model,
+        tokenizer: Some(tokenizer),
+        device: DeviceChoice::Cpu,
+        dtype: DtypeChoice::F32,
+        ..LoadOptions::default()
+    };
+    let drawn = |prediction: Option<Prediction>| {
+        let options = LoadOptions { prediction, ..options.clone() };
+        draw(&mut StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb
+    };
+    let usual = drawn(None);
+    assert_eq!(
+        usual,
+        drawn(Some(Prediction::Epsilon)),
+        "SD 1.x predicts noise unless something else is said"
+    );
+    assert_ne!(usual, drawn(Some(Prediction::V)));
+    let folder = fixtures("pipeline").join("checkpoint");
+    let options = LoadOptions { model: folder, prediction: Some(Prediction::V), ..LoadOptions::default() };
+    let error = StableDiffusion::load(&options).map(drop).expect_err("a folder says it itself");
+    let message = error.to_string();
+    assert!(error.is_input() && message.contains("--prediction"), "{message}");
+    assert!(message.contains("scheduler_config.json"), "{message}");
+}
+
 #[test]
 fn a_single_file_draws_pictures() {
     for (name, side, scheduler, guidance) in [
@@ -54,15 +95,7 @@ fn a_single_file_draws_pictures() {
         // The tiny autoencoders have fewer pixels a cell than the published ones' 8.
         let side = side / 8 * info.side_multiple;
         assert_eq!((info.width, info.scheduler.as_str(), info.guidance_scale), (side, scheduler, guidance));
-        let mut draw = |prompt: &str| {
-            let request = GenerateRequest {
-                width: Some(64),
-                height: Some(64),
-                steps: Some(3),
-                ..GenerateRequest::new(prompt, 7)
-            };
-            model.pictures(&request).unwrap_or_else(|e| panic!("{name}: {e}")).remove(0).pixels
-        };
+        let mut draw = |prompt: &str| draw(&mut model, prompt);
         let (first, second) = (draw("a b c"), draw("h g f"));
         assert_eq!((first.width, first.height), (64, 64));
         assert_ne!(first.rgb, second.rgb, "{name}: the prompt is heard");

@@ -1,5 +1,5 @@
 //! Whole pictures of people against diffusers' pipelines: FaceID, FaceID-PlusV2 and plus-face, two people by masks,
-//! InstantID, PhotoMaker (fixtures by `generate/identities.py`).
+//! InstantID of one and of two, PhotoMaker (fixtures by `generate/identities.py`).
 
 use std::path::PathBuf;
 
@@ -73,7 +73,7 @@ fn reference(golden: &Golden, i: i64, raw: bool) -> Reference {
     let size = face.size();
     let face = RgbPixels { width: size[1] as u32, height: size[0] as u32, rgb: bytes(&face) };
     let floats = |t: tch::Tensor| Vec::<f32>::try_from(t.flatten(0, -1)).expect("f32 numbers");
-    let points = floats(golden.get("points"));
+    let points = floats(golden.get("points").narrow(0, i, 1));
     let points =
         KeyPoints { points: [0, 1, 2, 3, 4].map(|n| [points[2 * n], points[2 * n + 1]]), photo: [32, 32] };
     if !raw {
@@ -84,7 +84,7 @@ fn reference(golden: &Golden, i: i64, raw: bool) -> Reference {
             ..Reference::of_embedding(embedding)
         };
     }
-    let raw = golden.get("raw");
+    let raw = golden.get("raw").narrow(0, i, 1);
     let norm = raw.square().sum(Kind::Float).sqrt();
     let embedding = floats(&raw / &norm);
     Reference { embedding, norm: norm.double_value(&[]) as f32, face: None, key_points: Some(points) }
@@ -139,6 +139,36 @@ fn people_are_heard_in_their_boxes() {
     (boxed.people[0].region, boxed.people[1].region) = (second, first);
     let swapped = generate(&mut model, &boxed);
     assert!(largest_difference(&drawn[0].pixels.rgb, &swapped[0].pixels.rgb) > 1, "their places do");
+}
+
+#[test]
+fn instant_id_keeps_people_apart() {
+    let golden = pictures();
+    let (run, who) = named("instantid_two");
+    let mut model = load(&options(&who));
+    let two = request(&golden, &run, &who);
+    let mut draw = |change: &dyn Fn(&mut GenerateRequest)| {
+        let mut request = two.clone();
+        change(&mut request);
+        generate(&mut model, &request).remove(0).pixels.rgb
+    };
+    let drawn = draw(&|_| ());
+    assert_eq!(drawn, draw(&|r| r.people.swap(0, 1)), "their order says nothing");
+    let moved = draw(&|r| r.people[1].references[0].key_points = r.people[0].references[0].key_points);
+    assert!(largest_difference(&drawn, &moved) > 1, "everyone's key points are seen");
+    // Somebody of strength 0 beside a person who has the whole picture changes nothing.
+    let alone = draw(&|r| {
+        r.people.pop();
+        r.people[0].region = None;
+    });
+    let beside_nobody = draw(&|r| {
+        r.people[0].region = Some(Region::Box([0.0, 0.0, 1.0, 1.0]));
+        r.people[1].scale = 0.0;
+    });
+    assert!(largest_difference(&alone, &beside_nobody) <= 1);
+    // Whoever is no longer heard leaves the ControlNet, too.
+    let late = draw(&|r| r.people[1].steps = [0.0, 0.5]);
+    assert!(largest_difference(&drawn, &late) > 1);
 }
 
 #[test]

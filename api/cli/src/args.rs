@@ -110,6 +110,7 @@ mod tests {
             ("--seed", "-1", "invalid"),
             ("--scheduler", "eulr", "euler-karras"),
             ("--dtype", "f64", "bf16"),
+            ("--prediction", "velocity", "v_prediction"),
             ("--device", "gpu", "cuda:1"),
         ] {
             let message = parse(&["--prompt", "x", flag, value]).unwrap_err();

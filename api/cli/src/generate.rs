@@ -8,7 +8,9 @@ use imagine_contract::{
     CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, IdentityNeeds, ModelInfo, Picture,
 };
 use imagine_pipeline::presets::Preset;
-use imagine_pipeline::{LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads};
+use imagine_pipeline::{
+    DtypeChoice, LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads,
+};
 
 use crate::contact_sheet::contact_sheet;
 use crate::edit;
@@ -104,6 +106,9 @@ fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Resul
     let or = |named: &Option<PathBuf>, own: &Option<PathBuf>| named.clone().or_else(|| own.clone());
     let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
     let preset = args.preset.clone().or_else(|| located.preset.clone());
+    // A combination's autoencoder is for f16 alone: elsewhere the checkpoint's own does not overflow, and draws
+    // what diffusers draws with this checkpoint.
+    let f16_vae = located.vae.clone().filter(|_| args.dtype == DtypeChoice::F16);
     for LoraChoice { file, .. } in &args.lora {
         if let (Some(recipe), None) = (Preset::of_lora(file), &preset) {
             let (file, name) = (file.display(), recipe.name);
@@ -114,10 +119,11 @@ fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Resul
     Ok(LoadOptions {
         model: located.model.clone(),
         tokenizer: args.tokenizer.clone(),
+        prediction: args.prediction,
         adapter: adapter(args, located)?,
         image_encoder: or(&args.image_encoder, &located.image_encoder),
         controlnet: or(&args.controlnet, &located.controlnet),
-        vae: or(&args.vae, &located.vae),
+        vae: args.vae.clone().or(f16_vae),
         loras: own_loras.chain(args.lora.iter().cloned()).collect(),
         preset,
         device: args.device,
@@ -314,6 +320,7 @@ fn save(path: &Path, image: &RgbImage, parameters: &Parameters) -> Result<(), Fa
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use clap::Parser;
+    use imagine_pipeline::single_file::Prediction;
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -382,7 +389,15 @@ mod tests {
         let chosen = |more: &[&str]| options(&args(more), &own, &Progress::new(false)).unwrap();
         assert_eq!(chosen(&[]).adapter, None, "nobody is to be drawn");
         let usual = chosen(&["--photo", "me.jpg"]);
-        assert_eq!((usual.adapter, usual.vae), (Some("own.bin".into()), Some("own-vae".into())));
+        assert_eq!((usual.adapter, usual.prediction), (Some("own.bin".into()), None));
+        for dtype in ["auto", "f32", "bf16"] {
+            assert_eq!(chosen(&["--dtype", dtype]).vae, None, "{dtype}: the checkpoint's own");
+            assert_eq!(chosen(&["--dtype", dtype, "--vae", "v"]).vae, Some("v".into()), "{dtype}");
+        }
+        assert_eq!(chosen(&["--dtype", "f16"]).vae, Some("own-vae".into()));
+        assert_eq!(chosen(&["--dtype", "f16", "--vae", "v"]).vae, Some("v".into()));
+        assert_eq!(chosen(&["--prediction", "v_prediction"]).prediction, Some(Prediction::V));
+        assert_eq!(chosen(&["--prediction", "epsilon"]).prediction, Some(Prediction::Epsilon));
         assert_eq!((usual.loras[0].weight, usual.preset.as_deref()), (1.0, Some("lightning-4")));
         let other = chosen(&["--adapter", "a", "--vae", "v", "--lora", "l:0.5", "--preset", "turbo"]);
         assert_eq!((other.adapter, other.vae), (Some("a".into()), Some("v".into())));

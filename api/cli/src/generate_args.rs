@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use imagine_pipeline::presets::PRESETS;
 use imagine_pipeline::schedulers::SchedulerChoice;
+use imagine_pipeline::single_file::Prediction;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoraChoice};
 
 use crate::args::{number, size};
@@ -81,6 +82,10 @@ pub struct GenerateArgs {
     /// Tokenizer for a checkpoint file with a vocabulary of its own
     #[arg(long, value_name = "DIR", help_heading = "Model")]
     pub tokenizer: Option<PathBuf>,
+
+    /// What the U-Net of a checkpoint file predicts, where the file does not say it: epsilon, v_prediction
+    #[arg(long, value_name = "TYPE", help_heading = "Model")]
+    pub prediction: Option<Prediction>,
 
     /// Identity adapter; the ip-adapter*.safetensors in the model's folder if left out
     #[arg(long, value_name = "FILE", help_heading = "Model")]

@@ -19,9 +19,9 @@ mod output;
 mod person;
 mod person_spec;
 mod png_text;
+mod process_settings;
 mod progress;
 mod report;
-mod waiting;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};

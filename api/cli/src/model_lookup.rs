@@ -31,7 +31,7 @@ pub struct Located {
     pub face_encoder: Option<PathBuf>,
     /// Folder of the ControlNet.
     pub controlnet: Option<PathBuf>,
-    /// Folder of an autoencoder that does not overflow in f16.
+    /// Folder of an autoencoder that does not overflow in f16: it is for that type alone.
     pub vae: Option<PathBuf>,
     pub loras: Vec<PathBuf>,
     /// Sampler, steps and guidance, by name.

@@ -2,7 +2,9 @@
 //! predicts), from what stands beside them.
 
 use std::fmt;
+use std::str::FromStr;
 
+use crate::error::PipelineError;
 use crate::schedulers::SchedulerConfig;
 
 use super::error::SingleFileError;
@@ -34,6 +36,23 @@ pub enum Prediction {
     Epsilon,
     /// The velocity.
     V,
+}
+
+impl FromStr for Prediction {
+    type Err = PipelineError;
+
+    /// As diffusers spells `prediction_type`.
+    fn from_str(value: &str) -> Result<Self, PipelineError> {
+        match value {
+            "epsilon" => Ok(Self::Epsilon),
+            "v_prediction" => Ok(Self::V),
+            _ => Err(PipelineError::Choice {
+                what: "prediction",
+                value: value.to_string(),
+                known: "epsilon, v_prediction",
+            }),
+        }
+    }
 }
 
 /// How it is known what the U-Net predicts: shapes cannot tell.

@@ -11,6 +11,7 @@ numpy==2.4.6, and OpenCV for the drawing; run it from anywhere after those two a
 from pathlib import Path
 
 import ip_adapters
+import numpy
 import photomaker
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,7 @@ RUNS = {
     "two_plus-face": ("plus-face", [0.9, 1.1], {"negative_prompt": NEGATIVE}),
     "instantid": ("instantid", [0.8], {"negative_prompt": NEGATIVE}),
     "instantid_strong": ("instantid", [1.2], {"seed": 8, "guidance_scale": 3.0}),
+    "instantid_two": ("instantid", [0.8, 1.1], {"seed": 6}),
 }
 
 
@@ -130,24 +132,36 @@ def draw_sd(name, request, scales, pictures, faces):
     return draw(pipe, request, **more)
 
 
-def draw_instant_id(request, scale, net, points, raw):
-    """InstantID as its authors run it: the ControlNet reads the face's tokens where others read the text."""
+def draw_instant_id(request, scales, net, points, raw):
+    """InstantID as its authors run it: the ControlNet reads the face's tokens where others read the text. It runs for
+    each of several people, with the face's own key points, and its features count where the person's mask is."""
     pipe = load(StableDiffusionXLControlNetPipeline, SDXL, controlnet=net)
-    projection = with_adapter(pipe, "instantid", [scale])
-    embeds = torch.stack([torch.zeros_like(raw), raw])  # [2, 1, E]
-    tokens = projection(embeds)  # [2, T, C]
+    projection = with_adapter(pipe, "instantid", scales)
+    people = len(scales)
+    embeds = torch.stack([torch.zeros_like(raw), raw])  # [2, people, E]
+    drawings = [Image.fromarray(draw_points(p, SIDE, SIDE)) for p in points]
+    shown = [pipe.control_image_processor.preprocess(drawing, height=SIDE, width=SIDE) for drawing in drawings]
+    # [people, 1, SIDE, SIDE]
+    regions = (masks() / 255).unsqueeze(1) if people > 1 else torch.ones(1, 1, SIDE, SIDE)
     plain = type(net).forward
-    net.forward = lambda sample, timestep, encoder_hidden_states, *rest, **named: plain(
-        net, sample, timestep, tokens, *rest, **named
-    )
-    drawing = Image.fromarray(draw_points(points, SIDE, SIDE))
-    return draw(
-        pipe,
-        request,
-        image=drawing,
-        controlnet_conditioning_scale=scale,
-        ip_adapter_image_embeds=[embeds.unsqueeze(1)],
-    )
+
+    def each(sample, timestep, encoder_hidden_states, controlnet_cond, conditioning_scale, **named):
+        downs, mids = [], []
+        for person, scale in enumerate(scales):
+            tokens = projection(embeds[:, person : person + 1])  # [2, T, C]
+            named["return_dict"] = False
+            down, mid = plain(net, sample, timestep, tokens, shown[person], scale, **named)
+            cut = lambda x: x * F.interpolate(regions[person : person + 1], x.shape[2:], mode="area")
+            downs.append([cut(x) for x in down])
+            mids.append(cut(mid))
+        return [sum(parts) for parts in zip(*downs)], sum(mids)
+
+    net.forward = each
+    more = {}
+    if people > 1:
+        prepared = IPAdapterMaskProcessor().preprocess([Image.fromarray(m.numpy()) for m in masks()], SIDE, SIDE)
+        more["cross_attention_kwargs"] = {"ip_adapter_masks": [prepared.reshape(1, people, SIDE, SIDE)]}
+    return draw(pipe, request, image=drawings[0], ip_adapter_image_embeds=[embeds.unsqueeze(2)], **more)
 
 
 def make_photo_maker(version, generator):
@@ -218,11 +232,14 @@ def main():
     faces = F.normalize(torch.randn(2, FACE, generator=generator), dim=-1)
     raw = torch.randn(1, 512, generator=generator) * 0.9
     points = FACE_POINTS * 0.12 + torch.tensor([6.5, 4.25]).numpy()
+    # A second person, out of the first: what is drawn at random stays as it is.
+    raws, all_points = torch.cat([raw, raw.flip(-1)]), [points, points + torch.tensor([9.0, 5.5]).numpy()]
     made, runs = {}, []
     for name, (adapter, scales, changes) in RUNS.items():
         request = {**REQUEST, **changes}
         if adapter == "instantid":
-            picture = draw_instant_id(request, scales[0], net, points, raw)
+            people = len(scales)
+            picture = draw_instant_id(request, scales, net, all_points[:people], raws[:people])
         else:
             picture = draw_sd(adapter, request, scales, pictures, faces)
         look(name, picture, made)
@@ -242,8 +259,8 @@ def main():
             look(name, draw_photo_maker(request, encoder, lora, pictures[:people], some), made)
             path = f"photomaker/photomaker-v{version}.bin"
             runs.append({"name": name, "adapter_file": path, "scales": [1.0], "references": people, **request})
-    inputs = {"picture.0": pixels[0], "picture.1": pixels[1], "faces": faces, "raw": raw, "masks": masks()}
-    save_tensors({**made, **inputs, "points": torch.tensor(points)}, OUT / "pictures.safetensors")
+    inputs = {"picture.0": pixels[0], "picture.1": pixels[1], "faces": faces, "raw": raws, "masks": masks()}
+    save_tensors({**made, **inputs, "points": torch.tensor(numpy.stack(all_points))}, OUT / "pictures.safetensors")
     save_json(runs, OUT / "runs.json")
 
 
