@@ -95,6 +95,12 @@ impl CheckpointFolder {
                 return Err(PipelineError::Config { file, source });
             }
         }
+        if let Some(name) = &defaults.adapter
+            && Path::new(name).file_name() != Some(name.as_ref())
+        {
+            let source = ConfigError::unsupported("adapter", name, "the name of a file in this folder");
+            return Err(PipelineError::Config { file, source });
+        }
         Ok(defaults)
     }
 

@@ -36,7 +36,7 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let located = locate(&args.model)?;
     let options = options(args, &located, &progress)?;
     let needs = match &options.adapter {
-        Some(file) => Some(identity::needs_of(file, None).map_err(pipeline_failure)?),
+        Some(file) => Some(identity::needs_of(file, args.adapter_kind).map_err(pipeline_failure)?),
         None => None,
     };
     check_trigger(args, needs.as_ref())?;
@@ -116,11 +116,22 @@ fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Resul
                 .warn(format_args!("{file} belongs to --preset {name}, which sets its sampler and steps"));
         }
     }
+    if let Some(recipe) = preset.as_deref().and_then(|name| Preset::by_name(name).ok())
+        && let Some(lora) = recipe.loras.first()
+        && args.lora.is_empty()
+        && located.loras.is_empty()
+    {
+        let (name, file, repository) = (recipe.name, lora.file, lora.repository);
+        progress.warn(format_args!(
+            "--preset {name} without its LoRA draws poorly: name the file with --lora (e.g. {file} of {repository})"
+        ));
+    }
     Ok(LoadOptions {
         model: located.model.clone(),
         tokenizer: args.tokenizer.clone(),
         prediction: args.prediction,
         adapter: adapter(args, located)?,
+        adapter_kind: args.adapter_kind,
         image_encoder: or(&args.image_encoder, &located.image_encoder),
         controlnet: or(&args.controlnet, &located.controlnet),
         vae: args.vae.clone().or(f16_vae),
@@ -128,7 +139,6 @@ fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Resul
         preset,
         device: args.device,
         dtype: args.dtype,
-        ..LoadOptions::default()
     })
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use imagine_identity::adapters::AdapterKind;
 use imagine_pipeline::presets::PRESETS;
 use imagine_pipeline::schedulers::SchedulerChoice;
 use imagine_pipeline::single_file::Prediction;
@@ -87,9 +88,13 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "TYPE", help_heading = "Model")]
     pub prediction: Option<Prediction>,
 
-    /// Identity adapter; the ip-adapter*.safetensors in the model's folder if left out
+    /// Identity adapter; the ip-adapter*.safetensors or .bin in the model's folder if left out
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub adapter: Option<PathBuf>,
+
+    /// Kind of the adapter where its file's name does not tell: faceid-plusv2, faceid-plus, ...
+    #[arg(long, value_name = "KIND", help_heading = "Model")]
+    pub adapter_kind: Option<AdapterKind>,
 
     /// CLIP vision encoder for adapters that look at the face; image_encoder beside the adapter if left out
     #[arg(long, value_name = "DIR", help_heading = "Model")]

@@ -257,7 +257,8 @@ pub fn find_adapter(model: &Path) -> Result<Option<PathBuf>, Failure> {
 
 fn is_adapter(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("ip-adapter") && name.ends_with(".safetensors") && path.is_file()
+    let weights = name.ends_with(".safetensors") || name.ends_with(".bin");
+    name.starts_with("ip-adapter") && weights && path.is_file()
 }
 
 #[cfg(test)]

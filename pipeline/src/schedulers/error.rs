@@ -97,7 +97,9 @@ pub enum SchedulerError {
         count: usize,
     },
     /// Steps were not taken one after the other.
-    #[error("step {found} was asked for where step {expected} comes next")]
+    #[error(
+        "step {found} was asked for where step {expected} comes next: this sampler cannot start midway (pndm without skip_prk_steps); choose another"
+    )]
     Order {
         /// The step that comes next.
         expected: usize,

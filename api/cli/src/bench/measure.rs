@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use imagine_contract::{CancelFlag, Engine, Event, GenerateRequest};
+use imagine_contract::{CancelFlag, Engine, EngineError, Event, GenerateRequest};
 use imagine_pipeline::{LoadOptions, StableDiffusion};
 use serde::Serialize;
 
@@ -75,7 +75,10 @@ pub fn measure(options: &LoadOptions, workload: &Workload, cancel: &CancelFlag) 
                 _ => {}
             }
         };
-        engine.generate(&request, &mut on_event, cancel).map_err(|e| Failure::failed(e.to_string()))?;
+        engine.generate(&request, &mut on_event, cancel).map_err(|e| match e {
+            EngineError::Request(_) | EngineError::Unsupported(_) => Failure::input(e),
+            EngineError::Canceled | EngineError::Failed(_) => Failure::failed(e),
+        })?;
         pictures.push(asked.elapsed().as_secs_f64());
     }
     Ok(Costs {
