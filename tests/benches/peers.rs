@@ -99,7 +99,9 @@ fn run(mut command: Command) -> Result<Value, Box<dyn Error>> {
 fn median(runs: &[Value], key: &str) -> Option<f64> {
     let mut values: Vec<f64> = runs.iter().filter_map(|run| run.get(key)?.as_f64()).collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let middle = values.len() / 2;
+    let upper = values.get(middle).copied()?;
+    Some(if values.len() % 2 == 1 { upper } else { (values[middle - 1] + upper) / 2.0 })
 }
 
 fn print_table(shared: &[String], ours: &[Value], theirs: &[Value]) {

@@ -53,7 +53,9 @@ impl Run {
     pub fn all(subject: &str) -> Vec<Self> {
         let file = fixtures(subject).join("runs.json");
         let text = std::fs::read_to_string(file).expect("the list of runs");
-        serde_json::from_str(&text).expect("the list of runs is JSON")
+        let runs: Vec<Self> = serde_json::from_str(&text).expect("the list of runs is JSON");
+        assert!(!runs.is_empty(), "no runs of {subject}");
+        runs
     }
 
     pub fn named(subject: &str, name: &str) -> Self {

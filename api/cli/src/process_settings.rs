@@ -2,8 +2,8 @@
 //!
 //! Where other programs use the processor too, a spinning thread takes the core that the thread it waits
 //! for needs: on a busy machine of two cores a picture took nine times as long. And by default glibc gives
-//! every large tensor's memory back at once, so that each step's pages are fetched and cleared anew: a
-//! fifth of the time of a step (Stable Diffusion 1.5 at 256², one core: 2.4 s against 1.9 s).
+//! every large tensor's memory back at once, so that each step's pages are fetched and cleared anew
+//! (docs/measurements/cpu.md says what that costs).
 //!
 //! libgomp and glibc read their settings when they are loaded, before anything that this program could set
 //! would be seen. So the program starts itself once more with the settings, from the function that the

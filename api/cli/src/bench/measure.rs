@@ -71,8 +71,6 @@ pub fn measure(options: &LoadOptions, workload: &Workload, cancel: &CancelFlag) 
                 Event::Progress { done: 1, .. } => first.push(passed),
                 Event::Progress { .. } => steps.push(passed),
                 Event::Finished { .. } => decodes.push(passed),
-                #[expect(unreachable_patterns, reason = "other events do not end a measured span")]
-                _ => {}
             }
         };
         engine.generate(&request, &mut on_event, cancel).map_err(|e| match e {

@@ -27,7 +27,7 @@ Examples:
     imagine bench --random sd15 --size 512x512 --dtype f32 --json
 
 Random weights draw noise, but cost what real ones cost. They are kept in the cache folder that is printed:
-1.7 GB for sd15 and 6.5 GB for sdxl in 16 bits, twice that in f32.
+2.1 GB for sd15 and 6.9 GB for sdxl in 16 bits, twice that in f32.
 
 Exit codes: 0 done, 2 bad usage or input, 1 failure.";
 
