@@ -8,9 +8,14 @@ mod engine;
 mod people;
 mod pixels;
 mod request;
+mod studio;
 
 pub use edit::{Edit, EditMask, Rest};
 pub use engine::{CancelFlag, Engine, EngineError, Event, IdentityNeeds, ModelInfo, Picture};
 pub use people::{Identity, KeyPoints, Reference, Region};
 pub use pixels::{GrayPixels, RgbPixels};
 pub use request::{GenerateRequest, Limits, RequestError, SizeCondition};
+pub use studio::{
+    FaceBox, FaceData, FaceReader, Load, Order, OrderEvent, PhotoProblem, PhotoReading, PhotoRefused, Studio,
+    SubmitError,
+};
