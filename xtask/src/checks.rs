@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::command::{cargo, run};
 use crate::error::{Error, Result};
+use crate::outside;
 use crate::preflight;
 use crate::setup::{self, Options};
 
@@ -41,9 +42,18 @@ pub fn test(root: &Path, args: &[String]) -> Result<()> {
         if *name == "tests" {
             command.args(args);
         }
-        eprintln!("\n=== {}/{} {name}: cargo {}", number + 1, STAGES.len(), stage.join(" "));
+        eprintln!("\n=== {}/{} {name}: cargo {}", number + 1, STAGES.len() + 1, stage.join(" "));
         run(&mut command, name)?;
         times.push(format!("{name} {:.0} s", started.elapsed().as_secs_f64()));
+    }
+    if args.is_empty() {
+        let started = Instant::now();
+        eprintln!("\n=== {0}/{0} with outside tools", STAGES.len() + 1);
+        let left_out = outside::check(root)?;
+        times.push(format!("outside tools {:.0} s", started.elapsed().as_secs_f64()));
+        for check in &left_out {
+            eprintln!("LEFT OUT: {check}");
+        }
     }
     eprintln!("\nall passed in {:.0} s ({})", start.elapsed().as_secs_f64(), times.join(", "));
     Ok(())

@@ -86,6 +86,9 @@ pub enum Error {
     #[error("`cargo {command}` is missing: rustup component add {component}")]
     NoComponent { command: &'static str, component: &'static str },
 
+    #[error("{check} cannot be run: {what}")]
+    NoTool { check: &'static str, what: String },
+
     #[error("{what} failed")]
     Failed { what: String, code: i32 },
 

@@ -14,6 +14,7 @@ mod goldens;
 mod http;
 mod index;
 mod manifest;
+mod outside;
 mod pin;
 mod pip;
 mod preflight;
@@ -79,6 +80,10 @@ enum Task {
         /// Scripts to run, without `.py`; all of them if left out
         subjects: Vec<String>,
     },
+    /// Install what `test` needs beside Rust: the page's test packages (npm) and the Python clients
+    ///
+    /// Chromium and PostgreSQL are the system's: on Debian and Ubuntu, apt install chromium postgresql
+    Clients,
     /// Recompute entries of xtask/deps.toml from wheels on disk, after a change of version
     Pin {
         #[arg(required = true, value_name = "WHEEL")]
@@ -104,6 +109,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test { args } => checks::test(&root, &args),
         Task::Setup { cuda, verify } => setup::run(&root, setup::Options { cuda, verify }),
         Task::Goldens { check, python, subjects } => goldens::run(&root, check, python.as_deref(), &subjects),
+        Task::Clients => outside::prepare(&root),
         Task::Pin { wheels } => pin::run(&wheels),
     }
 }
