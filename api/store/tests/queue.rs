@@ -42,6 +42,11 @@ pub fn output(job: &imagine_store::Job, index: u32) -> NewImage {
     }
 }
 
+/// With leases that run out within the test.
+async fn brief(place: &Place, lease: u64) -> Store {
+    place.store(Policy { lease: Duration::from_millis(lease), ..quick() }).await
+}
+
 async fn wait_for_expiry(store: &Store) {
     let left = store.next_expiry().await.unwrap().unwrap();
     tokio::time::sleep(left + Duration::from_millis(20)).await;
@@ -149,7 +154,7 @@ async fn two_workers_never_share_a_job(place: Place) {
 }
 
 async fn whoever_lost_the_lease_writes_nothing(place: Place) {
-    let (first, second) = (place.open().await, place.open().await);
+    let (first, second) = (brief(&place, 2000).await, brief(&place, 2000).await);
     let id = first.create_job(job("a hat")).await.unwrap().into_inner().id;
     let lost = claim(&first, 1).await.remove(0);
     assert!(claim(&second, 1).await.is_empty());
@@ -174,7 +179,7 @@ async fn whoever_lost_the_lease_writes_nothing(place: Place) {
 }
 
 async fn three_attempts_and_no_more(place: Place) {
-    let store = place.open().await;
+    let store = brief(&place, 300).await;
     let id = store.create_job(job("a hat")).await.unwrap().into_inner().id;
     for attempt in 1..=3 {
         let held = claim(&store, 1).await.remove(0);
@@ -189,7 +194,7 @@ async fn three_attempts_and_no_more(place: Place) {
 }
 
 async fn renewed_leases_hold(place: Place) {
-    let store = place.open().await;
+    let store = brief(&place, 300).await;
     store.create_job(job("a hat")).await.unwrap();
     let held = claim(&store, 1).await.remove(0);
     for _ in 0..6 {
@@ -211,7 +216,7 @@ async fn released_jobs_do_not_lose_an_attempt(place: Place) {
 }
 
 async fn canceled_while_it_runs(place: Place) {
-    let store = place.open().await;
+    let store = brief(&place, 300).await;
     let id = store.create_job(job("a hat")).await.unwrap().into_inner().id;
     let held = claim(&store, 1).await.remove(0);
     let asked = store.cancel_job("local", id).await.unwrap().unwrap();
@@ -226,7 +231,7 @@ async fn canceled_while_it_runs(place: Place) {
 }
 
 async fn an_output_is_recorded_once(place: Place) {
-    let store = place.open().await;
+    let store = brief(&place, 300).await;
     let id = store.create_job(job("a hat")).await.unwrap().into_inner().id;
     let held = claim(&store, 1).await.remove(0);
     let first = store.record_output(&held.lease, &output(&held.job, 0)).await.unwrap();

@@ -27,6 +27,11 @@ use tokio::runtime::Runtime;
 const PLACE: &str = "IMAGINE_TEST_CRASH_PLACE";
 const DATABASE: &str = "IMAGINE_TEST_CRASH_DATABASE";
 const STEP: &str = "IMAGINE_TEST_CRASH_STEP";
+const LEASE: &str = "IMAGINE_TEST_CRASH_LEASE";
+/// Milliseconds; a few cycles, so that jobs of the killed come back.
+const BRIEF: u64 = 500;
+/// Outlasts what a busy machine may do to a worker that is not meant to lose its lease.
+const LONG: u64 = 3000;
 /// Of each database.
 const CYCLES: usize = 200;
 const JOBS: usize = 60;
@@ -59,10 +64,9 @@ fn main() {
     }
 }
 
-async fn archive(folder: &Path, database: Option<&str>) -> Archive {
-    // Shorter than a cycle, so that jobs of the killed come back within a few.
+async fn archive(folder: &Path, database: Option<&str>, lease: u64) -> Archive {
     let policy =
-        Policy { lease: Duration::from_millis(150), poll: Duration::from_millis(20), ..Policy::default() };
+        Policy { lease: Duration::from_millis(lease), poll: Duration::from_millis(20), ..Policy::default() };
     let store = match database {
         Some(url) => Store::connect(url, policy).await.unwrap(),
         None => Store::open_file(&folder.join("imagine.db"), policy).await.unwrap(),
@@ -75,7 +79,7 @@ fn worker(archive: Archive, folder: &Path, step: Duration) -> Worker {
     let painter = Painter { diary: Some(folder.join("diary")), ..Painter::new(step) };
     let options = WorkerOptions {
         jobs: 3,
-        renew_every: Duration::from_millis(40),
+        renew_every: Duration::from_millis(100),
         progress_every: Duration::ZERO,
         ..WorkerOptions::default()
     };
@@ -86,14 +90,19 @@ fn worker(archive: Archive, folder: &Path, step: Duration) -> Worker {
 async fn work(folder: PathBuf) {
     let database = std::env::var(DATABASE).ok();
     let step = std::env::var(STEP).unwrap().parse().unwrap();
-    let archive = archive(&folder, database.as_deref()).await;
+    let lease = std::env::var(LEASE).unwrap().parse().unwrap();
+    let archive = archive(&folder, database.as_deref(), lease).await;
     println!("ready");
     worker(archive, &folder, Duration::from_millis(step)).run(std::future::pending()).await;
 }
 
-fn spawn(folder: &Path, database: Option<&str>, step: u64) -> Child {
+fn spawn(folder: &Path, database: Option<&str>, step: u64, lease: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env(PLACE, folder).env(STEP, step.to_string()).stdout(Stdio::piped());
+    command
+        .env(PLACE, folder)
+        .env(STEP, step.to_string())
+        .env(LEASE, lease.to_string())
+        .stdout(Stdio::piped());
     if let Some(url) = database {
         command.env(DATABASE, url);
     }
@@ -125,7 +134,7 @@ async fn create(archive: &Archive, index: usize, pictures: u32) -> JobId {
 
 async fn killed_at_random(database: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
-    let archive = archive(folder.path(), database).await;
+    let archive = archive(folder.path(), database, BRIEF).await;
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
     println!("seed {seed}");
     let mut dice = Dice(seed);
@@ -135,7 +144,7 @@ async fn killed_at_random(database: Option<&str>) {
         while ids.len() * CYCLES <= cycle * JOBS {
             ids.push(create(&archive, ids.len(), PICTURES).await);
         }
-        let mut child = spawn(folder.path(), database, 1);
+        let mut child = spawn(folder.path(), database, 1, BRIEF);
         if dice.roll(10) == 0 {
             // Sometimes while it opens the database.
             tokio::time::sleep(Duration::from_millis(dice.roll(30))).await;
@@ -218,9 +227,9 @@ async fn check(archive: &Archive, folder: &Path, ids: &[JobId]) {
 async fn stopped_past_the_lease(database: Option<&str>) {
     use rustix::process::{Pid, Signal, kill_process};
     let folder = tempfile::tempdir().unwrap();
-    let archive = archive(folder.path(), database).await;
+    let archive = archive(folder.path(), database, LONG).await;
     let id = create(&archive, 5, 50).await;
-    let mut child = spawn(folder.path(), database, 20);
+    let mut child = spawn(folder.path(), database, 20, LONG);
     wait_until_ready(&mut child);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let mut follow = archive.store.follow("local", id, 0).await.unwrap().unwrap();

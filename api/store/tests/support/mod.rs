@@ -53,6 +53,7 @@ impl Place {
         }
     }
 
+    /// With leases that outlast the test, however busy the machine is.
     pub async fn open(&self) -> Store {
         self.store(quick()).await
     }
@@ -63,9 +64,9 @@ impl Place {
     }
 }
 
-/// Leases that run out within a test.
+/// Quick to look again; leases are the usual ones or longer.
 pub fn quick() -> Policy {
-    Policy { lease: Duration::from_millis(300), poll: Duration::from_millis(50), ..Policy::default() }
+    Policy { lease: Duration::from_secs(120), poll: Duration::from_millis(50), ..Policy::default() }
 }
 
 pub fn job(prompt: &str) -> NewJob {
