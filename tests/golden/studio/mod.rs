@@ -4,6 +4,7 @@
 mod alike;
 mod failures;
 mod order_of_work;
+mod previews;
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
