@@ -1,0 +1,1 @@
+//! Encoded pictures: PNG that says how it was made, JPEG, WebP, thumbnails.

@@ -1,0 +1,31 @@
+//! The service over HTTP: the native API, OpenAI's way of asking for pictures, and the page.
+//!
+//! Routes check what comes in, turn it into rows of [`imagine_store`], and tell what became of them. Drawing happens
+//! in workers that take jobs from the store; photos are looked at through [`imagine_contract::FaceReader`]. No
+//! tensors, no SQL, no decoding of photos may enter.
+
+mod app;
+pub mod config;
+mod consent;
+mod error;
+mod http;
+mod logging;
+mod mask;
+mod metrics;
+mod observe;
+mod openapi;
+mod outbox;
+mod page;
+mod photos;
+mod routes;
+mod serve;
+mod webhook;
+mod wire;
+
+pub use app::{GpuMemory, Parts};
+pub use config::Config;
+pub use consent::{ConsentText, consent};
+pub use error::{Code, Problem};
+pub use logging::logging;
+pub use serve::{ServeError, Service, serve};
+pub use wire::model::{ModelCard, Style};

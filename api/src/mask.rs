@@ -1,0 +1,112 @@
+//! Masks from clients: small PNGs, read within limits and written anew.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{Code, Outcome, Problem};
+
+const FIELD: &str = "edit.mask";
+/// Bytes of a mask's PNG.
+const BYTES: usize = 8 << 20;
+
+/// A gray PNG from base64 (a data URL too), white where something is drawn anew.
+pub(crate) async fn of_base64(text: &str, side: u32) -> Outcome<Vec<u8>> {
+    let text = text.split_once(";base64,").map_or(text, |(_, data)| data);
+    if text.len() > BYTES / 3 * 4 {
+        return Err(Problem::new(Code::TooLarge, format!("a mask has {BYTES} bytes at most")).param(FIELD));
+    }
+    let bytes = STANDARD.decode(text.trim()).map_err(|_| Problem::field(FIELD, "the mask is not base64"))?;
+    let work = move || {
+        let luma = decode(&bytes, side)?.into_luma8();
+        if luma.pixels().all(|pixel| pixel.0[0] < 128) {
+            return Err(Problem::field(FIELD, "the mask marks nothing that could be drawn anew"));
+        }
+        encode(&luma)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?
+}
+
+/// The same from OpenAI's kind of mask: a PNG that is transparent where something is drawn anew.
+pub(crate) async fn of_alpha(bytes: Vec<u8>, side: u32) -> Outcome<Vec<u8>> {
+    let work = move || {
+        let picture = decode(&bytes, side)?;
+        if !picture.color().has_alpha() {
+            return Err(Problem::field("mask", "the mask has no transparency: it says where to draw anew"));
+        }
+        let rgba = picture.into_rgba8();
+        let values = rgba.pixels().map(|pixel| 255 - pixel.0[3]).collect();
+        let luma = GrayImage::from_raw(rgba.width(), rgba.height(), values);
+        let luma = luma.ok_or_else(|| Problem::internal("a mask lost pixels"))?;
+        if luma.pixels().all(|pixel| pixel.0[0] < 128) {
+            return Err(Problem::field("mask", "the mask is transparent nowhere"));
+        }
+        encode(&luma)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?
+}
+
+fn decode(bytes: &[u8], side: u32) -> Outcome<DynamicImage> {
+    let wrong = |_| Problem::field(FIELD, "the mask is not a PNG that can be read");
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(side);
+    limits.max_image_height = Some(side);
+    limits.max_alloc = Some(64 << 20);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(wrong)?;
+    // The decoder's limits do not cover the pixels themselves.
+    if decoder.total_bytes() > 64 << 20 {
+        return Err(Problem::new(Code::TooLarge, "the mask has too many pixels").param(FIELD));
+    }
+    DynamicImage::from_decoder(decoder).map_err(wrong)
+}
+
+fn encode(luma: &GrayImage) -> Outcome<Vec<u8>> {
+    let mut png = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut png);
+    let written = encoder.write_image(luma, luma.width(), luma.height(), image::ExtendedColorType::L8);
+    written.map_err(Problem::internal)?;
+    Ok(png)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    fn png(picture: &DynamicImage) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    fn values(png: &[u8]) -> Vec<u8> {
+        image::load_from_memory(png).unwrap().into_luma8().into_raw()
+    }
+
+    #[tokio::test]
+    async fn white_is_drawn_anew() {
+        let mask = DynamicImage::ImageLuma8(GrayImage::from_raw(2, 1, vec![255, 0]).unwrap());
+        let text = STANDARD.encode(png(&mask));
+        assert_eq!(values(&of_base64(&text, 64).await.unwrap()), [255, 0]);
+        assert_eq!(values(&of_base64(&format!("data:image/png;base64,{text}"), 64).await.unwrap()), [255, 0]);
+        assert!(of_base64(&text, 1).await.is_err(), "wider than allowed");
+        assert!(of_base64("!", 64).await.is_err());
+        let black = DynamicImage::ImageLuma8(GrayImage::from_raw(2, 1, vec![0, 0]).unwrap());
+        assert!(of_base64(&STANDARD.encode(png(&black)), 64).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn transparent_is_drawn_anew() {
+        let picture = RgbaImage::from_fn(2, 1, |x, _| Rgba([9, 9, 9, if x == 0 { 0 } else { 255 }]));
+        let bytes = png(&DynamicImage::ImageRgba8(picture));
+        assert_eq!(values(&of_alpha(bytes, 64).await.unwrap()), [255, 0]);
+        let opaque = DynamicImage::ImageRgb8(image::RgbImage::new(2, 1));
+        assert!(of_alpha(png(&opaque), 64).await.is_err());
+    }
+}

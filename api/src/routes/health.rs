@@ -1,0 +1,83 @@
+//! Whether the server lives, and whether it can work.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use imagine_store::Priority;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+/// What was checked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok` or `unavailable`.
+    pub status: String,
+    pub version: String,
+    /// Of each part, `ok` or what is wrong, without particulars.
+    pub checks: std::collections::BTreeMap<String, String>,
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = OK, body = Health)))]
+pub(crate) async fn live() -> Json<Health> {
+    Json(health(std::collections::BTreeMap::new()).1)
+}
+
+/// The model is loaded, the database and the pictures' place can be written.
+#[utoipa::path(get, path = "/health/ready", tag = "health", responses(
+    (status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
+pub(crate) async fn ready(State(app): State<App>) -> Response {
+    let told = |result: Result<(), String>, part: &str| {
+        let text = result.err().map_or("ok", |reason| {
+            tracing::warn!(part, %reason, "not ready");
+            "unavailable"
+        });
+        (part.to_owned(), text.to_owned())
+    };
+    let database = app.store().check().await.map_err(|e| e.to_string());
+    let blobs = app.parts.archive.blobs.check().await.map_err(|e| e.to_string());
+    let studio = match &app.parts.studio {
+        Some(studio) if !studio.load().healthy => Err("the model has failed".to_owned()),
+        _ => Ok(()),
+    };
+    let draining = if *app.draining.borrow() { Err("shutting down".to_owned()) } else { Ok(()) };
+    let checks = [
+        told(database, "database"),
+        told(blobs, "blobs"),
+        told(studio, "model"),
+        told(draining, "accepting"),
+    ];
+    let (status, body) = health(checks.into());
+    (status, Json(body)).into_response()
+}
+
+fn health(checks: std::collections::BTreeMap<String, String>) -> (StatusCode, Health) {
+    let ok = checks.values().all(|check| check == "ok");
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let text = if ok { "ok" } else { "unavailable" };
+    (status, Health { status: text.into(), version: env!("CARGO_PKG_VERSION").into(), checks })
+}
+
+/// Prometheus metrics, without anything about users or prompts.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = OK, body = String, content_type = "application/openmetrics-text")))]
+pub(crate) async fn metrics(State(app): State<App>) -> Response {
+    match app.store().depth().await {
+        Ok(depth) => {
+            for (class, queued) in Priority::ALL.into_iter().zip(depth.queued) {
+                app.metrics.queue(class.name(), queued);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the queue's depth is not known"),
+    }
+    if let Some(studio) = &app.parts.studio {
+        app.metrics.rows(studio.load().rows);
+    }
+    if let Some(bytes) = app.parts.gpu_memory.as_ref().and_then(|read| read()) {
+        app.metrics.gpu_memory(bytes);
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+}

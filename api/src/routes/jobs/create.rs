@@ -1,0 +1,160 @@
+//! `POST /v1/jobs`.
+
+use axum::Json;
+use axum::extract::multipart::Multipart;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use imagine_store::{Idempotency, Job, NewJob, PersonId, Put};
+use utoipa::ToSchema;
+
+use super::{Planned, plan, tell, upload_slot, wait_for};
+use crate::app::App;
+use crate::consent::GivenConsent;
+use crate::error::{Code, Outcome, Problem, ProblemBody};
+use crate::http::accept;
+use crate::http::auth::Caller;
+use crate::http::body::{JsonBody, content_type, parse};
+use crate::http::form::Form;
+use crate::photos;
+use crate::wire::job::{JobBody, JobRequest};
+
+/// A job with photos of somebody who is not remembered.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the form is read by hand; this is its description")]
+pub(crate) struct JobForm {
+    /// JSON: the job, without `people`.
+    job: JobRequest,
+    #[schema(value_type = Vec<String>, format = Binary)]
+    photo: Vec<String>,
+    #[schema(required = false)]
+    face: Vec<u32>,
+    /// JSON: the person's consent.
+    consent: GivenConsent,
+}
+
+/// Puts a job into the queue. With an `Idempotency-Key` header the same request, sent twice, makes one job. With
+/// `Prefer: wait=N` the answer comes when the job has ended, or after N seconds (at most 60).
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters"),
+           ("Prefer" = Option<String>, Header, description = "`wait=N`")),
+    request_body(content((JobRequest = "application/json"), (JobForm = "multipart/form-data"))), responses(
+    (status = ACCEPTED, body = JobBody, headers(("Location" = String))),
+    (status = OK, body = JobBody, description = "The job has ended within `Prefer: wait`"),
+    (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn create(State(app): State<App>, caller: Caller, request: Request) -> Outcome<Response> {
+    app.accepting()?;
+    let headers = request.headers().clone();
+    let (asked, digest, one_shot) = if content_type(&headers) == "multipart/form-data" {
+        let _slot = upload_slot(&app)?;
+        let wrong = |_| Problem::new(Code::InvalidJson, "the multipart form is malformed");
+        let multipart = Multipart::from_request(request, &app).await.map_err(wrong)?;
+        let mut form = Form::read(multipart, photos::limits(&app)).await?;
+        let digest = form.digest();
+        let text =
+            form.text("job").ok_or_else(|| Problem::field("job", "send the job as JSON in \"job\""))?;
+        let asked: JobRequest = parse(text.as_bytes())?;
+        if !asked.people.is_empty() {
+            return Err(Problem::field("people", "either photos or \"people\", not both"));
+        }
+        // A request that was made before needs no look at its photos.
+        if let Some(job) = replayed(&app, &caller, &headers, digest).await? {
+            return answer(&app, &caller, &headers, job).await;
+        }
+        let given = GivenConsent::read(form.text("consent"))?;
+        let files = form.take_files("photo");
+        let faces = photos::face_choices(&form, files.len())?;
+        let person = crate::routes::people::enrol_once(&app, &caller, files, &faces, given).await?;
+        (asked, digest, Some(person))
+    } else {
+        let JsonBody { value, digest } = JsonBody::<JobRequest>::from_request(request, &app).await?;
+        (value, digest, None)
+    };
+    let planned = plan(&app, &caller, asked, one_shot).await;
+    let made = match planned {
+        Ok(planned) => submit(&app, &caller, planned, idempotency(&headers, digest)?, digest).await,
+        Err(problem) => Err(problem),
+    };
+    let put = match made {
+        Ok(put) => put,
+        Err(problem) => {
+            forget(&app, &caller, one_shot).await;
+            return Err(problem);
+        }
+    };
+    if !put.is_new() {
+        forget(&app, &caller, one_shot).await;
+    }
+    answer(&app, &caller, &headers, put.into_inner()).await
+}
+
+/// Nobody's job needs this person after all.
+pub(crate) async fn forget(app: &App, caller: &Caller, one_shot: Option<PersonId>) {
+    let Some(person) = one_shot else { return };
+    if let Err(error) = app.parts.archive.delete_person(&caller.tenant, person, false).await {
+        tracing::warn!(%error, "a one-shot person could not be forgotten; the sweep will");
+    }
+}
+
+/// Puts a planned job into the queue.
+pub(crate) async fn submit(
+    app: &App,
+    caller: &Caller,
+    planned: Planned,
+    idempotency: Option<Idempotency>,
+    digest: [u8; 32],
+) -> Outcome<Put<Job>> {
+    let Planned { input, given, expansion, priority, webhook, uploads } = planned;
+    let made = app.store().create_job(NewJob {
+        tenant: caller.tenant.clone(),
+        owner: caller.owner.clone(),
+        priority,
+        input,
+        given,
+        expansion,
+        body_sha256: Some(digest),
+        webhook,
+        idempotency,
+    });
+    let made = made.await;
+    if !matches!(&made, Ok(Put::New(_))) && !uploads.is_empty() {
+        app.parts.archive.delete_uploads(&uploads).await?;
+    }
+    Ok(made?)
+}
+
+/// The header, checked.
+pub(crate) fn idempotency(headers: &HeaderMap, body_sha256: [u8; 32]) -> Outcome<Option<Idempotency>> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
+    let wrong = || Problem::field("Idempotency-Key", "an Idempotency-Key is 1 to 255 plain characters");
+    Ok(Some(Idempotency { key: key.ok_or_else(wrong)?.to_owned(), body_sha256 }))
+}
+
+async fn replayed(app: &App, caller: &Caller, headers: &HeaderMap, digest: [u8; 32]) -> Outcome<Option<Job>> {
+    let Some(idempotency) = idempotency(headers, digest)? else { return Ok(None) };
+    match app.store().reserve(&caller.tenant, &idempotency).await? {
+        imagine_store::Reservation::New => Ok(None),
+        imagine_store::Reservation::Done(id) => super::find(app, caller, &id).await.map(Some),
+    }
+}
+
+async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, job: Job) -> Outcome<Response> {
+    let (wait, mut status, mut job) = (accept::wait(headers), StatusCode::ACCEPTED, job);
+    if let Some(wait) = wait {
+        job = wait_for(app, caller, job.id, wait).await?;
+        if job.status.is_final() {
+            status = StatusCode::OK;
+        }
+    }
+    let body = tell(app, caller, &job).await?;
+    let place = HeaderValue::from_str(&body.urls.get).ok();
+    let mut response = (status, Json(body)).into_response();
+    if let Some(place) = place {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    if wait.is_some() {
+        response.headers_mut().insert("preference-applied", HeaderValue::from_static("wait"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,279 @@
+//! From what a client asks for to what a worker is told, with every value checked.
+
+use imagine_contract::{Expansion, assemble};
+use imagine_store::{EditInput, EditSource, JobInput, PersonId, PersonInput, Priority, UploadId};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::error::{Outcome, Problem};
+use crate::http::auth::Caller;
+use crate::mask;
+use crate::wire::job::{EditRequest, Expand, JobPerson, JobRequest};
+use crate::wire::model::ModelCard;
+
+/// A job that can be put into the queue.
+pub(crate) struct Planned {
+    pub input: JobInput,
+    /// As the client is shown it.
+    pub given: Value,
+    pub expansion: Option<Value>,
+    pub priority: Priority,
+    pub webhook: Option<String>,
+    /// Masks that were stored for it, to be forgotten if the job is not made after all.
+    pub uploads: Vec<UploadId>,
+}
+
+/// JavaScript's numbers are exact up to here.
+const LARGEST_SEED: u64 = (1 << 53) - 1;
+
+/// Checks a request and fills in what it leaves open. `people` are known already, for one-shot photos.
+///
+/// # Errors
+/// The first value that cannot be used, by name.
+pub(crate) async fn plan(
+    app: &App,
+    caller: &Caller,
+    mut request: JobRequest,
+    one_shot: Option<PersonId>,
+) -> Outcome<Planned> {
+    let limits = &app.config.limits;
+    let model = model(app, request.model.as_deref())?;
+    text("prompt", &request.prompt, limits.prompt_chars)?;
+    text("negative_prompt", request.negative_prompt.as_deref().unwrap_or_default(), limits.prompt_chars)?;
+    let n = request.n.unwrap_or(1);
+    range("n", f64::from(n), 1.0, f64::from(limits.pictures))?;
+    if let Some(steps) = request.steps {
+        range("steps", f64::from(steps), 1.0, f64::from(limits.steps))?;
+    }
+    if let Some(guidance) = request.guidance_scale {
+        range("guidance_scale", guidance, 0.0, 100.0)?;
+    }
+    let size = request.size.as_deref().map(|text| size(text, model, limits.side)).transpose()?.flatten();
+    known("scheduler", request.scheduler.as_deref(), &model.schedulers)?;
+    let styles: Vec<_> = app.parts.styles.iter().map(|style| style.id.clone()).collect();
+    request.style = request.style.filter(|style| !style.is_empty());
+    known("style", request.style.as_deref(), &styles)?;
+    range("previews", f64::from(request.previews.unwrap_or(0)), 0.0, 1_000.0)?;
+    let seed = request.seed.unwrap_or_else(random_seed);
+    if seed > LARGEST_SEED - u64::from(n) {
+        return Err(Problem::field("seed", format!("a seed is at most {}", LARGEST_SEED - u64::from(n))));
+    }
+    if let Some(webhook) = &request.webhook {
+        crate::webhook::check_url(&webhook.url, app.webhooks)?;
+    }
+    let people = match one_shot {
+        Some(person) => vec![PersonInput { person, scale: None, steps: None, region: None }],
+        None => people(app, caller, &request.people, model).await?,
+    };
+    let (expand, expansion) = expansion(app, &request, model)?;
+    if expansion.is_none() && request.prompt.trim().is_empty() {
+        return Err(Problem::field("prompt", "say what is to be drawn"));
+    }
+    let drawn = expansion.as_ref().map_or(request.prompt.as_str(), |expansion| expansion.prompt.as_str());
+    if let Some(expander) = &app.parts.expander {
+        expander.check(&request.prompt)?;
+        expander.check(drawn)?;
+    }
+    let mut uploads = Vec::new();
+    let edit = match &request.edit {
+        Some(asked) => Some(edit(app, caller, asked, &mut uploads).await?),
+        None => None,
+    };
+    request.n = Some(n);
+    request.seed = Some(seed);
+    let [width, height] = size.unwrap_or([model.info.width, model.info.height]);
+    request.size = Some(format!("{width}x{height}"));
+    request.expand = Some(Expand::Yes(expand || expansion.is_some()));
+    let input = JobInput {
+        prompt: request.prompt.clone(),
+        negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
+        people,
+        model: request.model.clone(),
+        n,
+        size,
+        steps: request.steps,
+        guidance_scale: request.guidance_scale,
+        scheduler: request.scheduler.clone(),
+        seed,
+        expand,
+        style: request.style.clone(),
+        previews: request.previews.unwrap_or(0),
+        output_format: request.output_format.unwrap_or_default(),
+        quality: None,
+        edit,
+    };
+    let (priority, webhook) =
+        (request.priority.unwrap_or_default(), request.webhook.take().map(|hook| hook.url));
+    if let Some(edit) = &mut request.edit {
+        // Large, and stored by itself.
+        edit.mask = None;
+    }
+    let given = serde_json::to_value(&request).map_err(Problem::internal)?;
+    let expansion = expansion.map(serde_json::to_value).transpose().map_err(Problem::internal)?;
+    Ok(Planned { input, given, expansion, priority, webhook, uploads })
+}
+
+fn model<'a>(app: &'a App, name: Option<&str>) -> Outcome<&'a ModelCard> {
+    app.model(name).ok_or_else(|| {
+        let names: Vec<_> = app.parts.models.iter().map(|card| card.info.name.as_str()).collect();
+        Problem::field("model", format!("this model is not loaded; there is {}", names.join(", ")))
+            .specific("model_not_found")
+    })
+}
+
+fn text(param: &str, text: &str, most: usize) -> Outcome<()> {
+    let chars = text.chars().count();
+    if chars > most {
+        return Err(Problem::field(param, format!("\"{param}\" has {chars} characters, {most} are allowed")));
+    }
+    if text.contains('\0') {
+        return Err(Problem::field(param, format!("\"{param}\" holds a zero character")));
+    }
+    Ok(())
+}
+
+/// NaN is outside every range.
+fn range(param: &str, value: f64, least: f64, most: f64) -> Outcome<()> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(Problem::field(param, format!("\"{param}\" is {value}, it must be between {least} and {most}")))
+}
+
+fn known(param: &str, value: Option<&str>, names: &[String]) -> Outcome<()> {
+    match value {
+        Some(value) if !names.iter().any(|name| name == value) => {
+            Err(Problem::field(param, format!("\"{param}\" is one of {}", names.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `WxH`, or `auto` for the model's own.
+pub(crate) fn size(text: &str, model: &ModelCard, most: u32) -> Outcome<Option<[u32; 2]>> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let wrong = || Problem::field("size", "\"size\" is width and height in pixels, e.g. 512x512, or auto");
+    let (width, height) = text.split_once('x').ok_or_else(wrong)?;
+    let side = |text: &str| -> Outcome<u32> {
+        let digits = (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        let side = digits.then(|| text.parse().ok()).flatten().ok_or_else(wrong)?;
+        let multiple = model.info.side_multiple.max(1);
+        if side % multiple != 0 || side < multiple || side > most {
+            let detail = format!("width and height are multiples of {multiple} from {multiple} to {most}");
+            return Err(Problem::field("size", detail));
+        }
+        Ok(side)
+    };
+    Ok(Some([side(width)?, side(height)?]))
+}
+
+async fn people(
+    app: &App,
+    caller: &Caller,
+    asked: &[JobPerson],
+    model: &ModelCard,
+) -> Outcome<Vec<PersonInput>> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wrong = |detail: String| Err(Problem::field("people", detail));
+    let Some(identity) = &model.info.identity else {
+        return wrong(format!("the model {} knows no people", model.info.name));
+    };
+    if asked.len() > 8 {
+        return wrong("8 people at most are drawn in one picture".into());
+    }
+    if asked.len() > 1 && !identity.regions {
+        return wrong(format!("the model {} draws one person at a time", model.info.name));
+    }
+    if asked.len() > 1 && asked.iter().any(|person| person.region.is_none()) {
+        return wrong("each of several people needs a \"box\"".into());
+    }
+    let mut people = Vec::with_capacity(asked.len());
+    for JobPerson { person, scale, steps, region } in asked {
+        let found = crate::routes::people::find(app, caller, person).await.map_err(|p| p.param("people"))?;
+        if found.encoder != app.parts.faces.encoder() {
+            return wrong(format!(
+                "{person} was enrolled with the face encoder {}; enrol them again",
+                found.encoder
+            ));
+        }
+        if let Some(scale) = scale {
+            range("people.scale", *scale, 0.0, 10.0)?;
+        }
+        if let Some([from, to]) = steps {
+            range("people.steps", *from, 0.0, 1.0)?;
+            range("people.steps", *to, *from, 1.0)?;
+        }
+        if let Some([left, top, right, bottom]) = region {
+            [left, top, right, bottom]
+                .into_iter()
+                .try_for_each(|side| range("people.box", *side, 0.0, 1.0))?;
+            if left >= right || top >= bottom {
+                return Err(Problem::field("people.box", "a box is left, top, right, bottom, with an area"));
+            }
+        }
+        people.push(PersonInput { person: found.id, scale: *scale, steps: *steps, region: *region });
+    }
+    Ok(people)
+}
+
+/// Whether the worker is to expand, or what the person has edited, put together anew.
+fn expansion(app: &App, request: &JobRequest, model: &ModelCard) -> Outcome<(bool, Option<Expansion>)> {
+    let can = app.parts.expander.is_some();
+    match &request.expand {
+        Some(Expand::Yes(true)) if !can => Err(Problem::field("expand", "this server expands no prompts")),
+        Some(Expand::Yes(yes)) => Ok((*yes, None)),
+        None => Ok((can && app.config.expand.expand_by_default && !request.prompt.trim().is_empty(), None)),
+        Some(Expand::Edited(edited)) => {
+            let mut expansion = Expansion::clone(edited);
+            let assembled = assemble(&expansion.parts, &model.dialect);
+            text("expand", &assembled.prompt, app.config.limits.prompt_chars)?;
+            if !assembled.prompt.is_empty() {
+                expansion.prompt = assembled.prompt;
+                expansion.dropped = assembled.dropped;
+            }
+            text("expand", &expansion.prompt, app.config.limits.prompt_chars)?;
+            text("expand", &expansion.negative_prompt, app.config.limits.prompt_chars)?;
+            if expansion.prompt.trim().is_empty() {
+                return Err(Problem::field("expand", "the expansion says nothing"));
+            }
+            Ok((false, Some(expansion)))
+        }
+    }
+}
+
+async fn edit(
+    app: &App,
+    caller: &Caller,
+    asked: &EditRequest,
+    uploads: &mut Vec<UploadId>,
+) -> Outcome<EditInput> {
+    range("edit.strength", asked.strength, 0.0, 1.0)?;
+    range("edit.feather", f64::from(asked.feather.unwrap_or(0)), 0.0, 512.0)?;
+    let keep_face = asked.keep_face.unwrap_or(false);
+    if keep_face && asked.mask.is_some() {
+        return Err(Problem::field("edit.mask", "either \"mask\" or \"keep_face\", not both"));
+    }
+    let missing = || Problem::not_found("image", &asked.image).param("edit.image");
+    let id = asked.image.parse().map_err(|_| missing())?;
+    let image = app.store().image(&caller.tenant, id).await?.ok_or_else(missing)?;
+    let mask = match &asked.mask {
+        Some(text) => {
+            let png = mask::of_base64(text, app.config.limits.side).await?;
+            let upload = app.parts.archive.put_upload(&caller.tenant, &png).await?;
+            uploads.push(upload);
+            Some(upload)
+        }
+        None => None,
+    };
+    let source = EditSource::Image(image.id);
+    Ok(EditInput { source, strength: asked.strength, mask, keep_face, feather: asked.feather })
+}
+
+/// By lot, small enough to be read aloud.
+pub(crate) fn random_seed() -> u64 {
+    u64::from(getrandom::u32().unwrap_or(0))
+}

@@ -1,0 +1,58 @@
+//! What the server has and takes.
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::app::App;
+use crate::consent::ConsentText;
+use crate::error::ProblemBody;
+use crate::http::list::List;
+use crate::wire::model::{KeepBody, LimitsBody, ModelBody, Style};
+
+/// The models that jobs can be drawn with.
+#[utoipa::path(get, path = "/v1/models", tag = "models", responses(
+    (status = OK, body = List<ModelBody>), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn models(State(app): State<App>) -> Json<List<ModelBody>> {
+    Json(List::new(app.parts.models.iter().map(Into::into).collect(), None))
+}
+
+/// Styles to choose from.
+#[utoipa::path(get, path = "/v1/styles", tag = "models", responses(
+    (status = OK, body = List<Style>), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn styles(State(app): State<App>) -> Json<List<Style>> {
+    Json(List::new(app.parts.styles.clone(), None))
+}
+
+/// What the server takes, and how long it keeps things.
+#[utoipa::path(get, path = "/v1/limits", tag = "models", responses(
+    (status = OK, body = LimitsBody), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn limits(State(app): State<App>) -> Json<LimitsBody> {
+    let (limits, keep) = (&app.config.limits, &app.config.keep);
+    let sizes = app.model(None).map_or(&[][..], |card| &card.sizes);
+    Json(LimitsBody {
+        photo_bytes: limits.photo_bytes,
+        photos: limits.photos,
+        n: limits.pictures,
+        sizes: sizes.iter().map(|[width, height]| format!("{width}x{height}")).collect(),
+        side: limits.side,
+        steps: limits.steps,
+        prompt_chars: limits.prompt_chars,
+        batch_bytes: limits.batch_bytes,
+        batch_lines: limits.batch_lines,
+        requests_per_minute: limits.requests_per_minute,
+        expansion: app.parts.expander.is_some(),
+        expand_by_default: app.parts.expander.is_some() && app.config.expand.expand_by_default,
+        keep: KeepBody {
+            photos: false,
+            jobs_days: keep.keep_jobs_days,
+            one_shot_hours: keep.keep_one_shot_hours,
+        },
+    })
+}
+
+/// The text that a person agrees to before photos are taken.
+#[utoipa::path(get, path = "/v1/consent", tag = "people", responses(
+    (status = OK, body = ConsentText), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn consent() -> Json<ConsentText> {
+    Json(crate::consent::consent())
+}

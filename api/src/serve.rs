@@ -1,0 +1,119 @@
+//! Listening, the work beside it, and the end of both.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Parts};
+use crate::config::Config;
+use crate::{observe, openapi, outbox};
+
+/// Why the service cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the server cannot listen any more: {0}")]
+    Listen(#[from] std::io::Error),
+    #[error("webhook_secret is not \"whsec_\" and base64 of 24 bytes or more")]
+    WebhookSecret,
+    #[error(
+        "on {0} anybody could connect: make a key first (imagine keys add NAME), or listen on a loopback address"
+    )]
+    NoKeys(std::net::SocketAddr),
+}
+
+/// The service without a socket: its routes, and the work beside them.
+pub struct Service {
+    app: App,
+    draining: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServeError::WebhookSecret`].
+    pub fn new(config: Config, parts: Parts) -> Result<Self, ServeError> {
+        let signer = outbox::signer(&config, &parts).ok_or(ServeError::WebhookSecret)?;
+        let (draining, seen) = watch::channel(false);
+        let app = App::new(config, parts, seen);
+        let tasks = vec![
+            tokio::spawn(outbox::run(app.clone(), signer)),
+            tokio::spawn(observe::run(app.clone())),
+            tokio::spawn(tidy(app.clone())),
+        ];
+        Ok(Self { app, draining, tasks })
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        openapi::router(self.app.clone())
+    }
+
+    /// Takes no new work and ends event streams; what was begun goes on.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.drain();
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Answers requests until `shutdown`, then lets those under way end, for `shutdown_seconds` at most.
+///
+/// # Errors
+/// The configuration or the socket cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    mut config: Config,
+    parts: Parts,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    // With port 0 the address is known only now; whether it is loopback decides about keys.
+    config.server.listen = listener.local_addr()?;
+    let patience = Duration::from_secs(config.server.shutdown_seconds);
+    let service = Arc::new(Service::new(config, parts)?);
+    if service.app.wants_keys() && no_key(&service.app).await {
+        return Err(ServeError::NoKeys(service.app.config.server.listen));
+    }
+    let (ended, mut draining) = (Arc::clone(&service), service.app.draining.clone());
+    let stop = async move {
+        shutdown.await;
+        ended.drain();
+    };
+    let served = axum::serve(listener, service.router()).with_graceful_shutdown(stop);
+    let late = async move {
+        // The sender lives as long as the service.
+        let _ = draining.wait_for(|draining| *draining).await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        ended = served.into_future() => Ok(ended?),
+        () = late => {
+            tracing::warn!("connections were still open when the time was up");
+            Ok(())
+        }
+    }
+}
+
+/// A database that cannot be read now is no reason: `/health/ready` says so.
+async fn no_key(app: &App) -> bool {
+    app.store().keys(None).await.is_ok_and(|keys| keys.iter().all(|key| key.revoked.is_some()))
+}
+
+/// Forgets what was remembered of keys that have been quiet.
+async fn tidy(app: App) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        app.rate.tidy();
+    }
+}

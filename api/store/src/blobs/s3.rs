@@ -1,0 +1,279 @@
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, CompletedMultipartUpload, CompletedPart,
+    ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::{BlobError, BlobInfo, BlobKey, Blobs};
+
+/// Bytes of one part of a large upload; S3 wants at least 5 MiB.
+const PART: usize = 8 << 20;
+/// From here on an upload is made in parts.
+const LARGE: usize = 2 * PART;
+const LONGEST_ADDRESS: Duration = Duration::from_secs(15 * 60);
+
+/// Where the bucket is and who may use it.
+#[derive(Clone)]
+pub struct S3Options {
+    /// E.g. `https://s3.example.org`; Amazon's own if left out.
+    pub endpoint: Option<String>,
+    pub region: String,
+    pub bucket: String,
+    /// In front of every key, without a slash at its end; may be empty.
+    pub prefix: String,
+    pub access_key: String,
+    pub secret_key: Zeroizing<String>,
+}
+
+impl fmt::Debug for S3Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, region, bucket, prefix, .. } = self;
+        write!(f, "S3Options({endpoint:?}, {region}, {bucket}/{prefix})")
+    }
+}
+
+/// A bucket.
+///
+/// Checksums are added only where the protocol demands them and the bucket is a part of the path: several
+/// stores that speak S3 know nothing else. Nothing relies on conditional writes.
+#[derive(Clone)]
+pub struct S3Blobs {
+    client: Client,
+    bucket: String,
+    prefix: String,
+}
+
+impl fmt::Debug for S3Blobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3Blobs({}/{})", self.bucket, self.prefix)
+    }
+}
+
+impl S3Blobs {
+    /// Nothing is sent yet; [`Blobs::check`] does.
+    ///
+    /// # Errors
+    /// The prefix is no key.
+    pub fn new(options: S3Options) -> Result<Self, BlobError> {
+        let S3Options { endpoint, region, bucket, prefix, access_key, secret_key } = options;
+        let prefix = prefix.trim_matches('/').to_owned();
+        if !prefix.is_empty() {
+            prefix.parse::<BlobKey>()?;
+        }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(30))
+            .build();
+        let credentials = Credentials::new(access_key, secret_key.as_str(), None, None, "imagine");
+        let mut config = aws_sdk_s3::Config::builder();
+        config.set_endpoint_url(endpoint);
+        let config = config
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region))
+            .credentials_provider(credentials)
+            .force_path_style(true)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenSupported)
+            .timeout_config(timeouts)
+            .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
+            .build();
+        Ok(Self { client: Client::from_conf(config), bucket, prefix })
+    }
+
+    fn name(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.into() } else { format!("{}/{key}", self.prefix) }
+    }
+
+    /// Lets the bucket take away what lies under a prefix after so many days, and uploads that were never
+    /// finished after one: a net below this program's own retention.
+    ///
+    /// # Errors
+    /// The server refuses, or knows no lifecycles.
+    pub async fn set_lifecycle(&self, prefix: &str, days: u32) -> Result<(), BlobError> {
+        let prefix = self.name(prefix);
+        let failed = |problem: String| BlobError::Failed { key: prefix.clone(), problem };
+        let rule = expire_after_days(&prefix, days).map_err(|e| failed(e.to_string()))?;
+        let rules = BucketLifecycleConfiguration::builder().rules(rule).build();
+        let rules = rules.map_err(|e| failed(e.to_string()))?;
+        let put = self.client.put_bucket_lifecycle_configuration().bucket(&self.bucket);
+        let sent = put.lifecycle_configuration(rules).send().await;
+        sent.map(drop).map_err(|e| failed(DisplayErrorContext(e).to_string()))
+    }
+
+    async fn put_in_parts(&self, key: &BlobKey, bytes: Bytes, content_type: &str) -> Result<(), BlobError> {
+        let name = self.name(key.as_str());
+        let begin = self.client.create_multipart_upload().bucket(&self.bucket).key(&name);
+        let begun = begin.content_type(content_type).send().await.map_err(|e| failed(key, e))?;
+        let nothing =
+            || BlobError::Failed { key: key.to_string(), problem: "the server gave no upload id".into() };
+        let upload = begun.upload_id().ok_or_else(nothing)?;
+        match self.put_parts(key, &name, upload, bytes).await {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                // The parts would be kept, and paid for, for ever.
+                let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&name);
+                if let Err(e) = abort.upload_id(upload).send().await {
+                    tracing::warn!(%key, error = %DisplayErrorContext(e), "an unfinished upload could not be taken back");
+                }
+                Err(e)
+            }
+        }
+    }
+
+    async fn put_parts(
+        &self,
+        key: &BlobKey,
+        name: &str,
+        upload: &str,
+        bytes: Bytes,
+    ) -> Result<(), BlobError> {
+        let mut parts = Vec::new();
+        for (number, start) in (1..).zip((0..bytes.len()).step_by(PART)) {
+            let part = bytes.slice(start..bytes.len().min(start + PART));
+            let put = self.client.upload_part().bucket(&self.bucket).key(name).upload_id(upload);
+            let put = put.part_number(number).body(ByteStream::from(part)).send().await;
+            let tag = put.map_err(|e| failed(key, e))?.e_tag;
+            parts.push(CompletedPart::builder().part_number(number).set_e_tag(tag).build());
+        }
+        let all = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let finish = self.client.complete_multipart_upload().bucket(&self.bucket).key(name).upload_id(upload);
+        finish.multipart_upload(all).send().await.map(drop).map_err(|e| failed(key, e))
+    }
+
+    async fn read(&self, key: &BlobKey, range: Option<String>) -> Result<Bytes, BlobError> {
+        let get = self.client.get_object().bucket(&self.bucket).key(self.name(key.as_str()));
+        let got = get.set_range(range).send().await.map_err(|e| failed(key, e))?;
+        let body = got.body.collect().await;
+        body.map(|all| all.into_bytes())
+            .map_err(|e| BlobError::Failed { key: key.to_string(), problem: e.to_string() })
+    }
+}
+
+/// A rule that ends what lies under `prefix` after so many days, and unfinished uploads after one.
+///
+/// # Errors
+/// The rule lacks something; cannot happen.
+pub fn expire_after_days(prefix: &str, days: u32) -> Result<LifecycleRule, aws_sdk_s3::error::BuildError> {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    LifecycleRule::builder()
+        .id(format!("imagine-{}", prefix.replace('/', "-")))
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+        .expiration(LifecycleExpiration::builder().days(days).build())
+        .abort_incomplete_multipart_upload(
+            AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build(),
+        )
+        .build()
+}
+
+fn failed<E>(key: &BlobKey, error: SdkError<E>) -> BlobError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    if matches!(code, Some("NoSuchKey" | "NotFound")) || (status == Some(404) && code.is_none()) {
+        return BlobError::NotFound(key.to_string());
+    }
+    BlobError::Failed { key: key.to_string(), problem: DisplayErrorContext(error).to_string() }
+}
+
+#[async_trait]
+impl Blobs for S3Blobs {
+    async fn put(&self, key: &BlobKey, bytes: Bytes, content_type: &str) -> Result<(), BlobError> {
+        if bytes.len() >= LARGE {
+            return self.put_in_parts(key, bytes, content_type).await;
+        }
+        let put = self.client.put_object().bucket(&self.bucket).key(self.name(key.as_str()));
+        let sent = put.content_type(content_type).body(ByteStream::from(bytes)).send().await;
+        sent.map(drop).map_err(|e| failed(key, e))
+    }
+
+    async fn get(&self, key: &BlobKey) -> Result<Bytes, BlobError> {
+        self.read(key, None).await
+    }
+
+    async fn range(&self, key: &BlobKey, range: Range<u64>) -> Result<Bytes, BlobError> {
+        // S3 refuses a range that is empty or begins behind the end.
+        let bytes = self.head(key).await?.ok_or_else(|| BlobError::NotFound(key.to_string()))?.bytes;
+        let end = range.end.min(bytes);
+        if range.start >= end {
+            return Ok(Bytes::new());
+        }
+        self.read(key, Some(format!("bytes={}-{}", range.start, end - 1))).await
+    }
+
+    async fn head(&self, key: &BlobKey) -> Result<Option<BlobInfo>, BlobError> {
+        let head = self.client.head_object().bucket(&self.bucket).key(self.name(key.as_str()));
+        match head.send().await.map_err(|e| failed(key, e)) {
+            Ok(found) => {
+                let bytes = u64::try_from(found.content_length.unwrap_or_default()).unwrap_or_default();
+                Ok(Some(BlobInfo { bytes }))
+            }
+            Err(BlobError::NotFound(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
+        let delete = self.client.delete_object().bucket(&self.bucket).key(self.name(key.as_str()));
+        match delete.send().await.map_err(|e| failed(key, e)) {
+            Ok(_) | Err(BlobError::NotFound(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<BlobKey>, BlobError> {
+        let mut keys: Vec<BlobKey> = Vec::new();
+        let mut after = after.map(|after| self.name(after));
+        let own = if self.prefix.is_empty() { String::new() } else { format!("{}/", self.prefix) };
+        while keys.len() < limit {
+            let most = i32::try_from(limit - keys.len()).unwrap_or(1000).min(1000);
+            let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.name(prefix));
+            let listed = list.set_start_after(after.clone()).max_keys(most).send().await;
+            let problem =
+                |e| BlobError::Failed { key: prefix.into(), problem: DisplayErrorContext(e).to_string() };
+            let listed = listed.map_err(problem)?;
+            let names = || listed.contents().iter().filter_map(|object| object.key());
+            // What others put there under names of their own is left alone.
+            keys.extend(names().filter_map(|name| name.strip_prefix(&own)?.parse().ok()));
+            after = names().last().map(str::to_owned);
+            if listed.is_truncated != Some(true) || after.is_none() {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn presigned(&self, key: &BlobKey, time: Duration) -> Result<Option<String>, BlobError> {
+        let wrong = |e: String| BlobError::Failed { key: key.to_string(), problem: e };
+        let config =
+            PresigningConfig::expires_in(time.min(LONGEST_ADDRESS)).map_err(|e| wrong(e.to_string()))?;
+        let get = self.client.get_object().bucket(&self.bucket).key(self.name(key.as_str()));
+        let signed = get.presigned(config).await.map_err(|e| failed(key, e))?;
+        Ok(Some(signed.uri().to_owned()))
+    }
+
+    async fn check(&self) -> Result<(), BlobError> {
+        let key: BlobKey = format!("check/{}", uuid::Uuid::now_v7().simple()).parse()?;
+        self.put(&key, Bytes::from_static(b"ok"), "text/plain").await?;
+        self.delete(&key).await
+    }
+}
