@@ -372,9 +372,9 @@ fn preview(
     guarded(|| {
         let decoder = match decoder.take() {
             Some(known) => decoder.insert(known),
-            None => decoder.insert(PreviewDecoder::fit(&model.vae, model.device)?),
+            None => decoder.insert(PreviewDecoder::new(&model.vae, model.device)?),
         };
-        decoder.preview(latents)
+        decoder.preview(&model.vae, latents)
     })
 }
 
