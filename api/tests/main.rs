@@ -1,1 +1,17 @@
-fn main() {}
+//! The service in one process with stand-ins: every route, every refusal.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod app;
+mod batches;
+mod described;
+mod events;
+mod images;
+mod jobs;
+mod openai;
+mod people;
+mod prompts;
+mod refusals;
+mod support;
+mod tenants;
+mod webhooks;

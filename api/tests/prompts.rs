@@ -1,0 +1,43 @@
+use serde_json::json;
+
+use crate::app::{TestApp, events};
+
+#[tokio::test]
+async fn ideas_are_expanded_at_once_or_piece_by_piece() {
+    let app = TestApp::new().await;
+    let idea = json!({"idea": "me at sea", "seed": 7});
+    let whole = app.post("/v1/prompts/expand", &idea).await.expect(200);
+    assert_eq!((&whole["prompt"], &whole["parts"]["light"]), (&json!("me at sea, soft light"), &json!("soft light")));
+    let stream = app.post_with("/v1/prompts/expand", &idea, &[("accept", "text/event-stream")]).await;
+    assert_eq!(stream.header("content-type"), "text/event-stream");
+    let told = events(&stream.text());
+    let deltas = told.iter().filter(|event| event.name == "expansion.delta");
+    let text: String = deltas.map(|event| event.data["text"].as_str().unwrap()).collect();
+    assert_eq!(text, "me at sea, soft light");
+    let last = told.last().unwrap();
+    assert_eq!((last.name.as_str(), &last.data["expansion"]), ("expansion.completed", &whole));
+}
+
+#[tokio::test]
+async fn refusals_name_the_rule() {
+    let app = TestApp::new().await;
+    for headers in [&[][..], &[("accept", "text/event-stream")]] {
+        let refused = app.post_with("/v1/prompts/expand", &json!({"idea": "forbidden"}), headers).await;
+        let refused = refused.problem(422, "refused");
+        assert_eq!((&refused["rule"], &refused["detail"]), (&json!("test-rule"), &json!("this word is forbidden")));
+    }
+    app.post("/v1/prompts/expand", &json!({"idea": ""})).await.problem(400, "invalid_request");
+    let none = TestApp::with(&[], Default::default(), |parts| parts.expander = None).await;
+    none.post("/v1/prompts/expand", &json!({"idea": "me"})).await.problem(503, "unavailable");
+    none.post("/v1/jobs", &json!({"prompt": "me", "expand": true})).await.problem(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn changed_parts_are_put_together() {
+    let app = TestApp::new().await;
+    let mut expansion = app.post("/v1/prompts/expand", &json!({"idea": "me"})).await.expect(200);
+    expansion["parts"]["setting"] = "on the moon".into();
+    let assembled = app.post("/v1/prompts/assemble", &json!({"expansion": expansion})).await.expect(200);
+    let prompt = assembled["prompt"].as_str().unwrap();
+    assert!(prompt.contains("on the moon") && prompt.contains("soft light"), "{prompt}");
+}

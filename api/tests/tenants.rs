@@ -1,0 +1,112 @@
+use axum::body::Body;
+use axum::http::Method;
+use serde_json::json;
+
+use crate::app::{Form, TestApp, request};
+use crate::support::photo;
+
+async fn two_keys() -> (TestApp, String, String) {
+    let mut app = TestApp::with(&[("require_key", "true")], Default::default(), |_| ()).await;
+    let first = app.archive.store.add_key("first", "a").await.unwrap().secret;
+    let second = app.archive.store.add_key("second", "b").await.unwrap().secret;
+    app.key = Some(first.clone());
+    (app, first, second)
+}
+
+#[tokio::test]
+async fn what_belongs_to_others_does_not_exist() {
+    let (mut app, _, second) = two_keys().await;
+    let ann = app.person("ann").await;
+    let job = app.drawn(json!({"prompt": "a", "people": [{"person": ann}]})).await;
+    let batch = request(Method::POST, "/v1/batches", &[("content-type", "text/csv")], Body::from("prompt\na\n"));
+    let batch = app.send(batch).await.expect(202);
+    let id = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (job_id, image, batch) = (id(&job["id"]), id(&job["output"][0]["id"]), id(&batch["id"]));
+    app.key = Some(second);
+    for (method, path) in [
+        (Method::GET, format!("/v1/people/{ann}")),
+        (Method::DELETE, format!("/v1/people/{ann}")),
+        (Method::GET, format!("/v1/jobs/{job_id}")),
+        (Method::GET, format!("/v1/jobs/{job_id}/events")),
+        (Method::POST, format!("/v1/jobs/{job_id}/cancel")),
+        (Method::DELETE, format!("/v1/jobs/{job_id}")),
+        (Method::GET, format!("/v1/images/{image}")),
+        (Method::GET, format!("/v1/images/{image}/thumb")),
+        (Method::GET, format!("/v1/images/{image}/info")),
+        (Method::DELETE, format!("/v1/images/{image}")),
+        (Method::GET, format!("/v1/batches/{batch}")),
+        (Method::GET, format!("/v1/batches/{batch}/events")),
+        (Method::GET, format!("/v1/batches/{batch}/results")),
+        (Method::GET, format!("/v1/batches/{batch}/pictures.zip")),
+        (Method::POST, format!("/v1/batches/{batch}/cancel")),
+    ] {
+        app.send(request(method, &path, &[], Body::empty())).await.problem(404, "not_found");
+    }
+    app.json(Method::PATCH, &format!("/v1/people/{ann}"), &json!({"name": "x"}), &[]).await.problem(404, "not_found");
+    app.json(Method::PATCH, &format!("/v1/images/{image}"), &json!({"favourite": true}), &[]).await.problem(404, "not_found");
+    let more = Form::new().file("photo", &photo(&["ann"]));
+    app.form(&format!("/v1/people/{ann}/photos"), more).await.problem(404, "not_found");
+    app.post("/v1/jobs", &json!({"prompt": "a", "people": [{"person": ann}]})).await.problem(404, "not_found");
+    let edit = json!({"image": image, "strength": 0.5});
+    app.post("/v1/jobs", &json!({"prompt": "a", "edit": edit})).await.problem(404, "not_found");
+    for list in ["people", "jobs", "images", "batches"] {
+        assert_eq!(app.get(&format!("/v1/{list}")).await.expect(200)["data"], json!([]), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_demanded_and_can_be_revoked() {
+    let (mut app, first, _) = two_keys().await;
+    app.get("/v1/models").await.expect(200);
+    for wrong in ["imk_wrong", "sk-anything", &format!("{}x", &first[..first.len() - 1])] {
+        app.key = Some(wrong.into());
+        app.get("/v1/models").await.problem(401, "invalid_api_key");
+    }
+    app.key = None;
+    let missing = app.get("/v1/models").await;
+    missing.problem(401, "missing_api_key");
+    assert_eq!(missing.header("www-authenticate"), "Bearer");
+    for open in ["/health/live", "/health/ready", "/metrics", "/docs", "/v1/openapi.json"] {
+        assert_eq!(app.get(open).await.status, 200, "{open}");
+    }
+    let key = app.archive.store.keys(Some("first")).await.unwrap().remove(0);
+    assert!(app.archive.store.revoke_key(key.id).await.unwrap());
+    app.key = Some(first);
+    app.get("/v1/models").await.problem(401, "invalid_api_key");
+}
+
+#[tokio::test]
+async fn links_to_pictures_need_no_key() {
+    let (mut app, _, second) = two_keys().await;
+    let job = app.drawn(json!({"prompt": "a"})).await;
+    let url = job["output"][0]["url"].as_str().unwrap().to_owned();
+    app.key = None;
+    assert_eq!(app.get(&url).await.status, 200);
+    let path = url.split('?').next().unwrap();
+    app.get(path).await.problem(401, "missing_api_key");
+    app.get(&url.replace("exp=", "exp=9")).await.problem(401, "missing_api_key");
+    app.delete(&url).await.problem(401, "missing_api_key");
+    app.key = Some(second);
+    app.get(&url).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn each_key_has_its_own_rate() {
+    let flags = [("require_key", "true"), ("requests_per_minute", "3")];
+    let mut app = TestApp::with(&flags, Default::default(), |_| ()).await;
+    let (first, second) = (
+        app.archive.store.add_key("a", "a").await.unwrap().secret,
+        app.archive.store.add_key("a", "b").await.unwrap().secret,
+    );
+    app.key = Some(first);
+    for _ in 0..3 {
+        app.get("/v1/models").await.expect(200);
+    }
+    let refused = app.get_with("/v1/models", &[("x-forwarded-for", "9.9.9.9")]).await;
+    refused.problem(429, "rate_limited");
+    assert!((1..=60).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    app.key = Some(second);
+    app.get("/v1/models").await.expect(200);
+    let text = app.get("/metrics").await.text();
+    assert!(text.contains("imagine_rejections_total{reason=\"rate_limited\"} 1"), "{text}");
+}
