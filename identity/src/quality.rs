@@ -55,6 +55,19 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// For programs: the name in the reports' `problem`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoFace => "no_face",
+            Self::SeveralFaces { .. } => "several_faces",
+            Self::TooSmall { .. } => "too_small",
+            Self::Blurred { .. } => "blurred",
+            Self::TurnedAway { .. } => "turned_away",
+            Self::TooDark { .. } => "too_dark",
+            Self::Unlike { .. } => "unlike",
+        }
+    }
+
     /// True where no embedding should be made of this photo; otherwise it is a warning.
     pub fn blocks(&self) -> bool {
         match self {

@@ -5,21 +5,17 @@ use imagine_contract::{GenerateRequest, Identity, SizeCondition};
 use imagine_unet::{AddedCondition, Condition, CrossKv, IdentityTokens};
 use tch::{Kind, Tensor};
 
-use crate::denoise::{Heard, HeardFace, Phase};
 use crate::edit::Size;
 use crate::error::PipelineError;
 use crate::identity::{ControlCondition, IdentityModel, People};
 use crate::model::StableDiffusion;
 use crate::photo_maker::Stacked;
+use crate::row::{Heard, HeardFace, Phase};
 use crate::text_conditioning::{Prompts, TextCondition};
 
 /// The condition of one request: computed once, used in every step and for every picture.
 pub struct Prepared {
-    /// One, or two where the prompt changes on the way.
-    texts: Vec<PreparedText>,
-    control: Vec<ControlCondition>,
-    phases: Vec<PreparedPhase>,
-    phase_of_step: Vec<usize>,
+    pub heard: Heard,
     /// Words of the prompt that did not fit the text encoder.
     pub ignored_words: Option<String>,
 }
@@ -40,34 +36,29 @@ struct PreparedPhase {
     scales: Option<Vec<f64>>,
 }
 
-impl Prepared {
-    /// The condition for `count` pictures at once.
-    pub fn heard(&self, count: i64) -> Heard {
-        let texts: Vec<CrossKv> = self.texts.iter().map(|text| text.cross.repeat_rows(count)).collect();
-        let face = |control: &ControlCondition| HeardFace {
-            condition: control.face.repeat_rows(count),
-            region: control.region.as_ref().map(Tensor::shallow_clone),
-        };
-        let phase = |phase: &PreparedPhase| {
-            let (text, cross) = (self.texts.get(phase.text)?, texts.get(phase.text)?);
-            let added = text.added.as_ref().map(|added| repeat_rows(added, count));
-            // No scales: all keep theirs.
-            let cross = cross.with_identity_scales(phase.scales.as_deref().unwrap_or_default());
-            let own = || self.control.iter().map(|control| control.scale).collect();
-            let control_scales = phase.scales.clone().unwrap_or_else(own);
-            Some(Phase { cross, added, control_scales })
-        };
-        Heard {
-            phases: self.phases.iter().filter_map(phase).collect(),
-            phase_of_step: self.phase_of_step.clone(),
-            faces: self.control.iter().map(face).collect(),
-        }
+impl PreparedPhase {
+    fn heard(&self, texts: &[PreparedText], control: &[ControlCondition]) -> Option<Phase> {
+        let text = texts.get(self.text)?;
+        // No scales: all keep theirs.
+        let cross = text.cross.with_identity_scales(self.scales.as_deref().unwrap_or_default());
+        let added = text.added.as_ref().map(|added| AddedCondition::join(&[added]));
+        let own = || control.iter().map(|control| control.scale).collect();
+        Some(Phase { cross, added, control_scales: self.scales.clone().unwrap_or_else(own) })
     }
 }
 
-fn repeat_rows(added: &AddedCondition, count: i64) -> AddedCondition {
-    let repeat = |t: &Tensor| t.repeat_interleave_self_int(count, 0, None);
-    AddedCondition { text_embeds: repeat(&added.text_embeds), time_ids: repeat(&added.time_ids) }
+/// Everything that the networks hear in a run whose steps are in these phases.
+fn heard(
+    texts: &[PreparedText],
+    control: Vec<ControlCondition>,
+    phases: &[PreparedPhase],
+    phase_of_step: Vec<usize>,
+) -> Heard {
+    Heard {
+        phases: phases.iter().filter_map(|phase| phase.heard(texts, &control)).collect(),
+        phase_of_step,
+        faces: control.into_iter().map(|c| HeardFace { condition: c.face, region: c.region }).collect(),
+    }
 }
 
 impl StableDiffusion {
@@ -87,26 +78,23 @@ impl StableDiffusion {
             clip_skip: request.clip_skip.unwrap_or(0),
         };
         if let (Some(IdentityModel::PhotoMaker(maker)), false) = (&self.identity, request.people.is_empty()) {
-            let Stacked { text_only, with_person, heard } =
+            let Stacked { text_only, with_person, heard: with_person_at } =
                 maker.stack(&request.people, &self.text, &prompts, steps)?;
             let ignored_words = text_only.ignored_words.clone();
             let texts =
                 [text_only, with_person].map(|text| self.text(request, size, guided, text, Vec::new()));
             let phases = [0, 1].map(|text| PreparedPhase { text, scales: None }).to_vec();
-            return Ok(Prepared {
-                texts: texts.into_iter().collect::<Result<_, _>>()?,
-                control: Vec::new(),
-                phases,
-                phase_of_step: heard.into_iter().map(usize::from).collect(),
-                ignored_words,
-            });
+            let texts: Vec<PreparedText> = texts.into_iter().collect::<Result<_, _>>()?;
+            let phase_of_step = with_person_at.into_iter().map(usize::from).collect();
+            let heard = heard(&texts, Vec::new(), &phases, phase_of_step);
+            return Ok(Prepared { heard, ignored_words });
         }
         let text = self.text.encode(&prompts)?;
         let ignored_words = text.ignored_words.clone();
         let People { tokens, control } = self.people(request, size, guided)?;
         let texts = vec![self.text(request, size, guided, text, tokens)?];
         let (phases, phase_of_step) = phases(request, steps);
-        Ok(Prepared { texts, control, phases, phase_of_step, ignored_words })
+        Ok(Prepared { heard: heard(&texts, control, &phases, phase_of_step), ignored_words })
     }
 
     /// Projects a prompt and people through the U-Net's layers.
@@ -133,11 +121,8 @@ impl StableDiffusion {
                 let cells = (cells(size.height), cells(size.width));
                 identity.people(&request.people, size, cells, guided)
             }
-            None if request.people.is_empty() => Ok(People { tokens: Vec::new(), control: Vec::new() }),
-            None => {
-                let reason = "this model has no identity adapter, so it cannot draw a given person";
-                Err(PipelineError::Unsupported(reason.into()))
-            }
+            // `Plan::new` has refused people.
+            None => Ok(People { tokens: Vec::new(), control: Vec::new() }),
         }
     }
 

@@ -12,8 +12,8 @@ use imagine_unet::autoencoder_kl::LatentDistribution;
 use tch::{Device, Kind, Tensor};
 
 use crate::composite::Composite;
-use crate::denoise::{Kept, RowNoise};
 use crate::error::PipelineError;
+use crate::row::{Kept, RowNoise};
 use crate::schedulers::Scheduler;
 
 /// How the U-Net takes a mask.
@@ -45,11 +45,11 @@ struct PreparedMask {
 
 /// Where a run begins.
 pub struct Start {
-    /// [N, C, h, w]
+    /// [1, C, h, w]
     pub latents: Tensor,
     /// What is put back after every step.
     pub kept: Option<Kept>,
-    /// Further channels of the U-Net's input: [N, 1 + C, h, w]
+    /// Further channels of the U-Net's input: [1, 1 + C, h, w]
     pub channels: Option<Tensor>,
 }
 
@@ -112,7 +112,7 @@ impl PreparedEdit {
         self.composite.as_ref()
     }
 
-    /// Draws what the run begins with. Each row draws first for the sample of the picture's latents, then
+    /// Draws what the run of one picture begins with: first for the sample of the picture's latents, then
     /// the noise, then for the sample of the masked picture's latents, as in diffusers; what is not used
     /// is drawn all the same where diffusers draws it.
     pub fn begin(
@@ -129,7 +129,7 @@ impl PreparedEdit {
         let picture = if by_channels && self.from_noise {
             None
         } else {
-            Some(vae.scale(&self.picture.sample(&draw()?))) // [N, C, h, w]
+            Some(vae.scale(&self.picture.sample(&draw()?))) // [1, C, h, w]
         };
         let added = draw()?;
         let latents = match &picture {
@@ -140,9 +140,8 @@ impl PreparedEdit {
         let last_draw = draw()?;
         match (&mask.masked_picture, picture) {
             (Some(masked), _) => {
-                let masked = vae.scale(&masked.sample(&last_draw)); // [N, C, h, w]
-                let cells = mask.cells.f_expand([masked.size()[0], -1, -1, -1], false)?;
-                let channels = Some(Tensor::f_cat(&[cells, masked], 1)?); // [N, 1 + C, h, w]
+                let masked = vae.scale(&masked.sample(&last_draw)); // [1, C, h, w]
+                let channels = Some(Tensor::f_cat(&[&mask.cells, &masked], 1)?); // [1, 1 + C, h, w]
                 Ok(Start { latents, kept: None, channels })
             }
             (None, picture) => {

@@ -8,6 +8,7 @@ use imagine_identity::adapters::{AdapterError, IdentityNetError, PhotoMakerError
 use imagine_unet::{ConfigError, WeightsError};
 
 use crate::lora::LoraError;
+use crate::plan::Refusal;
 use crate::presets::PresetError;
 use crate::schedulers::SchedulerError;
 use crate::single_file::SingleFileError;
@@ -64,6 +65,9 @@ pub enum PipelineError {
     /// A defect of this program.
     #[error("internal error: {0}")]
     Internal(String),
+    /// Mostly a tensor operation that failed where its error cannot be returned.
+    #[error("{0}")]
+    Panicked(String),
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] tch::TchError),
 }
@@ -71,7 +75,40 @@ pub enum PipelineError {
 impl PipelineError {
     /// Whether the person's input or files are at fault, rather than the machine or this program.
     pub fn is_input(&self) -> bool {
-        !matches!(self, Self::Canceled | Self::NotFinite | Self::Internal(_) | Self::Tensor(_))
+        !matches!(
+            self,
+            Self::Canceled | Self::NotFinite | Self::Internal(_) | Self::Panicked(_) | Self::Tensor(_)
+        )
+    }
+
+    /// Whether memory ran out: with fewer pictures at once there may be enough.
+    pub fn is_out_of_memory(&self) -> bool {
+        /// As libtorch's allocators and CUDA's libraries say it.
+        const TEXTS: [&str; 5] = [
+            "out of memory",
+            "can't allocate memory",
+            "not enough memory",
+            "cannot allocate memory",
+            "alloc_failed",
+        ];
+        let text = self.to_string().to_lowercase();
+        matches!(self, Self::Tensor(_) | Self::Panicked(_)) && TEXTS.iter().any(|part| text.contains(part))
+    }
+
+    /// Whether the device is lost to this process, as CUDA is after a fault on it.
+    pub fn is_lost_device(&self) -> bool {
+        let text = self.to_string();
+        let of_device = matches!(self, Self::Tensor(_) | Self::Panicked(_)) && text.contains("CUDA error");
+        of_device && !self.is_out_of_memory()
+    }
+}
+
+impl From<Refusal> for PipelineError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Request(error) => Self::Request(error),
+            Refusal::Unsupported(reason) => Self::Unsupported(reason),
+        }
     }
 }
 
@@ -83,5 +120,26 @@ impl From<PipelineError> for EngineError {
             e if e.is_input() => Self::Unsupported(e.to_string()),
             e => Self::Failed(e.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_is_told_from_a_lost_device() {
+        let of = |text: &str| {
+            let error = PipelineError::Panicked(text.into());
+            (error.is_out_of_memory(), error.is_lost_device())
+        };
+        assert_eq!(of("CUDA out of memory. Tried to allocate 2.00 GiB"), (true, false));
+        assert_eq!(of("CUDA error: out of memory"), (true, false));
+        assert_eq!(of("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), (true, false));
+        assert_eq!(of("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), (true, false));
+        assert_eq!(of("DefaultCPUAllocator: not enough memory: you tried"), (true, false));
+        assert_eq!(of("CUDA error: device-side assert triggered"), (false, true));
+        assert_eq!(of("The size of tensor a (3) must match"), (false, false));
+        assert!(!PipelineError::Unsupported("out of memory".into()).is_out_of_memory());
     }
 }

@@ -13,6 +13,7 @@ mod like_diffusers;
 mod models;
 mod photos;
 mod png_reader;
+mod serve;
 mod stub_hub;
 mod support;
 mod usage;

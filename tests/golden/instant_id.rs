@@ -71,7 +71,7 @@ impl InstantId {
 
     /// The prediction of both rows for `count` pictures of each.
     fn step(&self, cross: &CrossKv, face: &FaceCondition, net_scale: f64, count: i64) -> Tensor {
-        let rows = |name: &str| self.io.get(name).repeat_interleave_self_int(count, 0, None);
+        let rows = |name: &str| self.io.get(name).repeat([count, 1]);
         let sample = self.io.get("sample").expand([2 * count, -1, -1, -1], false);
         let timesteps = self.io.get("timesteps").expand([2 * count], false);
         let added = AddedCondition { text_embeds: rows("text_embeds"), time_ids: rows("time_ids") };
@@ -115,8 +115,9 @@ fn a_guided_step() {
 #[test]
 fn several_pictures_of_one_face() {
     let model = InstantId::load();
-    let output = model.step(&model.cross(0.8).repeat_rows(3), &model.face().repeat_rows(3), 0.8, 3);
-    let expected = model.io.get("output.0.8.0.8").repeat_interleave_self_int(3, 0, None);
+    let cross = model.cross(0.8);
+    let output = model.step(&CrossKv::join(&[&cross; 3]), &model.face().times(3), 0.8, 3);
+    let expected = model.io.get("output.0.8.0.8").repeat([3, 1, 1, 1]);
     assert_close("three pictures", &output, &expected, TOLERANCE);
 }
 

@@ -27,6 +27,7 @@ mod schedulers;
 mod sd21;
 mod sdxl;
 mod single_file;
+mod studio;
 mod tokenizer;
 mod unet;
 mod vae;

@@ -96,8 +96,8 @@ fn what_a_request_leaves_open_is_the_checkpoints_choice() {
 #[test]
 fn events_are_complete_and_in_order() {
     let mut model = load(false);
-    // 64 × 64 latent cells are denoised one picture at a time, so the steps run twice.
-    for (side, count, steps, groups) in [(32, 3, 5, 1), (256, 2, 1, 2)] {
+    // 64 × 64 latent cells are denoised one picture at a time.
+    for (side, count, steps, at_once) in [(32, 3, 5, 3), (256, 2, 1, 1)] {
         let request = GenerateRequest {
             width: Some(side),
             height: Some(side),
@@ -109,7 +109,7 @@ fn events_are_complete_and_in_order() {
         let mut events = Vec::new();
         let drawn = model.generate(&request, &mut |e| events.push(e), &CancelFlag::default());
         assert!(drawn.is_ok());
-        let evaluations = steps * groups;
+        let evaluations = steps * count;
         let started = Event::Started { steps, evaluations, ignored_words: None };
         assert_eq!(events.first(), Some(&started));
         let done: Vec<(u32, u32)> = events
@@ -119,7 +119,8 @@ fn events_are_complete_and_in_order() {
                 _ => None,
             })
             .collect();
-        assert_eq!(done, (1..=evaluations).map(|n| (n, evaluations)).collect::<Vec<_>>());
+        let calls = evaluations / at_once;
+        assert_eq!(done, (1..=calls).map(|n| (n * at_once, evaluations)).collect::<Vec<_>>());
         let finished: Vec<u32> = events
             .iter()
             .filter_map(|e| match e {
@@ -134,7 +135,7 @@ fn events_are_complete_and_in_order() {
             })
             .collect();
         assert_eq!(finished, (0..count).collect::<Vec<_>>());
-        assert_eq!(events.len() as u32, 1 + evaluations + count);
+        assert_eq!(events.len() as u32, 1 + calls + count);
         assert!(matches!(events.last(), Some(Event::Finished { .. })));
     }
 }

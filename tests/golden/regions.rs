@@ -124,22 +124,22 @@ fn an_identity_that_is_off_is_not_computed() {
 }
 
 #[test]
-fn repeated_rows_keep_their_regions() {
+fn joined_rows_keep_their_regions() {
     let unet = load();
     let io = Golden::read("regions", "odd.safetensors");
     let people = || vec![person(&io, 0, Some("picture"), 0.7), person(&io, 1, Some("picture"), 1.2)];
     let cross = unet.cross_kv(&Condition { text: io.get("text"), identities: people() });
-    let twice = |t: &Tensor| t.repeat_interleave_self_int(2, 0, None);
+    let twice = |t: &Tensor| Tensor::cat(&[t, t], 0);
     let (sample, timesteps) = (twice(&io.get("sample")), twice(&io.get("timesteps")));
     let expected = twice(&io.get("output.picture.both"));
-    let output = unet.forward(&sample, &timesteps, &cross.repeat_rows(2), None, None);
+    let output = unet.forward(&sample, &timesteps, &CrossKv::join(&[&cross, &cross]), None, None);
     assert_close("one region for all rows", &output, &expected, TOLERANCE);
     let mut each = people();
     for one in &mut each {
         one.region = one.region.as_ref().map(|r| r.repeat([3, 1, 1, 1]));
     }
     let cross = unet.cross_kv(&Condition { text: io.get("text"), identities: each });
-    let output = unet.forward(&sample, &timesteps, &cross.repeat_rows(2), None, None);
+    let output = unet.forward(&sample, &timesteps, &CrossKv::join(&[&cross, &cross]), None, None);
     assert_close("a region for each row", &output, &expected, TOLERANCE);
 }
 

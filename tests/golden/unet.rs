@@ -1,7 +1,7 @@
 //! The U-Net against diffusers' `UNet2DConditionModel` (fixtures by `generate/unet.py`).
 
 use imagine_tests::{Golden, assert_close, fixtures, relative_error};
-use imagine_unet::{AddedCondition, Condition, UNet2DConditionModel, UNetConfig, Weights};
+use imagine_unet::{AddedCondition, Condition, CrossKv, UNet2DConditionModel, UNetConfig, Weights};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -97,11 +97,11 @@ fn rows_do_not_know_of_each_other() {
 }
 
 #[test]
-fn repeated_conditions_equal_written_out_ones() {
+fn joined_conditions_equal_written_out_ones() {
     let model = load("sd1", Kind::Float);
     let call = Call::read(&Golden::read("unet", "sd1/io.safetensors"), "even");
     let row = |i: i64| call.text.narrow(0, i, 1);
-    let written = Tensor::cat(&[row(0), row(0), row(1), row(1)], 0); // [4, S, C]
+    let written = Tensor::cat(&[row(0), row(1), row(0), row(1)], 0); // [4, S, C]
     let two = call.text.narrow(0, 0, 2);
     let sample = Tensor::cat(&[&call.sample, &call.sample.narrow(0, 0, 1)], 0); // [4, C, H, W]
     let timesteps = Tensor::from_slice(&[700.0f32, 3.0, 700.0, 3.0]);
@@ -112,8 +112,9 @@ fn repeated_conditions_equal_written_out_ones() {
         None,
         None,
     );
-    let repeated = model.cross_kv(&Condition { text: two, identities: vec![] }).repeat_rows(2);
-    assert_close("repeated", &model.forward(&sample, &timesteps, &repeated, None, None), &expected, 1e-6);
+    let two = model.cross_kv(&Condition { text: two, identities: vec![] });
+    let joined = CrossKv::join(&[&two, &two]);
+    assert_close("joined", &model.forward(&sample, &timesteps, &joined, None, None), &expected, 1e-6);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use tch::Tensor;
 
+use crate::condition::Strengths;
 use crate::layers::Linear;
 use crate::weights::{Init, Vs, WeightsError};
 
@@ -33,32 +34,29 @@ pub struct KeyValue {
 }
 
 impl KeyValue {
-    fn repeat_rows(&self, count: i64) -> Self {
-        let repeat = |t: &Tensor| t.repeat_interleave_self_int(count, 0, None);
-        Self { key: repeat(&self.key), value: repeat(&self.value) } // [B·count, heads, S, D]
-    }
-
     fn shallow_clone(&self) -> Self {
         Self { key: self.key.shallow_clone(), value: self.value.shallow_clone() }
     }
+
+    /// Rows of all, one after the other.
+    fn joined(all: &[&Self]) -> Self {
+        if let [one] = all {
+            return one.shallow_clone();
+        }
+        let cat =
+            |part: fn(&Self) -> &Tensor| Tensor::cat(&all.iter().map(|&kv| part(kv)).collect::<Vec<_>>(), 0);
+        Self { key: cat(|kv| &kv.key), value: cat(|kv| &kv.value) } // [sum of B, heads, S, D]
+    }
 }
 
-/// What one cross-attention layer attends to.
-pub struct LayerKv {
+/// What some rows of a batch attend to in one cross-attention layer.
+pub struct PartKv {
     pub text: KeyValue,
     /// One for each identity; none where the layer has no adapter.
     pub identities: Vec<KeyValue>,
 }
 
-impl LayerKv {
-    /// Every row `count` times in turn.
-    pub fn repeat_rows(&self, count: i64) -> Self {
-        Self {
-            text: self.text.repeat_rows(count),
-            identities: self.identities.iter().map(|kv| kv.repeat_rows(count)).collect(),
-        }
-    }
-
+impl PartKv {
     /// The same tensors once more.
     pub fn shallow_clone(&self) -> Self {
         Self {
@@ -66,6 +64,27 @@ impl LayerKv {
             identities: self.identities.iter().map(KeyValue::shallow_clone).collect(),
         }
     }
+
+    /// Rows of all, one after the other; they have as many identities and tokens as each other.
+    pub fn joined(all: &[&Self]) -> Self {
+        let identities = all.iter().map(|part| part.identities.len()).min().unwrap_or(0);
+        let identity = |i: usize| KeyValue::joined(&all.iter().map(|p| &p.identities[i]).collect::<Vec<_>>());
+        Self {
+            text: KeyValue::joined(&all.iter().map(|part| &part.text).collect::<Vec<_>>()),
+            identities: (0..identities).map(identity).collect(),
+        }
+    }
+
+    /// Rows, B.
+    fn rows(&self) -> i64 {
+        self.text.key.size()[0]
+    }
+}
+
+/// What one cross-attention layer attends to: the rows of a batch in parts, first to last. Rows with as many
+/// tokens and identities make one part.
+pub struct LayerKv {
+    pub parts: Vec<PartKv>,
 }
 
 /// Self-attention over the spatial features.
@@ -143,12 +162,12 @@ impl CrossAttention {
 
     /// Keys and values of the conditions: text [B, S, cross_dim] and the tokens of each identity
     /// [B, T, cross_dim], ignored where no adapter is attached.
-    pub fn key_values(&self, text: &Tensor, identities: &[Tensor]) -> LayerKv {
+    pub fn key_values(&self, text: &Tensor, identities: &[Tensor]) -> PartKv {
         let project = |k: &Linear, v: &Linear, x: &Tensor| KeyValue {
             key: split_heads(&k.forward(x), self.heads),
             value: split_heads(&v.forward(x), self.heads),
         };
-        LayerKv {
+        PartKv {
             text: project(&self.to_k, &self.to_v, text),
             identities: match &self.identity {
                 Some(p) => identities.iter().map(|tokens| project(&p.to_k, &p.to_v, tokens)).collect(),
@@ -157,17 +176,31 @@ impl CrossAttention {
         }
     }
 
-    /// x [B, N, dim] → [B, N, dim]. `strengths` weighs the output of each identity, [B, 1, 1] or
-    /// [B, N, 1]; those without one are left out.
-    pub fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Option<Tensor>]) -> Tensor {
+    /// x [B, N, dim] → [B, N, dim]. `strengths` weighs the output of each identity in each part, [B, 1, 1] or
+    /// [B, N, 1] with the part's rows; those without one are left out.
+    pub fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Strengths]) -> Tensor {
         let q = split_heads(&self.to_q.forward(x), self.heads);
-        let text = merge_heads(&attend(&q, &kv.text.key, &kv.text.value)); // [B, N, dim]
-        let out =
-            kv.identities.iter().zip(strengths).fold(text, |out, (identity, strength)| match strength {
-                // Not in place: training needs the attention's own output for its gradient.
-                Some(strength) => out + merge_heads(&attend(&q, &identity.key, &identity.value)) * strength,
-                None => out,
-            });
-        self.to_out.forward(&out)
+        let mut begin = 0;
+        let outputs = kv.parts.iter().zip(strengths).map(|(part, strengths)| {
+            let rows = part.rows();
+            let q = if kv.parts.len() == 1 { q.shallow_clone() } else { q.narrow(0, begin, rows) };
+            begin += rows;
+            Self::attend_part(&q, part, strengths)
+        });
+        let outputs: Vec<Tensor> = outputs.collect();
+        match outputs.as_slice() {
+            [one] => self.to_out.forward(one),
+            several => self.to_out.forward(&Tensor::cat(several, 0)), // [B, N, dim]
+        }
+    }
+
+    /// q [B, heads, N, D] → [B, N, dim]
+    fn attend_part(q: &Tensor, part: &PartKv, strengths: &Strengths) -> Tensor {
+        let text = merge_heads(&attend(q, &part.text.key, &part.text.value)); // [B, N, dim]
+        part.identities.iter().zip(strengths).fold(text, |out, (identity, strength)| match strength {
+            // Not in place: training needs the attention's own output for its gradient.
+            Some(strength) => out + merge_heads(&attend(q, &identity.key, &identity.value)) * strength,
+            None => out,
+        })
     }
 }

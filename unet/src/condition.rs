@@ -3,10 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 
-use crate::attention::{CrossAttention, LayerKv};
+use crate::attention::{CrossAttention, LayerKv, PartKv};
 
 /// The tokens of one identity in a batch.
 pub struct IdentityTokens {
@@ -34,6 +35,15 @@ pub struct AddedCondition {
     pub text_embeds: Tensor,
     /// Original size, crop and target size: [B, 6]
     pub time_ids: Tensor,
+}
+
+impl AddedCondition {
+    /// Rows of all, one after the other.
+    pub fn join(all: &[&Self]) -> Self {
+        let cat =
+            |part: fn(&Self) -> &Tensor| Tensor::cat(&all.iter().map(|&a| part(a)).collect::<Vec<_>>(), 0);
+        Self { text_embeds: cat(|a| &a.text_embeds), time_ids: cat(|a| &a.time_ids) }
+    }
 }
 
 /// Weights of each identity's attention over one feature map: [B, 1, 1] or [B, h·w, 1]; `None` for those
@@ -75,14 +85,18 @@ impl Strength {
         })
     }
 
-    fn repeat_rows(&self, count: i64) -> Self {
-        let repeat = |t: &Tensor| t.repeat_interleave_self_int(count, 0, None);
-        let region = self.region.as_ref();
-        let one_for_all = |r: &Tensor| r.size().first() == Some(&1);
+    /// Rows of all, one after the other; either all have a region, or none, and all are off, or none.
+    fn joined(all: &[&Self]) -> Self {
+        let scales: Vec<&Tensor> = all.iter().map(|s| &s.scale).collect();
+        let region = |s: &&Self| {
+            let rows = s.scale.size()[0];
+            s.region.as_ref().map(|r| r.expand([rows, -1, -1, -1], false)) // [B, 1, h, w]
+        };
+        let regions: Vec<Tensor> = all.iter().filter_map(region).collect();
         Self {
-            scale: repeat(&self.scale), // [B·count, 1, 1]
-            region: region.map(|r| if one_for_all(r) { r.shallow_clone() } else { repeat(r) }),
-            off: self.off,
+            scale: Tensor::cat(&scales, 0), // [sum of B, 1, 1]
+            region: (!regions.is_empty()).then(|| Tensor::cat(&regions, 0)),
+            off: all.iter().all(|s| s.off),
         }
     }
 
@@ -99,12 +113,61 @@ impl Strength {
     }
 }
 
-/// Keys and values of a [`Condition`] for every cross-attention layer of one model, in forward order.
-pub struct CrossKv {
-    layers: Vec<LayerKv>,
+/// Keys and values of some rows of a batch for every cross-attention layer, in forward order.
+struct Part {
+    layers: Vec<PartKv>,
     strengths: Vec<Strength>,
+}
+
+/// What rows must have in common to be attended to in one operation.
+#[derive(PartialEq)]
+struct Shape {
+    /// Tokens of the text.
+    text: i64,
+    /// Of each identity the tokens, the size of its region and whether it is off.
+    identities: Vec<(i64, Option<(i64, i64)>, bool)>,
+}
+
+impl Part {
+    fn shape(&self) -> Shape {
+        let tokens = |key: &Tensor| key.size()[2];
+        let Some(first) = self.layers.first() else { return Shape { text: 0, identities: Vec::new() } };
+        let region = |s: &Strength| s.region.as_ref().map(|r| (r.size()[2], r.size()[3]));
+        let identities = first.identities.iter().zip(&self.strengths);
+        Shape {
+            text: tokens(&first.text.key),
+            identities: identities.map(|(kv, s)| (tokens(&kv.key), region(s), s.off)).collect(),
+        }
+    }
+
+    fn joined(all: &[&Self]) -> Self {
+        if let [one] = all {
+            return one.shallow_clone();
+        }
+        let layers = all.first().map_or(0, |part| part.layers.len());
+        let strengths = all.iter().map(|part| part.strengths.len()).min().unwrap_or(0);
+        let layer = |i: usize| PartKv::joined(&all.iter().map(|part| &part.layers[i]).collect::<Vec<_>>());
+        let strength = |i: usize| Strength::joined(&all.iter().map(|p| &p.strengths[i]).collect::<Vec<_>>());
+        Self { layers: (0..layers).map(layer).collect(), strengths: (0..strengths).map(strength).collect() }
+    }
+
+    fn shallow_clone(&self) -> Self {
+        Self {
+            layers: self.layers.iter().map(PartKv::shallow_clone).collect(),
+            strengths: self.strengths.iter().map(Strength::shallow_clone).collect(),
+        }
+    }
+}
+
+/// Keys and values of a [`Condition`], or of several one after the other, for every cross-attention layer of
+/// one model.
+pub struct CrossKv {
+    /// In forward order.
+    layers: Vec<LayerKv>,
+    /// Of each part of the rows, of each identity.
+    strengths: Vec<Vec<Strength>>,
     /// Strengths over feature maps of a size: the same in many layers and in all steps.
-    over: RefCell<HashMap<(i64, i64), Strengths>>,
+    over: RefCell<HashMap<(i64, i64), Rc<[Strengths]>>>,
 }
 
 impl CrossKv {
@@ -116,37 +179,51 @@ impl CrossKv {
     ) -> Self {
         let text = condition.text.to_kind(kind);
         let tokens: Vec<Tensor> = condition.identities.iter().map(|i| i.tokens.to_kind(kind)).collect();
-        Self {
+        Self::of_parts(vec![Part {
             layers: layers.map(|layer| layer.key_values(&text, &tokens)).collect(),
             strengths: condition.identities.iter().map(|i| Strength::new(i, kind)).collect(),
-            over: RefCell::default(),
-        }
+        }])
     }
 
-    /// Every row `count` times in turn: rows [a, b] become [a, …, a, b, …, b]. For several pictures
-    /// of one condition.
-    pub fn repeat_rows(&self, count: i64) -> Self {
-        Self {
-            layers: self.layers.iter().map(|layer| layer.repeat_rows(count)).collect(),
-            strengths: self.strengths.iter().map(|s| s.repeat_rows(count)).collect(),
-            over: RefCell::default(),
+    fn of_parts(parts: Vec<Part>) -> Self {
+        let layers = parts.first().map_or(0, |part| part.layers.len());
+        let mut of_layer: Vec<LayerKv> = (0..layers).map(|_| LayerKv { parts: Vec::new() }).collect();
+        let mut strengths = Vec::with_capacity(parts.len());
+        for part in parts {
+            for (layer, kv) in of_layer.iter_mut().zip(part.layers) {
+                layer.parts.push(kv);
+            }
+            strengths.push(part.strengths);
         }
+        Self { layers: of_layer, strengths, over: RefCell::default() }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        self.strengths.iter().enumerate().map(|(i, strengths)| Part {
+            layers: self.layers.iter().map(|layer| layer.parts[i].shallow_clone()).collect(),
+            strengths: strengths.iter().map(Strength::shallow_clone).collect(),
+        })
+    }
+
+    /// The rows of all conditions, one after the other, for pictures that are drawn together. Neighbours
+    /// with as many tokens and identities are attended to in one operation, others part by part.
+    pub fn join(all: &[&Self]) -> Self {
+        let parts: Vec<Part> = all.iter().flat_map(|one| one.parts()).collect();
+        let alike = parts.chunk_by(|a, b| a.shape() == b.shape());
+        Self::of_parts(alike.map(|parts| Part::joined(&parts.iter().collect::<Vec<_>>())).collect())
     }
 
     /// The same condition with these strengths in place of the identities' own, one for each in order
     /// and the same in all rows; identities beyond the list keep theirs. Keys and values are shared, not
     /// computed again, and an identity at 0 costs nothing in the steps. For a scale by range of steps.
     pub fn with_identity_scales(&self, scales: &[f64]) -> Self {
-        let mut scales = scales.iter();
-        let strengths = self.strengths.iter().map(|s| match scales.next() {
-            Some(&scale) => s.with_scale(scale),
-            None => s.shallow_clone(),
-        });
-        Self {
-            layers: self.layers.iter().map(LayerKv::shallow_clone).collect(),
-            strengths: strengths.collect(),
-            over: RefCell::default(),
-        }
+        let rescaled = |mut part: Part| {
+            for (strength, &scale) in part.strengths.iter_mut().zip(scales) {
+                *strength = strength.with_scale(scale);
+            }
+            part
+        };
+        Self::of_parts(self.parts().map(rescaled).collect())
     }
 
     /// Starts a forward pass.
@@ -162,12 +239,12 @@ pub struct KvCursor<'k> {
 }
 
 impl KvCursor<'_> {
-    /// How strongly each identity acts over a feature map of h × w.
-    pub fn strengths(&self, h: i64, w: i64) -> Strengths {
-        let mut over = self.cross.over.borrow_mut();
-        let known =
-            over.entry((h, w)).or_insert_with(|| self.cross.strengths.iter().map(|s| s.over(h, w)).collect());
-        known.iter().map(|t| t.as_ref().map(Tensor::shallow_clone)).collect()
+    /// How strongly each identity of each part acts over a feature map of h × w.
+    pub fn strengths(&self, h: i64, w: i64) -> Rc<[Strengths]> {
+        let over = |part: &Vec<Strength>| part.iter().map(|s| s.over(h, w)).collect();
+        let mut known = self.cross.over.borrow_mut();
+        let known = known.entry((h, w)).or_insert_with(|| self.cross.strengths.iter().map(over).collect());
+        Rc::clone(known)
     }
 }
 

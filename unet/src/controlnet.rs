@@ -51,6 +51,24 @@ impl ControlResiduals {
         let down = self.down.iter().zip(&other.down).map(|(a, b)| a + b);
         Self { down: down.collect(), mid: &self.mid + &other.mid }
     }
+
+    /// For `rows` rows to which nothing is added: zeros in the shape of these.
+    pub fn nothing(&self, rows: i64) -> Self {
+        let zeros = |x: &Tensor| {
+            let mut shape = x.size();
+            shape[0] = rows;
+            x.new_zeros(shape, (x.kind(), x.device()))
+        };
+        Self { down: self.down.iter().map(zeros).collect(), mid: zeros(&self.mid) }
+    }
+
+    /// Rows of all, one after the other.
+    pub fn join(all: &[&Self]) -> Self {
+        let maps = all.first().map_or(0, |one| one.down.len());
+        let down = |i: usize| Tensor::cat(&all.iter().map(|one| &one.down[i]).collect::<Vec<_>>(), 0);
+        let mid: Vec<&Tensor> = all.iter().map(|one| &one.mid).collect();
+        Self { down: (0..maps).map(down).collect(), mid: Tensor::cat(&mid, 0) }
+    }
 }
 
 /// Convolutions from the condition picture to features of the latents' size.

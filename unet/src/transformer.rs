@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::attention::{CrossAttention, LayerKv, SelfAttention};
-use crate::condition::KvCursor;
+use crate::condition::{KvCursor, Strengths};
 use crate::layers::{Conv2d, GroupNorm, LayerNorm, Linear};
 use crate::weights::{Vs, WeightsError};
 
@@ -76,7 +76,7 @@ impl BasicTransformerBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Option<Tensor>]) -> Tensor {
+    fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Strengths]) -> Tensor {
         let x = x + self.attn1.forward(&self.norm1.forward(x));
         let x = &x + self.attn2.forward(&self.norm2.forward(&x), kv, strengths);
         &x + self.ff.forward(&self.norm3.forward(&x))

@@ -3,9 +3,13 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::client::batch::BatchArgs;
+use crate::client::people::PeopleArgs;
 use crate::doctor::DoctorArgs;
 use crate::generate_args::GenerateArgs;
+use crate::keys::KeysArgs;
 use crate::models::command::ModelsArgs;
+use crate::serve::{ServeArgs, WorkerArgs};
 
 /// Makes pictures of a person from selfies and a few words, on this machine.
 #[derive(Debug, Parser)]
@@ -18,6 +22,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   imagine generate --photo me.jpg --prompt \"a portrait of a person with a red hat\"
+  imagine serve
   imagine models list
   imagine doctor
   imagine generate --help
@@ -31,6 +36,21 @@ pub enum Command {
 
     /// Measure how long a step, a picture and the start take here, and how much memory
     Bench(Box<BenchArgs>),
+
+    /// Run the page, the API and the drawing on this machine
+    Serve(Box<ServeArgs>),
+
+    /// Draw jobs of a shared database, beside the machine that serves
+    Worker(Box<WorkerArgs>),
+
+    /// Remember people by their photos, list and forget them
+    People(Box<PeopleArgs>),
+
+    /// Draw what a file asks for, line by line
+    Batch(Box<BatchArgs>),
+
+    /// Make, list and revoke the keys of a server that others reach
+    Keys(Box<KeysArgs>),
 
     /// List, fetch, check and remove models
     Models(ModelsArgs),

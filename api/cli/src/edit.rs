@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use image::RgbImage;
-use imagine_contract::{Edit, EditMask, GrayPixels, Rest, RgbPixels};
+use imagine_contract::{Edit, EditMask, GrayPixels, Rest};
 use imagine_identity::{Encoder, IdentityError, Photo};
 use imagine_pipeline::composite::{FaceBox, all_but_faces};
 
+use crate::faces::pixels;
 use crate::failure::Failure;
 use crate::generate_args::GenerateArgs;
 
@@ -38,11 +39,6 @@ pub fn read_mask(file: &Path) -> Result<GrayPixels, Failure> {
         ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
     };
     Ok(GrayPixels { width, height, values: picture.pixels().map(|p| luma(p.0)).collect() })
-}
-
-pub fn pixels(picture: &RgbImage) -> RgbPixels {
-    let (width, height) = picture.dimensions();
-    RgbPixels { width, height, rgb: picture.as_raw().clone() }
 }
 
 /// Decoded within the limits of photos, upright.

@@ -8,16 +8,14 @@ use imagine_contract::{
     CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, IdentityNeeds, ModelInfo, Picture,
 };
 use imagine_pictures::{Parameters, Recipe, Seeds};
-use imagine_pipeline::presets::Preset;
-use imagine_pipeline::{
-    DtypeChoice, LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads,
-};
+use imagine_pipeline::{LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads};
 
 use crate::contact_sheet::contact_sheet;
 use crate::edit;
 use crate::failure::Failure;
 use crate::generate_args::GenerateArgs;
-use crate::model_lookup::{Located, find_adapter, locate};
+use crate::model_choice::{Identity, ModelChoice};
+use crate::model_lookup::locate;
 use crate::output::{self, Destination};
 use crate::person::{self, People};
 use crate::progress::Progress;
@@ -34,7 +32,7 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let seed = first_seed(args)?;
     let destination = Destination::prepare(&args.out, args.n)?;
     let located = locate(&args.model)?;
-    let options = options(args, &located, &progress)?;
+    let options = model_choice(args).options(&located, &progress)?;
     let needs = match &options.adapter {
         Some(file) => Some(identity::needs_of(file, args.adapter_kind).map_err(pipeline_failure)?),
         None => None,
@@ -83,7 +81,25 @@ fn stop_if_canceled(cancel: &CancelFlag) -> Result<(), Failure> {
     if cancel.is_canceled() { Err(Failure::canceled()) } else { Ok(()) }
 }
 
-fn pipeline_failure(error: PipelineError) -> Failure {
+/// What the arguments say about what is loaded.
+fn model_choice(args: &GenerateArgs) -> ModelChoice {
+    ModelChoice {
+        tokenizer: args.tokenizer.clone(),
+        prediction: args.prediction,
+        adapter: args.adapter.clone(),
+        adapter_kind: args.adapter_kind,
+        image_encoder: args.image_encoder.clone(),
+        controlnet: args.controlnet.clone(),
+        vae: args.vae.clone(),
+        loras: args.lora.clone(),
+        preset: args.preset.clone(),
+        device: args.device,
+        dtype: args.dtype,
+        identity: if args.everyone().is_empty() { Identity::None } else { Identity::Needed },
+    }
+}
+
+pub fn pipeline_failure(error: PipelineError) -> Failure {
     if error.is_input() { Failure::input(error) } else { Failure::failed(error) }
 }
 
@@ -98,67 +114,6 @@ fn first_seed(args: &GenerateArgs) -> Result<u64, Failure> {
         None => {
             Err(Failure::input(format!("--seed {seed} leaves no room for the seeds of {} pictures", args.n)))
         }
-    }
-}
-
-/// What is loaded: what the arguments name, else what belongs to the model.
-fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Result<LoadOptions, Failure> {
-    let or = |named: &Option<PathBuf>, own: &Option<PathBuf>| named.clone().or_else(|| own.clone());
-    let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
-    let preset = args.preset.clone().or_else(|| located.preset.clone());
-    // A combination's autoencoder is for f16 alone: elsewhere the checkpoint's own does not overflow, and draws
-    // what diffusers draws with this checkpoint.
-    let f16_vae = located.vae.clone().filter(|_| args.dtype == DtypeChoice::F16);
-    for LoraChoice { file, .. } in &args.lora {
-        if let (Some(recipe), None) = (Preset::of_lora(file), &preset) {
-            let (file, name) = (file.display(), recipe.name);
-            progress
-                .warn(format_args!("{file} belongs to --preset {name}, which sets its sampler and steps"));
-        }
-    }
-    if let Some(recipe) = preset.as_deref().and_then(|name| Preset::by_name(name).ok())
-        && let Some(lora) = recipe.loras.first()
-        && args.lora.is_empty()
-        && located.loras.is_empty()
-    {
-        let (name, file, repository) = (recipe.name, lora.file, lora.repository);
-        progress.warn(format_args!(
-            "--preset {name} without its LoRA draws poorly: name the file with --lora (e.g. {file} of {repository})"
-        ));
-    }
-    Ok(LoadOptions {
-        model: located.model.clone(),
-        tokenizer: args.tokenizer.clone(),
-        prediction: args.prediction,
-        adapter: adapter(args, located)?,
-        adapter_kind: args.adapter_kind,
-        image_encoder: or(&args.image_encoder, &located.image_encoder),
-        controlnet: or(&args.controlnet, &located.controlnet),
-        vae: args.vae.clone().or(f16_vae),
-        loras: own_loras.chain(args.lora.iter().cloned()).collect(),
-        preset,
-        device: args.device,
-        dtype: args.dtype,
-    })
-}
-
-/// An adapter is needed where there is a person; without one the checkpoint runs as it is.
-fn adapter(args: &GenerateArgs, located: &Located) -> Result<Option<PathBuf>, Failure> {
-    if args.adapter.is_some() {
-        return Ok(args.adapter.clone());
-    }
-    if args.everyone().is_empty() {
-        return Ok(None);
-    }
-    let model = &located.model;
-    let beside = if model.is_dir() { find_adapter(model)? } else { None };
-    match located.adapter.clone().or(beside) {
-        Some(adapter) => Ok(Some(adapter)),
-        None => Err(Failure::input(format!(
-            "{} has no identity adapter, so it cannot draw a person from photos",
-            model.display()
-        ))
-        .hint("name one with --adapter, or leave out the photos")),
     }
 }
 
@@ -330,7 +285,6 @@ fn save(path: &Path, image: &RgbImage, parameters: &Parameters) -> Result<(), Fa
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use clap::Parser;
-    use imagine_pipeline::single_file::Prediction;
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -393,35 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_model_is_loaded_unless_something_else_is_named() {
-        let model = tempfile::tempdir().unwrap();
-        let own = Located {
-            model: model.path().to_path_buf(),
-            adapter: Some("own.bin".into()),
-            vae: Some("own-vae".into()),
-            loras: vec!["own-lora".into()],
-            preset: Some("lightning-4".into()),
-            ..Located::default()
-        };
-        let chosen = |more: &[&str]| options(&args(more), &own, &Progress::new(false)).unwrap();
-        assert_eq!(chosen(&[]).adapter, None, "nobody is to be drawn");
-        let usual = chosen(&["--photo", "me.jpg"]);
-        assert_eq!((usual.adapter, usual.prediction), (Some("own.bin".into()), None));
-        for dtype in ["auto", "f32", "bf16"] {
-            assert_eq!(chosen(&["--dtype", dtype]).vae, None, "{dtype}: the checkpoint's own");
-            assert_eq!(chosen(&["--dtype", dtype, "--vae", "v"]).vae, Some("v".into()), "{dtype}");
-        }
-        assert_eq!(chosen(&["--dtype", "f16"]).vae, Some("own-vae".into()));
-        assert_eq!(chosen(&["--dtype", "f16", "--vae", "v"]).vae, Some("v".into()));
-        assert_eq!(chosen(&["--prediction", "v_prediction"]).prediction, Some(Prediction::V));
-        assert_eq!(chosen(&["--prediction", "epsilon"]).prediction, Some(Prediction::Epsilon));
-        assert_eq!((usual.loras[0].weight, usual.preset.as_deref()), (1.0, Some("lightning-4")));
-        let other = chosen(&["--adapter", "a", "--vae", "v", "--lora", "l:0.5", "--preset", "turbo"]);
-        assert_eq!((other.adapter, other.vae), (Some("a".into()), Some("v".into())));
-        assert_eq!((other.loras.len(), other.preset.as_deref()), (2, Some("turbo")));
-        let without = Located { model: own.model.clone(), ..Located::default() };
-        let refused = |more: &[&str]| adapter(&args(more), &without).unwrap_err().to_string();
-        let failure = refused(&["--photo", "me.jpg"]);
-        assert!(failure.contains("no identity adapter") && failure.contains("--adapter"), "{failure}");
+    fn an_adapter_is_needed_for_people_alone() {
+        assert_eq!(model_choice(&args(&[])).identity, Identity::None);
+        let full = args(&["--photo", "me.jpg", "--vae", "v", "--lora", "l:0.5", "--preset", "turbo"]);
+        let choice = model_choice(&full);
+        assert_eq!(
+            (choice.identity, choice.vae, choice.loras.len()),
+            (Identity::Needed, Some("v".into()), 1)
+        );
+        assert_eq!(choice.preset.as_deref(), Some("turbo"));
     }
 }

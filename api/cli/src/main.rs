@@ -2,17 +2,21 @@
 //! `pipeline`, writes files, and turns what went wrong into a line and an exit code.
 //!
 //! What may enter: arguments, paths, files, the terminal. What may not: tensors,
-//! networks; HTTP but for `models`, which fetches from the Hub.
+//! networks; HTTP but for `models`, which fetches from the Hub, and what `serve` ties together.
 
 mod args;
 mod bench;
+mod client;
 mod contact_sheet;
 mod doctor;
 mod edit;
 mod face_encoder;
+mod faces;
 mod failure;
 mod generate;
 mod generate_args;
+mod keys;
+mod model_choice;
 mod model_lookup;
 mod models;
 mod output;
@@ -21,6 +25,7 @@ mod person_spec;
 mod process_settings;
 mod progress;
 mod report;
+mod serve;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -38,9 +43,16 @@ fn main() -> ExitCode {
     no_telemetry();
     // clap answers --help and --version with exit code 0, wrong usage with 2
     let cli = Cli::parse();
-    log_to_stderr();
-    let cancel = CancelFlag::default();
-    let result = cancel_on_signal(&cancel).and_then(|()| without_panic(|| run(cli, &cancel)));
+    let result = match &cli.command {
+        // These have logs and signals of their own.
+        Command::Serve(args) => without_panic(|| serve::serve(args)),
+        Command::Worker(args) => without_panic(|| serve::work(args)),
+        _ => {
+            log_to_stderr();
+            let cancel = CancelFlag::default();
+            cancel_on_signal(&cancel).and_then(|()| without_panic(|| run(cli, &cancel)))
+        }
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -60,6 +72,11 @@ fn no_telemetry() {
 fn run(cli: Cli, cancel: &CancelFlag) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(&args, cancel),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Worker(args) => serve::work(&args),
+        Command::People(args) => client::people::run(&args),
+        Command::Batch(args) => client::batch::run(&args, cancel),
+        Command::Keys(args) => keys::run(&args),
         Command::Models(args) => models::run(&args, cancel),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),

@@ -218,9 +218,14 @@ fn named_places() -> Vec<PathBuf> {
 }
 
 fn data_place() -> Option<PathBuf> {
+    data_folder().map(|data| data.join("models"))
+}
+
+/// `imagine` in the person's data folder; none without a home.
+pub fn data_folder() -> Option<PathBuf> {
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
     let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or(home);
-    data.map(|data| data.join("imagine/models"))
+    data.map(|data| data.join("imagine"))
 }
 
 /// The models in these places, each name once.

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use image::{RgbImage, imageops};
-use imagine_contract::{GrayPixels, Identity, IdentityNeeds, KeyPoints, Reference, Region};
+use imagine_contract::{GrayPixels, Identity, IdentityNeeds, Reference, Region};
 use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
 use imagine_identity::{
     Embedding, Encoder, EncoderChoice, FaceChoice, FaceReference, IdentityError, Photo, Problem, npy,
 };
 
-use crate::edit::{pixels, read_mask};
+use crate::edit::read_mask;
 use crate::face_encoder;
+use crate::faces::face_data;
 use crate::failure::Failure;
 use crate::generate_args::GenerateArgs;
 use crate::person_spec::{PersonSpec, RegionSpec};
@@ -180,18 +181,7 @@ impl Person {
             let norm = self.embedding.norm();
             vec![Reference { norm, ..Reference::of_embedding(vector(&self.embedding)) }]
         } else {
-            let reference = |face: &FaceReference| Reference {
-                embedding: vector(&face.embedding),
-                norm: face.embedding.norm(),
-                face: needs.and_then(|needs| needs.face_side).map(|side| match side {
-                    224 => pixels(&face.crop_224),
-                    _ => pixels(&face.crop_256),
-                }),
-                key_points: needs
-                    .is_some_and(|needs| needs.key_points)
-                    .then_some(KeyPoints { points: face.landmarks, photo: face.photo_size }),
-            };
-            self.faces.iter().map(reference).collect()
+            self.faces.iter().map(|face| face_data(0, face).reference(needs)).collect()
         };
         Identity { references, scale: self.scale, steps: self.steps, region: self.region.clone() }
     }

@@ -50,9 +50,9 @@ pub struct FaceCondition {
 }
 
 impl FaceCondition {
-    /// Every row `count` times in turn, for several pictures of one condition.
-    pub fn repeat_rows(&self, count: i64) -> Self {
-        Self { cross: self.cross.repeat_rows(count), drawing: self.drawing.shallow_clone() }
+    /// All rows `count` times, for several pictures of one condition.
+    pub fn times(&self, count: usize) -> Self {
+        Self { cross: CrossKv::join(&vec![&self.cross; count]), drawing: self.drawing.shallow_clone() }
     }
 }
 

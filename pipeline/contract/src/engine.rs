@@ -26,7 +26,7 @@ pub enum Event {
     /// The model has taken up the request. Some words may not have fitted its text encoder.
     Started {
         steps: u32,
-        /// Network evaluations that all pictures take together, for an estimate of the time left.
+        /// Network evaluations of all pictures added up, for an estimate of the time left.
         evaluations: u32,
         ignored_words: Option<String>,
     },

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use tch::Kind;
 
 use self::networks::{decoder_tally, text_parameters, unet_tally, vae_parameters};
-use crate::generate::PIXELS_WITHOUT_TILES;
+use crate::decode::PIXELS_WITHOUT_TILES;
 
 mod layers;
 mod networks;

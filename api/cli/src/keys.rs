@@ -1,0 +1,85 @@
+//! `imagine keys`: who may use a server that others reach.
+
+use clap::{Args, Subcommand};
+use imagine_store::{ApiKey, KeyId, Millis};
+
+use crate::failure::Failure;
+use crate::serve::{ConfigArgs, open_archive, runtime};
+
+const EXAMPLES: &str = "\
+Examples:
+  imagine keys add laptop
+  imagine keys list
+  imagine keys revoke key_0198c0de0198c0de0198c0de0198c0de
+
+They work on the database that `imagine serve` would use with the same settings; a running server sees them at once.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct KeysArgs {
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Make a key; it is shown this once
+    Add {
+        /// What it is for, for people
+        name: String,
+        /// Whose people, jobs and pictures it opens; those of its own name if left out
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// List all keys, without the keys themselves
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Make a key useless
+    Revoke {
+        /// As `list` shows it
+        id: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+pub fn run(args: &KeysArgs) -> Result<(), Failure> {
+    let (KeysCommand::Add { config, .. } | KeysCommand::List { config } | KeysCommand::Revoke { config, .. }) =
+        &args.command;
+    let config = config.config()?;
+    runtime()?.block_on(async {
+        let store = open_archive(&config).await?.store;
+        match &args.command {
+            KeysCommand::Add { name, tenant, .. } => {
+                let tenant = tenant.as_deref().unwrap_or(name);
+                let made = store.add_key(tenant, name).await.map_err(Failure::failed)?;
+                println!("{}", made.secret);
+                eprintln!("note: {} for {tenant}; it is not shown again", made.key.id);
+            }
+            KeysCommand::List { .. } => {
+                for key in store.keys(None).await.map_err(Failure::failed)? {
+                    println!("{}", line(&key));
+                }
+            }
+            KeysCommand::Revoke { id, .. } => {
+                let id: KeyId = id.parse().map_err(Failure::input)?;
+                if !store.revoke_key(id).await.map_err(Failure::failed)? {
+                    return Err(Failure::input(format!("there is no key {id} that could be revoked")));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Columns between tabs; times are Unix seconds.
+fn line(key: &ApiKey) -> String {
+    let state = if key.revoked.is_some() { "revoked" } else { "valid" };
+    let used = key.used.map(Millis::seconds).map_or("never".into(), |seconds| seconds.to_string());
+    let created = key.created.seconds();
+    format!("{}\t{}…\t{}\t{}\t{state}\tcreated {created}\tused {used}", key.id, key.prefix, key.name, key.tenant)
+}

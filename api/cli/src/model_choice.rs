@@ -1,0 +1,169 @@
+//! What is loaded: what a person names, else what belongs to the model.
+
+use std::path::PathBuf;
+
+use imagine_identity::adapters::AdapterKind;
+use imagine_pipeline::presets::Preset;
+use imagine_pipeline::single_file::Prediction;
+use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, LoraChoice};
+
+use crate::failure::Failure;
+use crate::model_lookup::{Located, find_adapter};
+use crate::progress::Progress;
+
+/// Whether the model must be able to draw given people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Without one the checkpoint runs as it is.
+    #[default]
+    None,
+    /// If the model has an adapter.
+    IfThere,
+    Needed,
+}
+
+/// What is named; everything else is the model's own.
+#[derive(Clone, Debug, Default)]
+pub struct ModelChoice {
+    pub tokenizer: Option<PathBuf>,
+    pub prediction: Option<Prediction>,
+    pub adapter: Option<PathBuf>,
+    pub adapter_kind: Option<AdapterKind>,
+    pub image_encoder: Option<PathBuf>,
+    pub controlnet: Option<PathBuf>,
+    pub vae: Option<PathBuf>,
+    pub loras: Vec<LoraChoice>,
+    pub preset: Option<String>,
+    pub device: DeviceChoice,
+    pub dtype: DtypeChoice,
+    pub identity: Identity,
+}
+
+impl ModelChoice {
+    /// What to load of the model at `located`.
+    ///
+    /// # Errors
+    /// An adapter is needed and none or several are there.
+    pub fn options(&self, located: &Located, progress: &Progress) -> Result<LoadOptions, Failure> {
+        let or = |named: &Option<PathBuf>, own: &Option<PathBuf>| named.clone().or_else(|| own.clone());
+        let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
+        let preset = self.preset.clone().or_else(|| located.preset.clone());
+        self.warn_of_presets(located, preset.as_deref(), progress);
+        // A combination's autoencoder is for f16 alone: elsewhere the checkpoint's own does not overflow, and
+        // draws what diffusers draws with this checkpoint.
+        let f16_vae = located.vae.clone().filter(|_| self.dtype == DtypeChoice::F16);
+        Ok(LoadOptions {
+            model: located.model.clone(),
+            tokenizer: self.tokenizer.clone(),
+            prediction: self.prediction,
+            adapter: self.adapter(located)?,
+            adapter_kind: self.adapter_kind,
+            image_encoder: or(&self.image_encoder, &located.image_encoder),
+            controlnet: or(&self.controlnet, &located.controlnet),
+            vae: self.vae.clone().or(f16_vae),
+            loras: own_loras.chain(self.loras.iter().cloned()).collect(),
+            preset,
+            device: self.device,
+            dtype: self.dtype,
+        })
+    }
+
+    fn warn_of_presets(&self, located: &Located, preset: Option<&str>, progress: &Progress) {
+        for LoraChoice { file, .. } in &self.loras {
+            if let (Some(recipe), None) = (Preset::of_lora(file), preset) {
+                let (file, name) = (file.display(), recipe.name);
+                progress.warn(format_args!(
+                    "{file} belongs to --preset {name}, which sets its sampler and steps"
+                ));
+            }
+        }
+        if let Some(recipe) = preset.and_then(|name| Preset::by_name(name).ok())
+            && let Some(lora) = recipe.loras.first()
+            && self.loras.is_empty()
+            && located.loras.is_empty()
+        {
+            let (name, file, repository) = (recipe.name, lora.file, lora.repository);
+            progress.warn(format_args!(
+                "--preset {name} without its LoRA draws poorly: name the file with --lora (e.g. {file} of {repository})"
+            ));
+        }
+    }
+
+    fn adapter(&self, located: &Located) -> Result<Option<PathBuf>, Failure> {
+        if self.adapter.is_some() {
+            return Ok(self.adapter.clone());
+        }
+        if self.identity == Identity::None {
+            return Ok(None);
+        }
+        let model = &located.model;
+        let beside = if model.is_dir() { find_adapter(model)? } else { None };
+        match located.adapter.clone().or(beside) {
+            None if self.identity == Identity::Needed => Err(Failure::input(format!(
+                "{} has no identity adapter, so it cannot draw a person from photos",
+                model.display()
+            ))
+            .hint("name one with --adapter, or leave out the photos")),
+            found => Ok(found),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_the_model_is_loaded_unless_something_else_is_named() {
+        let model = tempfile::tempdir().unwrap();
+        let own = Located {
+            model: model.path().to_path_buf(),
+            adapter: Some("own.bin".into()),
+            vae: Some("own-vae".into()),
+            loras: vec!["own-lora".into()],
+            preset: Some("lightning-4".into()),
+            ..Located::default()
+        };
+        let of = |choice: &ModelChoice| choice.options(&own, &Progress::new(false)).unwrap();
+        assert_eq!(of(&ModelChoice::default()).adapter, None, "nobody is to be drawn");
+        for identity in [Identity::IfThere, Identity::Needed] {
+            let usual = of(&ModelChoice { identity, ..ModelChoice::default() });
+            assert_eq!((usual.adapter, usual.prediction), (Some("own.bin".into()), None));
+            assert_eq!((usual.loras[0].weight, usual.preset.as_deref()), (1.0, Some("lightning-4")));
+        }
+        for dtype in [DtypeChoice::Auto, DtypeChoice::F32, DtypeChoice::Bf16] {
+            let choice = ModelChoice { dtype, ..ModelChoice::default() };
+            assert_eq!(of(&choice).vae, None, "{dtype:?}: the checkpoint's own");
+            assert_eq!(of(&ModelChoice { vae: Some("v".into()), ..choice }).vae, Some("v".into()));
+        }
+        let f16 = ModelChoice { dtype: DtypeChoice::F16, ..ModelChoice::default() };
+        assert_eq!(of(&f16).vae, Some("own-vae".into()));
+        assert_eq!(of(&ModelChoice { vae: Some("v".into()), ..f16 }).vae, Some("v".into()));
+        let prediction = Some(Prediction::V);
+        assert_eq!(of(&ModelChoice { prediction, ..ModelChoice::default() }).prediction, prediction);
+        let named = ModelChoice {
+            adapter: Some("a".into()),
+            vae: Some("v".into()),
+            loras: vec![LoraChoice { file: "l".into(), weight: 0.5 }],
+            preset: Some("turbo".into()),
+            ..ModelChoice::default()
+        };
+        let named = of(&named);
+        assert_eq!((named.adapter, named.vae), (Some("a".into()), Some("v".into())));
+        assert_eq!((named.loras.len(), named.preset.as_deref()), (2, Some("turbo")));
+    }
+
+    #[test]
+    fn a_model_without_an_adapter_draws_no_given_person() {
+        let model = tempfile::tempdir().unwrap();
+        let own = Located { model: model.path().to_path_buf(), ..Located::default() };
+        let of = |identity| {
+            let choice = ModelChoice { identity, ..ModelChoice::default() };
+            choice.options(&own, &Progress::new(false)).map_err(|e| e.to_string())
+        };
+        assert_eq!(of(Identity::IfThere).unwrap().adapter, None);
+        let failure = of(Identity::Needed).unwrap_err();
+        assert!(failure.contains("no identity adapter") && failure.contains("--adapter"), "{failure}");
+    }
+}

@@ -1,0 +1,138 @@
+//! The place where everything is kept, as the configuration names it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use imagine_api::Config;
+use imagine_api::config::StorageSettings;
+use imagine_store::{Archive, Blobs, LocalBlobs, Policy, S3Blobs, S3Options, Store, Vault};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::model_lookup::data_folder;
+
+/// Opens database, pictures and master key; what is not there is made.
+///
+/// # Errors
+/// One of them cannot be opened; the text says which, and never a secret.
+pub async fn open(config: &Config) -> Result<Archive, Failure> {
+    let storage = &config.storage;
+    let folder = folder(storage)?;
+    let policy = Policy {
+        lease: Duration::from_secs(config.worker.lease_seconds.max(3)),
+        attempts: config.worker.attempts.max(1),
+        queued_per_owner: config.limits.queued_jobs_per_key.into(),
+        queued: config.limits.queued_jobs.into(),
+        ..Policy::default()
+    };
+    let store = match &storage.database_url {
+        Some(url) => Store::connect(url.expose(), policy).await,
+        None => Store::open_file(&folder.join("imagine.db"), policy).await,
+    };
+    let store = store.map_err(Failure::failed)?;
+    let blobs: Arc<dyn Blobs> = match &storage.blobs {
+        Some(address) => Arc::new(S3Blobs::new(s3(storage, address)?).map_err(Failure::input)?),
+        None => Arc::new(LocalBlobs::open(folder.join("blobs")).map_err(Failure::failed)?),
+    };
+    let vault = match &storage.master_key_file {
+        Some(file) => Vault::from_file(file),
+        None => Vault::open_or_create(&folder.join("master.key")),
+    };
+    let vault = vault.map_err(Failure::failed)?;
+    Archive::open(store, blobs, vault).await.map_err(Failure::failed)
+}
+
+/// The data folder, made for its owner alone where it is not there.
+fn folder(storage: &StorageSettings) -> Result<PathBuf, Failure> {
+    let folder = storage.data_dir.clone().or_else(data_folder).ok_or_else(|| {
+        Failure::input("there is no home folder to keep things in").hint("name a folder with --data-dir")
+    })?;
+    make(&folder).map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+    Ok(folder)
+}
+
+fn make(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// `s3://BUCKET/PREFIX`, and whoever may use it.
+fn s3(storage: &StorageSettings, address: &str) -> Result<S3Options, Failure> {
+    let Some(path) = address.strip_prefix("s3://").filter(|path| !path.is_empty()) else {
+        return Err(Failure::input(format!("\"{address}\" is no place for pictures: s3://BUCKET/PREFIX is")));
+    };
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let missing = |setting: &str, name: &str| {
+        Failure::input(format!("pictures in S3 need {setting}")).hint(format!("IMAGINE_{setting} or {name}"))
+    };
+    let secret = |set: &Option<imagine_api::config::Secret>, setting: &str, name: &str| {
+        let text = set.as_ref().map(|secret| secret.expose().to_owned()).or_else(|| variable(name));
+        text.ok_or_else(|| missing(setting, name))
+    };
+    let region = storage.s3_region.clone().or_else(|| variable("AWS_REGION"));
+    let secret_key = secret(&storage.s3_secret_access_key, "S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY")?;
+    Ok(S3Options {
+        endpoint: storage.s3_endpoint.clone(),
+        // A server that is not Amazon's mostly takes any.
+        region: region.unwrap_or_else(|| "us-east-1".into()),
+        bucket: bucket.to_owned(),
+        prefix: prefix.trim_end_matches('/').to_owned(),
+        access_key: secret(&storage.s3_access_key_id, "S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID")?,
+        secret_key: Zeroizing::new(secret_key),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use imagine_api::config::Layers;
+
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        let variables = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Layers::default().environment(variables).finish().unwrap()
+    }
+
+    #[test]
+    fn a_bucket_and_its_prefix() {
+        let set = config(&[("IMAGINE_S3_ACCESS_KEY_ID", "id"), ("IMAGINE_S3_SECRET_ACCESS_KEY", "hush")]);
+        let options = |address| s3(&set.storage, address).map_err(|e| e.to_string());
+        let both = options("s3://pictures/of/me/").unwrap();
+        assert_eq!((both.bucket.as_str(), both.prefix.as_str()), ("pictures", "of/me"));
+        assert_eq!(options("s3://pictures").unwrap().prefix, "");
+        assert!(options("file:///tmp").unwrap_err().contains("s3://BUCKET"));
+        let nobody = s3(&config(&[]).storage, "s3://pictures");
+        if std::env::var_os("AWS_SECRET_ACCESS_KEY").is_none() {
+            assert!(nobody.unwrap_err().to_string().contains("S3_SECRET_ACCESS_KEY"));
+        }
+    }
+
+    #[test]
+    fn a_folder_is_made_and_holds_everything() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("data");
+        let config = config(&[("IMAGINE_DATA_DIR", folder.to_str().unwrap())]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for _ in 0..2 {
+            runtime.block_on(open(&config)).map(drop).unwrap();
+        }
+        for name in ["imagine.db", "blobs", "master.key"] {
+            assert!(folder.join(name).exists(), "{name}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `imagine serve` and `imagine worker`: the model, the store and the API put together.
+
+mod archive;
+mod args;
+mod model;
+
+use std::future::Future;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use imagine_api::{Config, Parts};
+use imagine_contract::Studio;
+use imagine_pipeline::composite::all_but_faces;
+use imagine_store::Archive;
+use imagine_worker::{Worker, WorkerOptions};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+pub use archive::open as open_archive;
+pub use args::ConfigArgs;
+
+use crate::failure::Failure;
+use model::Loaded;
+
+/// How often old things are taken away.
+const SWEEP: Duration = Duration::from_secs(600);
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  imagine serve
+  imagine serve --listen 127.0.0.1:0 --data-dir /tmp/imagine --model starter
+  imagine serve --config /etc/imagine.toml
+  imagine keys add laptop && imagine serve --listen 0.0.0.0:8790
+
+Every setting is a flag, a variable IMAGINE_NAME, or a line of the file, in that order of weight. Secrets have no flag.
+Ctrl-C ends it: what is being drawn is finished first, for half a minute at most; a second Ctrl-C does not wait.";
+
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  IMAGINE_DATABASE_URL=postgres://imagine@db/imagine imagine worker --blobs s3://pictures --master-key-file /etc/imagine.key
+  imagine worker --data-dir /srv/imagine --model sd15-faceid
+
+A worker takes jobs from the database of `imagine serve` and puts pictures where that one finds them: both need the same
+database, place for pictures and master key.";
+
+/// Runs everything on this machine: the page, the API, and the drawing
+#[derive(Debug, Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Draws jobs of a shared database; for machines beside the one that serves
+#[derive(Debug, Args)]
+#[command(after_help = WORKER_EXAMPLES)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// `imagine serve`.
+pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let config = configured(&args.config)?;
+    runtime()?.block_on(async {
+        let archive = open_archive(&config).await?;
+        check_keys(&config, &archive).await?;
+        // Before the model is loaded: a port that is taken is told at once.
+        let listen = config.server.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|e| Failure::failed(format!("{listen}: {e}")))?;
+        let address = listener.local_addr().map_err(Failure::failed)?;
+        let loaded = load(&config).await?;
+        let (faces, card) = (Arc::clone(&loaded.faces), loaded.card.clone());
+        let studio: Option<Arc<dyn Studio>> = match config.worker.work {
+            true => Some(Arc::new(loaded.studio(&config.model)?)),
+            false => None,
+        };
+        let worker = studio.as_ref().map(|studio| worker(&config, &archive, Arc::clone(studio), &faces));
+        let parts = Parts {
+            archive,
+            studio,
+            faces,
+            expander: None,
+            models: vec![card],
+            styles: Vec::new(),
+            gpu_memory: None,
+        };
+        say(&format!("listening on http://{address}"))?;
+        let stop = Stop::new()?;
+        let served = async {
+            let served = imagine_api::serve(listener, config, parts, stop.wait()).await.map_err(Failure::failed);
+            // Also where it ended by itself.
+            stop.now();
+            served
+        };
+        let worked = async {
+            if let Some(worker) = worker {
+                worker.run(stop.wait()).await;
+            }
+        };
+        tokio::join!(served, worked).0
+    })
+}
+
+/// `imagine worker`.
+pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
+    let config = configured(&args.config)?;
+    runtime()?.block_on(async {
+        let archive = open_archive(&config).await?;
+        let loaded = load(&config).await?;
+        let faces = Arc::clone(&loaded.faces);
+        let worker = worker(&config, &archive, Arc::new(loaded.studio(&config.model)?), &faces);
+        say(&format!("working as {}", worker.options.name))?;
+        let stop = Stop::new()?;
+        let drained = worker.run(stop.wait()).await;
+        if drained.released > 0 {
+            tracing::info!(jobs = drained.released, "given back to other workers");
+        }
+        Ok(())
+    })
+}
+
+fn configured(args: &ConfigArgs) -> Result<Config, Failure> {
+    let config = args.config()?;
+    imagine_api::logging(&config.log).map_err(|e| Failure::input(format!("log: {e}")))?;
+    Ok(config)
+}
+
+/// A runtime for what the service and its commands do.
+pub fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)
+}
+
+async fn load(config: &Config) -> Result<Loaded, Failure> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || model::load(&config)).await.map_err(Failure::failed)?
+}
+
+/// Says so before the model is loaded; the API checks again.
+async fn check_keys(config: &Config, archive: &Archive) -> Result<(), Failure> {
+    let listen = config.server.listen;
+    if listen.ip().is_loopback() && !config.server.require_key {
+        return Ok(());
+    }
+    let keys = archive.store.keys(None).await.map_err(Failure::failed)?;
+    match keys.iter().any(|key| key.revoked.is_none()) {
+        true => Ok(()),
+        false => Err(Failure::input(format!("on {listen} nobody may connect without an API key, and there is none"))
+            .hint("`imagine keys add NAME` makes one")),
+    }
+}
+
+fn worker(
+    config: &Config,
+    archive: &Archive,
+    studio: Arc<dyn Studio>,
+    faces: &Arc<dyn imagine_contract::FaceReader>,
+) -> Worker {
+    let settings = &config.worker;
+    let usual = WorkerOptions::default();
+    let days = u64::from(config.keep.keep_jobs_days);
+    let keep = (days > 0).then(|| Duration::from_secs(days * 24 * 3600));
+    // While some are drawn, others are got ready.
+    let jobs = (2 * studio.load().most_rows).clamp(usual.jobs as usize, 64) as u32;
+    let options = WorkerOptions {
+        name: settings.worker_name.clone().unwrap_or(usual.name),
+        jobs,
+        renew_every: Duration::from_secs((settings.lease_seconds / 3).max(1)),
+        drain: Duration::from_secs(config.server.shutdown_seconds.saturating_sub(5).max(1)),
+        sweep: Some((SWEEP, keep)),
+        face_mask: Some(all_but_faces),
+        ..usual
+    };
+    Worker { archive: archive.clone(), studio, faces: Some(Arc::clone(faces)), expander: None, options }
+}
+
+/// A line on stdout, at once.
+fn say(line: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| Failure::failed(format!("stdout: {e}")))
+}
+
+/// The end, by a signal or from within.
+struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// Listens for Ctrl-C and SIGTERM from now on; the second ends the program at once.
+    fn new() -> Result<Self, Failure> {
+        let (sender, _) = watch::channel(false);
+        let mut signals = Signals::new().map_err(|e| Failure::failed(format!("signals: {e}")))?;
+        let told = sender.clone();
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::info!("ending: what is being drawn is finished first");
+            told.send_replace(true);
+            signals.next().await;
+            std::process::exit(1);
+        });
+        Ok(Self(sender))
+    }
+
+    fn now(&self) {
+        self.0.send_replace(true);
+    }
+
+    fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut receiver = self.0.subscribe();
+        async move {
+            // An error means that nobody is left who could say so.
+            let _ = receiver.wait_for(|ended| *ended).await;
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        // Without it the program ends by the system's own rules.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

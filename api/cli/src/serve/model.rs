@@ -1,0 +1,150 @@
+//! The model of a service: loaded as `imagine generate` loads it, drawn with by a studio, described for clients.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use imagine_api::config::{Config, ModelSettings};
+use imagine_api::ModelCard;
+use imagine_contract::{Dialect, FaceReader, IdentityNeeds, ModelInfo};
+use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
+use imagine_identity::{EncoderChoice, IdentityError, Limits};
+use imagine_pipeline::schedulers::SchedulerChoice;
+use imagine_pipeline::{BatchStudio, StableDiffusion, StudioOptions, threads};
+
+use crate::face_encoder;
+use crate::faces::Faces;
+use crate::failure::Failure;
+use crate::generate::pipeline_failure;
+use crate::model_choice::{Identity, ModelChoice};
+use crate::model_lookup::{Located, locate};
+use crate::progress::Progress;
+
+/// Orders that may wait in the studio: the worker takes no more jobs than it has drawn soon.
+const STUDIO_QUEUE: usize = 256;
+
+/// A model with the eyes that belong to it.
+pub struct Loaded {
+    pub model: StableDiffusion,
+    pub faces: Arc<dyn FaceReader>,
+    pub card: ModelCard,
+}
+
+/// Loads the model and the face encoder that the configuration names. Blocks.
+///
+/// # Errors
+/// Neither is there, or they cannot be loaded.
+pub fn load(config: &Config) -> Result<Loaded, Failure> {
+    threads::limit();
+    let progress = Progress::new(true);
+    let settings = &config.model;
+    let located = locate(Path::new(&settings.model))?;
+    let choice = ModelChoice {
+        device: settings.device.parse().map_err(Failure::input)?,
+        dtype: settings.dtype.parse().map_err(Failure::input)?,
+        identity: Identity::IfThere,
+        ..ModelChoice::default()
+    };
+    progress.stage("loading the model");
+    let options = choice.options(&located, &progress)?;
+    let model = StableDiffusion::load(&options).map_err(pipeline_failure)?;
+    let info = imagine_contract::Engine::info(&model).clone();
+    let faces = faces(config, &located, info.identity.as_ref(), &progress)?;
+    Ok(Loaded { card: card(info, &located), model, faces: Arc::new(faces) })
+}
+
+impl Loaded {
+    /// Opens a studio over the model.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn studio(self, settings: &ModelSettings) -> Result<BatchStudio, Failure> {
+        let info = &self.card.info;
+        let cells = |side: u32| i64::from(side / info.side_multiple);
+        let of_one = cells(info.width) * cells(info.height);
+        let cells = settings.rows.map(|rows| of_one * i64::try_from(rows.max(1)).unwrap_or(1));
+        let options = StudioOptions { queue: STUDIO_QUEUE, cells, observer: None };
+        BatchStudio::open(self.model, options).map_err(Failure::failed)
+    }
+}
+
+/// The encoder whose embeddings the model's adapter takes, as in `imagine generate`.
+fn faces(
+    config: &Config,
+    located: &Located,
+    needs: Option<&IdentityNeeds>,
+    progress: &Progress,
+) -> Result<Faces, Failure> {
+    let instant_id = needs.is_some_and(|needs| needs.key_points);
+    let choice = EncoderChoice {
+        named: None,
+        pulled: located.face_encoder.as_deref(),
+        packs: if instant_id { INSTANT_ID_PACKS } else { FACE_ID_PACKS },
+        width: needs.and_then(|needs| needs.embedding_width),
+    };
+    let encoder = face_encoder::open(choice, None, progress).map_err(|e: IdentityError| Failure::failed(e))?;
+    let limits = Limits { bytes: config.limits.photo_bytes as u64, ..Limits::default() };
+    Ok(Faces::new(encoder, limits))
+}
+
+fn card(info: ModelInfo, located: &Located) -> ModelCard {
+    let modified = std::fs::metadata(&located.model).and_then(|found| found.modified()).ok();
+    let created = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    ModelCard {
+        dialect: dialect(&located.model),
+        schedulers: SchedulerChoice::names(),
+        sizes: sizes(&info),
+        created: created.map_or(0, |age| age.as_secs() as i64),
+        default: true,
+        info,
+    }
+}
+
+/// SDXL has a second text encoder and follows sentences.
+fn dialect(model: &Path) -> Dialect {
+    if model.join("text_encoder_2").is_dir() { Dialect::Sentences } else { Dialect::Tags }
+}
+
+/// The size that the model was made for, and an upright and a lying one of about as many pixels.
+fn sizes(info: &ModelInfo) -> Vec<[u32; 2]> {
+    // So that the feature maps stay whole after three halvings, as in published models.
+    let grid = info.side_multiple * 8;
+    let near = |side: f64| ((side / f64::from(grid)).round() as u32).max(1) * grid;
+    let (side, stretch) = (f64::from(info.width) * f64::from(info.height), 1.5f64);
+    let (short, long) = (near((side / stretch).sqrt()), near((side * stretch).sqrt()));
+    let mut sizes = vec![[info.width, info.height]];
+    for size in [[short, long], [long, short]] {
+        if !sizes.contains(&size) {
+            sizes.push(size);
+        }
+    }
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(side: u32, side_multiple: u32) -> ModelInfo {
+        ModelInfo {
+            name: "x".into(),
+            width: side,
+            height: side,
+            steps: 20,
+            guidance_scale: 5.0,
+            scheduler: "euler".into(),
+            side_multiple,
+            identity: None,
+            inpainting: false,
+            device: "cpu".into(),
+            dtype: "f32".into(),
+        }
+    }
+
+    #[test]
+    fn upright_and_lying_pictures_have_about_as_many_pixels() {
+        assert_eq!(sizes(&info(512, 8)), [[512, 512], [448, 640], [640, 448]]);
+        assert_eq!(sizes(&info(1024, 8)), [[1024, 1024], [832, 1280], [1280, 832]]);
+        assert_eq!(sizes(&info(64, 4)), [[64, 64], [64, 96], [96, 64]]);
+    }
+}
