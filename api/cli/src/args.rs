@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::doctor::DoctorArgs;
+use crate::expand::args::ExpandArgs;
 use crate::generate_args::GenerateArgs;
 use crate::models::command::ModelsArgs;
 
@@ -18,6 +19,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   imagine generate --photo me.jpg --prompt \"a portrait of a person with a red hat\"
+  imagine expand \"me hiking in the Dolomites\"
   imagine models list
   imagine doctor
   imagine generate --help
@@ -28,6 +30,9 @@ Exit codes: 0 done, 2 bad usage or input, 1 failure.";
 pub enum Command {
     /// Draw pictures from a prompt, of the person in the photos if there are any
     Generate(Box<GenerateArgs>),
+
+    /// Turn an idea into what an image model draws well, and show how
+    Expand(Box<ExpandArgs>),
 
     /// Measure how long a step, a picture and the start take here, and how much memory
     Bench(Box<BenchArgs>),

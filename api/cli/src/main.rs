@@ -9,6 +9,7 @@ mod bench;
 mod contact_sheet;
 mod doctor;
 mod edit;
+mod expand;
 mod face_encoder;
 mod failure;
 mod generate;
@@ -61,6 +62,7 @@ fn no_telemetry() {
 fn run(cli: Cli, cancel: &CancelFlag) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(&args, cancel),
+        Command::Expand(args) => expand::run(&args, cancel),
         Command::Models(args) => models::run(&args, cancel),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),

@@ -46,7 +46,7 @@ fn local(
     let mut backends: Vec<(String, Box<dyn Expander>)> = Vec::new();
     for file in models {
         let start = std::time::Instant::now();
-        let options = LlamaOptions { file: file.into(), ..LlamaOptions::default() };
+        let options = LlamaOptions { file: file.into(), cache: std::env::var_os("IMAGINE_CACHE").map(Into::into), ..LlamaOptions::default() };
         let llama = Llama::load(knowledge.clone(), &options)?;
         eprintln!("{file}: {:?} after {:.1} s", llama.mode(), start.elapsed().as_secs_f64());
         backends.push((format!("{} ({:?})", llama.name(), llama.mode()).to_lowercase(), Box::new(llama)));

@@ -17,6 +17,9 @@ pub trait Judge {
 
 /// How far a choice may stray from the best, in nats a token.
 const TEMPERATURE: f64 = 0.08;
+/// Candidates that are weighed for a part, and how many of them are the list's first.
+const SHORTLIST: usize = 6;
+const OWN: usize = 4;
 /// By how much, in nats a token, a topic must be likelier than any other topic's mean to be taken.
 const MARGIN: f64 = 1.0;
 
@@ -24,10 +27,7 @@ const MARGIN: f64 = 1.0;
 const PREFIX: &str = "Notes for a photographer. Each idea is about a person.\n\n\
 Idea: a person as a beekeeper\nTheme: farm\nSetting: beehives in a flowering meadow\nWardrobe: in a white suit with a veil\n\
 Pose: holding a honeycomb\nExpression: with a careful smile\nLight: soft summer light\nStyle: documentary photograph\n\
-Camera: 50 mm lens\n\n\
-Idea: a person at the opera in Vienna\nTheme: formal\nSetting: red velvet boxes under a chandelier\n\
-Wardrobe: in elegant evening wear\nPose: leaning on the balustrade\nExpression: with an attentive look\n\
-Light: warm chandelier light\nStyle: editorial portrait photograph\nCamera: 85 mm lens\n\n";
+Camera: 50 mm lens\n\n";
 
 /// The idea that says nothing, against which candidates are weighed.
 const NOTHING: &str = "a person";
@@ -105,14 +105,12 @@ pub fn fill(
         if cancel.is_canceled() {
             return Err(ExpandError::Canceled);
         }
-        let candidates = draft.candidates(slot);
+        let mut seeded = Seeded::new(seed, slot.name());
+        let candidates = shortlist(draft.candidates(slot), &mut seeded);
         let chosen = match candidates.len() {
             0 => continue,
             1 => 0,
-            _ => {
-                let weights = notes.weigh(judge, label(slot), &candidates)?;
-                Seeded::new(seed, slot.name()).softmax(&weights, TEMPERATURE)
-            }
+            _ => seeded.softmax(&notes.weigh(judge, label(slot), &candidates)?, TEMPERATURE),
         };
         if let Some(text) = candidates.get(chosen) {
             on_text(", ");
@@ -122,6 +120,15 @@ pub fn fill(
         }
     }
     Ok(parts)
+}
+
+/// The first candidates, which are the idea's own, and some of the rest by the seed: each costs time.
+fn shortlist(mut candidates: Vec<String>, seeded: &mut Seeded) -> Vec<String> {
+    while candidates.len() > SHORTLIST {
+        let others = candidates.len() - OWN;
+        candidates.remove(OWN + seeded.below(others));
+    }
+    candidates
 }
 
 /// The topic that stands out from the others; none where none does.

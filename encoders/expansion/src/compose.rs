@@ -132,7 +132,7 @@ impl<'k> Draft<'k> {
             backend: backend.to_owned(),
             mode,
             sources,
-            dropped: assembled.dropped,
+            dropped: [self.understood.unknown.clone(), assembled.dropped].concat(),
             note: None,
         }
     }

@@ -46,6 +46,13 @@ pub fn known_clauses(text: &str, vocabulary: &Vocabulary) -> String {
     text.trim_matches(|c: char| ",.;: ".contains(c)).to_owned()
 }
 
+/// The telling words of a text that a model does not know.
+pub fn unknown_words(text: &str, vocabulary: &Vocabulary) -> Vec<String> {
+    let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+    let little = |word: &str| LITTLE.contains(&word) || OPENERS.contains(&word);
+    words.filter(|word| !word.is_empty() && !vocabulary.knows(word) && !little(word)).map(str::to_owned).collect()
+}
+
 /// Nouns that a trigger word may stand behind.
 const NOUNS: [&str; 12] =
     ["person", "man", "woman", "boy", "girl", "people", "someone", "me", "guy", "lady", "gentleman", "portrait"];

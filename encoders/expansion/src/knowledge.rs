@@ -37,6 +37,8 @@ pub struct Understood {
     pub english: String,
     /// The style of the preset, if one was named.
     pub style: Option<String>,
+    /// Words of the idea that the image model does not know.
+    pub unknown: Vec<String>,
 }
 
 impl Knowledge {
@@ -57,6 +59,14 @@ impl Knowledge {
             guard: Guard::built_in()?,
             styles,
         })
+    }
+
+    /// The safety rules alone.
+    ///
+    /// # Errors
+    /// [`ExpandError::Refused`].
+    pub fn check(&self, text: &str) -> Result<(), ExpandError> {
+        self.safety.check(text)
     }
 
     /// Checks an idea by the safety rules and reads it.
@@ -89,13 +99,15 @@ impl Knowledge {
         };
         // A translation must not hide what the rules are about.
         self.safety.check(&english.text)?;
+        let mut unknown = Vec::new();
         if let Dialect::Vocabulary(vocabulary) = &idea.dialect {
+            unknown = crate::dialects::unknown_words(&subject.text, vocabulary);
             subject.text = crate::dialects::known_clauses(&subject.text, vocabulary);
         }
         if let Some(word) = &idea.trigger_word {
             subject.text = crate::dialects::with_trigger(&subject.text, word);
         }
-        Ok(Understood { language, subject, english: english.text, style })
+        Ok(Understood { language, subject, english: english.text, style, unknown })
     }
 
     /// What a picture in this dialect should not show.

@@ -11,6 +11,8 @@ pub enum Kind {
     /// Something that a person can be.
     Role,
     Noun,
+    /// The name of a place or a feast.
+    Name,
     Adjective,
     /// A form of a verb: "riding".
     Verb,
@@ -58,6 +60,7 @@ impl Lexicon {
             let kind = match *kind {
                 "r" => Kind::Role,
                 "n" => Kind::Noun,
+                "m" => Kind::Name,
                 "a" => Kind::Adjective,
                 "v" => Kind::Verb,
                 "p" => Kind::Person,

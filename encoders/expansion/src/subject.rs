@@ -3,7 +3,7 @@
 use imagine_contract::{Dialect, Language};
 
 use crate::language::{Languages, Words, split};
-use crate::lexicon::{Kind, Lexicon};
+use crate::lexicon::{Entry, Kind, Lexicon};
 use crate::words::{Token, fold};
 
 /// Who does what.
@@ -127,10 +127,14 @@ impl SubjectMaker<'_> {
         let folded = |key: &str| starts_folded(rest, key);
         let after_mine = matches!(last, Some(Piece::Mine | Piece::Number(..)));
         if after_mine {
-            let person = words.people.iter().filter_map(|(key, en)| folded(key).map(|n| (n, en.clone(), 1)));
-            let group = words.groups.iter().filter_map(|(key, (en, n))| folded(key).map(|l| (l, en.clone(), *n)));
-            if let Some((length, english, many)) = person.chain(group).max_by_key(|(length, ..)| *length) {
-                return (length, Piece::Companion(english, many));
+            let person = words.people.iter().map(|(key, english)| (key, english, 1));
+            let group = words.groups.iter().map(|(key, (english, many))| (key, english, *many));
+            let found = person.chain(group).filter_map(|(key, english, many)| {
+                // "Bruder" and "Brüder" differ by the accent alone.
+                folded(key).map(|length| (length, starts(rest, key).is_some(), english, many))
+            });
+            if let Some((length, _, english, many)) = found.max_by_key(|(length, exact, ..)| (*length, *exact)) {
+                return (length, Piece::Companion(english.clone(), many));
             }
         }
         if let Some((length, _)) = longest(&words.we) {
@@ -155,7 +159,10 @@ impl SubjectMaker<'_> {
             return (length, Piece::And(english));
         }
         let keys: Vec<String> = rest.iter().take(5).map(|token| token.key.clone()).collect();
-        if let Some((length, entry)) = self.lexicon.find(language, &keys) {
+        // "Río" is no river: capitals inside an idea are names, but for German, which has them everywhere.
+        let is_name = first.is_capital() && last.is_some() && language != Language::German;
+        let fits = |entry: &Entry| !is_name || entry.kind == Kind::Name;
+        if let Some((length, entry)) = self.lexicon.find(language, &keys).filter(|(_, entry)| fits(entry)) {
             let english = match language {
                 Language::English => rest.iter().take(length).map(|t| t.raw.as_str()).collect::<Vec<_>>().join(" "),
                 _ => entry.english.clone(),
@@ -230,11 +237,10 @@ fn english_number(number: u32) -> &'static str {
 
 /// Puts the people who stand beside the person behind them, and counts everybody.
 fn count(pieces: Vec<Piece>) -> (Vec<Piece>, u32) {
-    let mut people = 0;
+    let mut people = u32::from(pieces.contains(&Piece::Me));
     for (i, piece) in pieces.iter().enumerate() {
         let before = |n: usize| i.checked_sub(n).and_then(|at| pieces.get(at));
         people += match piece {
-            Piece::Me => u32::from(people == 0),
             Piece::We(_) => match pieces.get(i + 1) {
                 Some(Piece::Number(many, _)) => *many,
                 _ => 2,
@@ -358,7 +364,11 @@ fn render(pieces: &[Piece], person: &str, theirs: &str) -> String {
         let next = words.get(i + 1).copied().unwrap_or_default();
         // "of the the", "as a a"
         let doubled = *word == "the" && next == "the" || ["a", "an"].contains(word) && ["a", "an"].contains(&next);
-        if doubled {
+        // "with of the fruit"
+        let after = tidy.last().map(String::as_str).unwrap_or_default();
+        let of_the = *word == "of" && ["with", "among", "in", "on"].contains(&after);
+        let the = *word == "the" && after == "with" && i > 0 && words.get(i - 1) == Some(&"of");
+        if doubled || of_the || the {
             continue;
         }
         match *word {
@@ -410,7 +420,7 @@ mod tests {
             ("me and my dog", "a person and my dog", 1),
             ("io e mia sorella al mare", "a person and their sister at the sea", 2),
             ("yo y mi hermano en la playa", "a person and their brother in the beach", 2),
-            ("ma femme et moi à Paris", "a person and their wife in paris", 2),
+            ("ma femme et moi à Paris", "a person and their wife in Paris", 2),
             ("ich und meine zwei Freunde", "a person and their two friends", 3),
             ("me and Anna in Venice", "a person and Anna in Venice", 2),
             ("the two of us dancing", "two people dancing", 2),

@@ -1,8 +1,8 @@
 //! The model's state: tokens in, likelihoods and text out. What consecutive calls begin with alike stays in the KV
 //! cache.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use imagine_contract::{CancelFlag, ExpandError};
@@ -14,6 +14,7 @@ use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 
+use super::weights::Weights;
 use crate::choose::Judge;
 use crate::write;
 
@@ -35,7 +36,7 @@ pub struct Context<'m> {
     /// What sequence 0 of the cache holds.
     held: Vec<LlamaToken>,
     /// Weights after neutral contexts, by context and candidate.
-    neutral: HashMap<(String, String), f64>,
+    neutral: Weights,
 }
 
 fn failed(error: impl std::fmt::Display) -> ExpandError {
@@ -55,6 +56,7 @@ impl<'m> Context<'m> {
         backend: &LlamaBackend,
         model: &'m LlamaModel,
         threads: Option<usize>,
+        cache: Option<PathBuf>,
     ) -> Result<Self, ExpandError> {
         // All cores would wait for one another, and for whatever else is running.
         let cores = available_parallelism().map_or(1, usize::from);
@@ -70,7 +72,12 @@ impl<'m> Context<'m> {
             .with_n_threads_batch(threads);
         let llama = model.new_context(backend, params).map_err(failed)?;
         let batch = LlamaBatch::new(BATCH, 1);
-        Ok(Self { model, llama, batch, held: Vec::new(), neutral: HashMap::new() })
+        Ok(Self { model, llama, batch, held: Vec::new(), neutral: Weights::new(cache) })
+    }
+
+    /// Keeps what has been learnt about phrases for the next start.
+    pub fn forget_nothing(&mut self) {
+        self.neutral.save();
     }
 
     fn tokens(&self, text: &str) -> Vec<LlamaToken> {
@@ -256,15 +263,14 @@ fn plain(text: &str) -> String {
 
 impl Judge for Context<'_> {
     fn weigh(&mut self, context: &str, neutral: &str, candidates: &[String]) -> Result<Vec<f64>, ExpandError> {
-        let key = |candidate: &String| (neutral.to_owned(), candidate.clone());
         let unknown: Vec<String> =
-            candidates.iter().filter(|c| !self.neutral.contains_key(&key(c))).cloned().collect();
+            candidates.iter().filter(|text| self.neutral.get(neutral, text).is_none()).cloned().collect();
         if !unknown.is_empty() {
             let weights = self.likelihoods(neutral, &unknown)?;
-            self.neutral.extend(unknown.iter().map(key).zip(weights));
+            self.neutral.add(neutral, &unknown, &weights);
         }
         let weights = self.likelihoods(context, candidates)?;
-        let usual = |candidate: &String| self.neutral.get(&key(candidate)).copied().unwrap_or_default();
+        let usual = |candidate: &str| self.neutral.get(neutral, candidate).unwrap_or_default();
         Ok(candidates.iter().zip(weights).map(|(candidate, weight)| weight - usual(candidate)).collect())
     }
 }

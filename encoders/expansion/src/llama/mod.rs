@@ -2,6 +2,7 @@
 
 mod context;
 mod self_test;
+mod weights;
 mod worker;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use imagine_contract::{CancelFlag, ExpandError, Mode};
@@ -120,6 +120,13 @@ fn writes_well(
     Ok(keeps && once && filled >= 4 && clean && different.len() >= 4)
 }
 
+/// What tells a model file from others: name, size and time.
+pub fn key(file: &Path) -> Option<String> {
+    let metadata = fs::metadata(file).ok()?;
+    let time = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}/{}/{}", super::name_of(file), metadata.len(), time.as_secs()))
+}
+
 /// A file of outcomes.
 struct Remembered {
     file: PathBuf,
@@ -128,10 +135,7 @@ struct Remembered {
 
 impl Remembered {
     fn of(options: &LlamaOptions) -> Option<Self> {
-        let metadata = fs::metadata(&options.file).ok()?;
-        let time = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        let name = super::name_of(&options.file);
-        let key = format!("{name}/{}/{}", metadata.len(), time.as_secs());
+        let key = key(&options.file)?;
         Some(Self { file: options.cache.as_ref()?.join("self-tests.json"), key })
     }
 

@@ -56,16 +56,7 @@ impl Worker {
             Ok(model) => model,
             Err(error) => return drop(loaded.send(Err(error))),
         };
-        let ready = backend().and_then(|backend| Context::new(backend, &model, self.options.threads)).and_then(
-            |mut context| {
-                let mode = match self.options.mode {
-                    Some(mode) => mode,
-                    None => self_test::mode(&mut context, &self.knowledge, &self.options)?,
-                };
-                Ok((context, mode))
-            },
-        );
-        let (mut context, mode) = match ready {
+        let (mut context, mode) = match self.ready(&model) {
             Ok(ready) => ready,
             Err(error) => return drop(loaded.send(Err(error))),
         };
@@ -76,7 +67,23 @@ impl Worker {
             let result = self.answer(&job, mode, &mut context);
             // Whoever asked may have left.
             let _ = job.events.send(Event::Done(Box::new(result)));
+            context.forget_nothing();
         }
+    }
+
+    /// Room for the model's state, and how it is used.
+    fn ready<'m>(&self, model: &'m LlamaModel) -> Result<(Context<'m>, Mode), ExpandError> {
+        let cache = self_test::key(&self.options.file);
+        let cache = self.options.cache.as_ref().zip(cache).map(|(folder, key)| {
+            folder.join(format!("weights-{}.json", key.replace('/', "-")))
+        });
+        let mut context = Context::new(backend()?, model, self.options.threads, cache)?;
+        let mode = match self.options.mode {
+            Some(mode) => mode,
+            None => self_test::mode(&mut context, &self.knowledge, &self.options)?,
+        };
+        context.forget_nothing();
+        Ok((context, mode))
     }
 
     fn load(&self) -> Result<LlamaModel, ExpandError> {
