@@ -86,13 +86,8 @@ impl<'k> Draft<'k> {
             // A place that nothing is known about, and clothes nobody asked for: better nothing.
             Slot::Setting if self.elsewhere => return Vec::new(),
             Slot::Wardrobe if own_words => {}
-            Slot::Setting if own_words && !fitting.is_empty() => {}
-            Slot::Setting | Slot::Wardrobe => {
-                if fitting.is_empty() && self.topics.is_empty() {
-                    fitting.extend(general());
-                }
-            }
-            Slot::Pose | Slot::Style if !fitting.is_empty() => {}
+            _ if !fitting.is_empty() => {}
+            Slot::Setting | Slot::Wardrobe if !self.topics.is_empty() => {}
             _ => fitting.extend(general()),
         }
         fitting
@@ -140,7 +135,7 @@ impl<'k> Draft<'k> {
 
 /// The topic of what stands right behind "as" or "dressed as", and whether the idea names a place without a topic.
 fn role_and_place(english: &str, found: &[Found]) -> (Option<String>, bool) {
-    let words = crate::words::keys(english);
+    let words = crate::words::parts(english);
     let is_as = |i: usize| words.get(i).is_some_and(|word| word == "as" || word == "like");
     // "as a brave knight": up to three words behind "as"
     let role = found.iter().find(|f| (1..=3).any(|back| f.word.checked_sub(back).is_some_and(is_as)));

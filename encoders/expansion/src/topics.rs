@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use imagine_contract::Slot;
 
 use crate::data::DataError;
-use crate::words::{Phrases, keys};
+use crate::words::{Phrases, parts};
 
 /// `data/topics.toml` and `data/mentions.toml`.
 #[derive(Clone, Debug)]
@@ -37,7 +37,6 @@ impl Topics {
             for word in list {
                 // a keyword of several words is written with hyphens
                 words.add(&word.replace('-', " "), names.len());
-                words.add(&word, names.len());
             }
             names.push(name);
         }
@@ -46,7 +45,7 @@ impl Topics {
             toml::from_str(include_str!("../data/mentions.toml")).map_err(|e| DataError::new(file, e))?;
         let mentions = table.into_iter().map(|(slot, list)| {
             let mut phrases = Phrases::new();
-            list.iter().for_each(|word| phrases.add(word, ()));
+            list.iter().for_each(|word| phrases.add(&word.replace('-', " "), ()));
             (slot, phrases)
         });
         Ok(Self { names, words, mentions: mentions.collect() })
@@ -59,7 +58,7 @@ impl Topics {
 
     /// The topics of an English text in the order of its words, each once.
     pub fn find(&self, text: &str) -> Vec<Found<'_>> {
-        let words = keys(text);
+        let words = parts(text);
         let mut found: Vec<Found> = Vec::new();
         let mut word = 0;
         while word < words.len() {
@@ -80,7 +79,7 @@ impl Topics {
 
     /// Whether an English text speaks of a part itself.
     pub fn mentions(&self, slot: Slot, text: &str) -> bool {
-        self.mentions.get(&slot).is_some_and(|phrases| phrases.any(&keys(text)))
+        self.mentions.get(&slot).is_some_and(|phrases| phrases.any(&parts(text)))
     }
 }
 

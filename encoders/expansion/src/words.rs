@@ -152,6 +152,11 @@ pub fn keys(text: &str) -> Vec<String> {
     tokens(text, false).into_iter().filter(Token::is_word).map(|token| token.key).collect()
 }
 
+/// The same with hyphens taken apart: "hot-air balloon" is three words.
+pub fn parts(text: &str) -> Vec<String> {
+    keys(&text.replace('-', " "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

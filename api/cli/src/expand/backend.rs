@@ -21,13 +21,14 @@ const MODEL_VARIABLE: &str = "IMAGINE_LLAMA";
 /// Names the folder that set-up fills.
 const DEPS_VARIABLE: &str = "IMAGINE_DEPS";
 
-/// Whether something better than the template is there, without loading it.
+/// Whether somebody has named a model.
 pub fn has_model() -> bool {
-    server().is_some() || (cfg!(feature = "llama") && model_file().is_some())
+    server().is_some() || (cfg!(feature = "llama") && named_file().is_some())
 }
 
-/// Opens the backend that the options name. What fails while it runs falls back to the template, unless a backend was
-/// asked for by name.
+/// Opens the backend that the options name. By itself it takes a server, then a model file that is named and good
+/// enough to write, then the template: models that only choose do no better than that (docs/expansion.md). What fails
+/// while it runs falls back to the template, unless a backend was asked for by name.
 ///
 /// # Errors
 /// Wrong input where a named backend is not there; a failure where it cannot be loaded.
@@ -38,7 +39,7 @@ pub fn open(options: &ExpandOptions) -> Result<Box<dyn Expander>, Failure> {
     let best = match options.backend {
         Backend::Template => return Ok(Box::new(template)),
         Backend::Auto if server().is_some() => Backend::Server,
-        Backend::Auto if cfg!(feature = "llama") && model_file().is_some() => Backend::Local,
+        Backend::Auto if cfg!(feature = "llama") && named_file().is_some() => Backend::Local,
         Backend::Auto => return Ok(Box::new(template)),
         named => named,
     };
@@ -68,12 +69,19 @@ fn local(
     template: Template,
     is_named: bool,
 ) -> Result<Box<dyn Expander>, Failure> {
+    use imagine_contract::Mode;
     use imagine_expansion::{Llama, LlamaOptions};
     let options =
         LlamaOptions { file: file.to_path_buf(), cache: cache(), grounding, ..LlamaOptions::default() };
     match Llama::load(knowledge, &options) {
         Ok(llama) if is_named => Ok(Box::new(Cached::new(llama, REMEMBERED))),
-        Ok(llama) => Ok(Box::new(Cached::new(WithFallback::new(llama, template), REMEMBERED))),
+        Ok(llama) if llama.mode() == Mode::Write => {
+            Ok(Box::new(Cached::new(WithFallback::new(llama, template), REMEMBERED)))
+        }
+        Ok(llama) => {
+            tracing::warn!("{} can choose but not write: the template expands prompts", llama.name());
+            Ok(Box::new(template))
+        }
         Err(error) if is_named => Err(super::failure(error)),
         Err(error) => {
             tracing::warn!(%error, "the template expands prompts");
@@ -114,11 +122,15 @@ fn grounding(options: &ExpandOptions) -> Result<Option<Arc<Grounding>>, Failure>
     Ok(Some(Arc::new(Grounding::new(&url, text("IMAGINE_SEARCH_KEY"), SEARCH))))
 }
 
+fn named_file() -> Option<PathBuf> {
+    env::var_os(MODEL_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// The model file that is named, or the one that set-up has fetched: in the folder that `IMAGINE_DEPS` names, or in
 /// `.deps` around the program.
 fn model_file() -> Option<PathBuf> {
-    if let Some(named) = env::var_os(MODEL_VARIABLE).filter(|value| !value.is_empty()) {
-        return Some(PathBuf::from(named));
+    if let Some(named) = named_file() {
+        return Some(named);
     }
     let named = env::var_os(DEPS_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let program = env::current_exe().ok();

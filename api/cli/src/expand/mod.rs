@@ -48,8 +48,8 @@ pub fn run(args: &ExpandArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     report::print(&expansion, seed, args.json)
 }
 
-/// Checks the prompt of a picture by the safety rules and expands it, where there is a language model and nobody said
-/// otherwise. A change of a picture keeps its prompt: it says what is to be different.
+/// Checks the prompt of a picture by the safety rules and expands it, where somebody is to be drawn or a language model
+/// is named, and nobody said otherwise. A change of a picture keeps its prompt: it says what is to be different.
 ///
 /// # Errors
 /// A refused prompt; whatever the chosen backend fails with.
@@ -61,7 +61,8 @@ pub fn of_prompt(
     cancel: &CancelFlag,
 ) -> Result<Option<Expansion>, Failure> {
     let asked = args.expansion.backend != Backend::Auto || args.expansion.ground || args.expansion.style.is_some();
-    let wanted = asked || (args.init.is_none() && backend::has_model());
+    let usual = args.init.is_none() && (!args.everyone().is_empty() || backend::has_model());
+    let wanted = asked || usual;
     if args.no_expand || !wanted {
         let rules = Knowledge::built_in().map_err(Failure::failed)?;
         return rules.check(&args.prompt).map(|()| None).map_err(failure);
