@@ -7,6 +7,7 @@ mod adapters;
 mod broken_checkpoints;
 mod doctor;
 mod edits;
+mod expansion;
 mod generation;
 mod licences;
 mod like_diffusers;

@@ -65,11 +65,19 @@ impl Workplace {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imagine"));
         command.current_dir(self.dir.path()).env("OMP_NUM_THREADS", "1").env("HOME", self.dir.path());
+        // The tests say what is drawn; those of the expansion ask for it.
+        command.env("IMAGINE_NO_EXPAND", "1");
         for unset in [
             "IMAGINE_MODELS",
             "IMAGINE_FACE_PACKS",
             "XDG_CONFIG_HOME",
             "IMAGINE_LOG",
+            "IMAGINE_LLAMA",
+            "IMAGINE_LLM_URL",
+            "IMAGINE_LLM_MODEL",
+            "IMAGINE_LLM_KEY",
+            "IMAGINE_SEARCH_URL",
+            "IMAGINE_SEARCH_KEY",
             "XDG_DATA_HOME",
             "XDG_CACHE_HOME",
             "ORT_DISABLE_TELEMETRY",

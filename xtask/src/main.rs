@@ -60,7 +60,7 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Fetch what is missing into .deps: libtorch, ONNX Runtime, the face models
+    /// Fetch what is missing into .deps: libtorch, ONNX Runtime, the face and language models, build tools
     Setup {
         /// The CUDA libraries too (2 GB to fetch, 3 GB on disk)
         #[arg(long)]

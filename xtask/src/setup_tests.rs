@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{Cursor, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,7 +63,8 @@ impl World {
         for (name, content) in &contents {
             let method =
                 if content.len() > 100 { CompressionMethod::Stored } else { CompressionMethod::Deflated };
-            let options = SimpleFileOptions::default().compression_method(method);
+            let mode = if *name == "thing/small.so" { 0o755 } else { 0o644 };
+            let options = SimpleFileOptions::default().compression_method(method).unix_permissions(mode);
             zip.start_file(*name, options).expect("an entry");
             zip.write_all(content).expect("its content");
         }
@@ -154,6 +156,8 @@ impl World {
     fn assert_complete(&self) {
         for member in &self.entry().member {
             assert_eq!(digest::file(&self.path(&member.to)).expect(&member.to), member.sha256);
+            let mode = fs::metadata(self.path(&member.to)).expect(&member.to).permissions().mode();
+            assert_eq!(mode & 0o100 != 0, member.to == SMALL, "programs alone may be run");
         }
         let found = digest::files(self.deps.path()).expect("a readable folder");
         let found: Vec<&str> = found.iter().filter_map(|p| p.to_str()).collect();

@@ -1,8 +1,9 @@
 //! Unpacking: the wanted members of a wheel, each checked against its SHA-256 and put in place in one step.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
@@ -63,7 +64,10 @@ pub fn unpack(source: &mut Source, missing: &Missing, deps: &Path, bar: &Progres
         for (index, target) in targets {
             let mut entry = archive.by_index(index).map_err(|e| broken(file, &e))?;
             match target {
-                Target::Member(member) => install(&mut entry, member, file, deps)?,
+                Target::Member(member) => {
+                    let is_program = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
+                    install(&mut entry, is_program, member, file, deps)?;
+                }
                 Target::InTree(path) => drop(write(&mut entry, &path, file)?),
             }
         }
@@ -145,7 +149,13 @@ fn make_empty(dir: &Path) -> Result<()> {
 }
 
 /// Writes a member beside its place, checks it, and moves it there.
-fn install(entry: &mut impl Read, member: &Member, file: &str, deps: &Path) -> Result<()> {
+fn install(
+    entry: &mut impl Read,
+    is_program: bool,
+    member: &Member,
+    file: &str,
+    deps: &Path,
+) -> Result<()> {
     let path = deps.join(&member.to);
     let unfinished = unfinished(&path);
     let found = write(entry, &unfinished, file)?;
@@ -153,6 +163,9 @@ fn install(entry: &mut impl Read, member: &Member, file: &str, deps: &Path) -> R
         fs::remove_file(&unfinished).at(&unfinished)?;
         let what = format!("{} in {file}", member.from);
         return Err(Error::WrongHash { what, expected: member.sha256.clone(), found });
+    }
+    if is_program {
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o755)).at(&unfinished)?;
     }
     fs::rename(&unfinished, &path).at(&path)
 }

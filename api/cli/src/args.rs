@@ -6,6 +6,7 @@ use crate::bench::BenchArgs;
 use crate::client::batch::BatchArgs;
 use crate::client::people::PeopleArgs;
 use crate::doctor::DoctorArgs;
+use crate::expand::args::ExpandArgs;
 use crate::generate_args::GenerateArgs;
 use crate::keys::KeysArgs;
 use crate::models::command::ModelsArgs;
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   imagine generate --photo me.jpg --prompt \"a portrait of a person with a red hat\"
   imagine serve
+  imagine expand \"me hiking in the Dolomites\"
   imagine models list
   imagine doctor
   imagine generate --help
@@ -33,6 +35,9 @@ Exit codes: 0 done, 2 bad usage or input, 1 failure.";
 pub enum Command {
     /// Draw pictures from a prompt, of the person in the photos if there are any
     Generate(Box<GenerateArgs>),
+
+    /// Turn an idea into what an image model draws well, and show how
+    Expand(Box<ExpandArgs>),
 
     /// Measure how long a step, a picture and the start take here, and how much memory
     Bench(Box<BenchArgs>),

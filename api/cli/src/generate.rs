@@ -12,6 +12,7 @@ use imagine_pipeline::{LoadOptions, LoraChoice, PipelineError, StableDiffusion, 
 
 use crate::contact_sheet::contact_sheet;
 use crate::edit;
+use crate::expand;
 use crate::failure::Failure;
 use crate::generate_args::GenerateArgs;
 use crate::model_choice::{Identity, ModelChoice};
@@ -37,6 +38,13 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
         Some(file) => Some(identity::needs_of(file, args.adapter_kind).map_err(pipeline_failure)?),
         None => None,
     };
+    progress.stage("reading the prompt");
+    let expansion = expand::of_prompt(args, &located, needs.as_ref(), seed, cancel)?;
+    let idea = expansion.is_some().then(|| args.prompt.clone());
+    let args = &expand::spoken(args, expansion.as_ref());
+    if let Some(expansion) = expansion.as_ref() {
+        progress.note(format_args!("prompt: {} ({})", expansion.prompt, expansion.backend));
+    }
     check_trigger(args, needs.as_ref())?;
     let edit = edit::read(args)?;
     let people = person::read(args, needs.as_ref(), located.face_encoder.as_deref(), &progress)?;
@@ -49,7 +57,7 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     stop_if_canceled(cancel)?;
 
     let request = request(args, seed, &people, engine.info().identity.as_ref(), edit);
-    let order = Order { args, request: &request, options: &options };
+    let order = Order { args, request: &request, options: &options, idea: idea.as_deref() };
     let info = engine.info().clone();
     let gallery = Gallery { people: &people, destination: &destination, order: &order, info: &info };
     let drawn = draw(&mut engine, &gallery, &progress, cancel)?;
@@ -144,6 +152,8 @@ struct Order<'a> {
     args: &'a GenerateArgs,
     request: &'a GenerateRequest,
     options: &'a LoadOptions,
+    /// What the person typed, where the prompt was made of it.
+    idea: Option<&'a str>,
 }
 
 /// Where finished pictures go.
@@ -242,7 +252,7 @@ fn contact_sheet_of(
 impl Order<'_> {
     /// What all pictures have in common; all are as large as this one.
     fn recipe(&self, info: &ModelInfo, picture: Option<&Picture>) -> Recipe {
-        let Self { args, request, options } = self;
+        let Self { args, request, options, idea } = self;
         let size = picture.map(|p| (p.pixels.width, p.pixels.height));
         let (width, height) = size.unwrap_or((info.width, info.height));
         let file_name = |lora: &LoraChoice| {
@@ -253,6 +263,7 @@ impl Order<'_> {
         let edit = request.edit.as_ref();
         Recipe {
             prompt: args.prompt.clone(),
+            idea: idea.map(Into::into),
             negative_prompt: args.negative_prompt.clone(),
             steps: request.steps.unwrap_or(info.steps),
             scheduler: request.scheduler.clone().unwrap_or_else(|| info.scheduler.clone()),

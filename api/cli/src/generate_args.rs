@@ -10,6 +10,7 @@ use imagine_pipeline::single_file::Prediction;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoraChoice};
 
 use crate::args::{number, size};
+use crate::expand::args::ExpandOptions;
 use crate::model_lookup::DEFAULT_MODEL;
 use crate::person_spec::{PersonSpec, parts};
 
@@ -39,7 +40,7 @@ Examples:
 
 Exit codes: 0 done, 2 bad usage or input, 1 failure.";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct GenerateArgs {
     /// What the picture shows
@@ -196,6 +197,14 @@ pub struct GenerateArgs {
     /// Seed of the first picture, the next has one more; random if left out
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Drawing")]
     pub seed: Option<u64>,
+
+    /// Draw the prompt as it is, without expanding it
+    #[arg(long, env = "IMAGINE_NO_EXPAND", value_parser = clap::builder::FalseyValueParser::new(),
+          hide_env = true, help_heading = "Expansion")]
+    pub no_expand: bool,
+
+    #[command(flatten)]
+    pub expansion: ExpandOptions,
 
     /// A folder for the pictures, or one file that ends in .png
     #[arg(long, value_name = "DIR|FILE.png", default_value = "out", help_heading = "Output")]

@@ -10,6 +10,7 @@ mod client;
 mod contact_sheet;
 mod doctor;
 mod edit;
+mod expand;
 mod face_encoder;
 mod faces;
 mod failure;
@@ -72,6 +73,7 @@ fn no_telemetry() {
 fn run(cli: Cli, cancel: &CancelFlag) -> Result<(), Failure> {
     match cli.command {
         Command::Generate(args) => generate::run(&args, cancel),
+        Command::Expand(args) => expand::run(&args, cancel),
         Command::Serve(args) => serve::serve(&args),
         Command::Worker(args) => serve::work(&args),
         Command::People(args) => client::people::run(&args),

@@ -24,6 +24,9 @@ pub struct Parameters {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Recipe {
     pub prompt: String,
+    /// What the person typed, where the prompt was made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idea: Option<String>,
     pub negative_prompt: String,
     pub steps: u32,
     pub scheduler: String,
@@ -100,6 +103,7 @@ impl Recipe {
     fn choices(&self) -> Vec<(&'static str, String)> {
         let list = |values: Vec<String>| quoted(&values.join(", "));
         let mut choices = Vec::new();
+        choices.extend(self.idea.as_ref().map(|idea| ("Idea", quoted(idea))));
         choices.extend(self.strength.map(|strength| ("Denoising strength", strength.to_string())));
         choices.extend(self.mask.map(|mask| ("Mask", mask.into())));
         // Others count the last layer too.
@@ -230,6 +234,7 @@ mod tests {
             negative_prompt: "blurred".into(),
             identity_scale: Some(0.8),
             identity_steps: Some([0.0, 0.5]),
+            idea: Some("me, in a hat".into()),
             strength: Some(0.6),
             mask: Some("given"),
             clip_skip: Some(1),
@@ -240,7 +245,7 @@ mod tests {
         };
         let full = Parameters { recipe, ..plain };
         assert!(full.line().starts_with("a red hat\nNegative prompt: blurred\nSteps: 20, "));
-        let choices = "Model: \"mine, v2\", Denoising strength: 0.6, Mask: given, Clip skip: 2, \
+        let choices = "Model: \"mine, v2\", Idea: \"me, in a hat\", Denoising strength: 0.6, Mask: given, Clip skip: 2, \
                        LoRA: \"style: 0.7, line: 1\", Preset: turbo, Identity scale: 0.8, \
                        Identity steps: 0-0.5, Precision";
         assert!(full.line().contains(choices), "{}", full.line());

@@ -57,9 +57,16 @@ pub struct Idea {
     /// Name of a style preset; it takes the place of the style that would be chosen.
     #[serde(default)]
     pub style: Option<String>,
+    /// Somebody is to be drawn, even if the idea speaks of nobody.
+    #[serde(default = "yes")]
+    pub person: bool,
     /// The word that the identity adapter wants behind the word for the person.
     #[serde(default)]
     pub trigger_word: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Idea {
@@ -71,6 +78,7 @@ impl Idea {
             language: None,
             dialect: Dialect::default(),
             style: None,
+            person: true,
             trigger_word: None,
         }
     }

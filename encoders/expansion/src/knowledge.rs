@@ -1,0 +1,121 @@
+//! Everything that is known without a model: languages, lexicon, topics, phrases, styles and rules.
+
+use std::collections::BTreeMap;
+
+use imagine_contract::{Dialect, ExpandError, Idea, Language};
+
+use crate::bank::Bank;
+use crate::data::DataError;
+use crate::guard::Guard;
+use crate::language::Languages;
+use crate::lexicon::Lexicon;
+use crate::safety::Safety;
+use crate::subject::{Subject, SubjectMaker};
+use crate::topics::Topics;
+
+/// Longest idea, in characters.
+pub const LONGEST: usize = 2000;
+
+/// The data files, read once.
+#[derive(Clone, Debug)]
+pub struct Knowledge {
+    pub languages: Languages,
+    pub lexicon: Lexicon,
+    pub topics: Topics,
+    pub bank: Bank,
+    pub safety: Safety,
+    pub guard: Guard,
+    pub styles: BTreeMap<String, String>,
+}
+
+/// An idea that has been checked and understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Understood {
+    pub language: Language,
+    pub subject: Subject,
+    /// The subject in everyday English, whatever the dialect: what topics and models read.
+    pub english: String,
+    /// The style of the preset, if one was named.
+    pub style: Option<String>,
+    /// Words of the idea that the image model does not know.
+    pub unknown: Vec<String>,
+}
+
+impl Knowledge {
+    /// What is built in.
+    ///
+    /// # Errors
+    /// [`DataError`] names the file.
+    pub fn built_in() -> Result<Self, DataError> {
+        let topics = Topics::built_in()?;
+        let file = "styles.toml";
+        let styles = toml::from_str(include_str!("../data/styles.toml")).map_err(|e| DataError::new(file, e))?;
+        Ok(Self {
+            languages: Languages::built_in()?,
+            lexicon: Lexicon::built_in()?,
+            bank: Bank::built_in(&topics)?,
+            topics,
+            safety: Safety::built_in()?,
+            guard: Guard::built_in()?,
+            styles,
+        })
+    }
+
+    /// The safety rules alone.
+    ///
+    /// # Errors
+    /// [`ExpandError::Refused`].
+    pub fn check(&self, text: &str) -> Result<(), ExpandError> {
+        self.safety.check(text)
+    }
+
+    /// Checks an idea by the safety rules and reads it.
+    ///
+    /// # Errors
+    /// [`ExpandError::Empty`], [`ExpandError::TooLong`], [`ExpandError::Refused`], [`ExpandError::UnknownStyle`].
+    pub fn understand(&self, idea: &Idea) -> Result<Understood, ExpandError> {
+        let text = idea.text.trim();
+        let chars = text.chars().count();
+        if !text.chars().any(char::is_alphanumeric) {
+            return Err(ExpandError::Empty);
+        }
+        if chars > LONGEST {
+            return Err(ExpandError::TooLong { chars, most: LONGEST });
+        }
+        self.safety.check(text)?;
+        let style = match &idea.style {
+            None => None,
+            Some(name) => Some(self.styles.get(name).cloned().ok_or_else(|| ExpandError::UnknownStyle {
+                name: name.clone(),
+                known: self.styles.keys().cloned().collect::<Vec<_>>().join(", "),
+            })?),
+        };
+        let language = idea.language.unwrap_or_else(|| self.languages.guess(text));
+        let maker = SubjectMaker { languages: &self.languages, lexicon: &self.lexicon };
+        let english = maker.make(text, language, &Dialect::Tags, idea.person);
+        let mut subject = match idea.dialect {
+            Dialect::Vocabulary(_) => maker.make(text, language, &idea.dialect, idea.person),
+            _ => english.clone(),
+        };
+        // A translation must not hide what the rules are about.
+        self.safety.check(&english.text)?;
+        let mut unknown = Vec::new();
+        if let Dialect::Vocabulary(vocabulary) = &idea.dialect {
+            unknown = crate::dialects::unknown_words(&subject.text, vocabulary);
+            subject.text = crate::dialects::known_clauses(&subject.text, vocabulary);
+        }
+        if let Some(word) = &idea.trigger_word {
+            subject.text = crate::dialects::with_trigger(&subject.text, word);
+        }
+        Ok(Understood { language, subject, english: english.text, style, unknown })
+    }
+
+    /// What a picture in this dialect should not show.
+    pub fn negative(&self, dialect: &Dialect) -> String {
+        match dialect {
+            Dialect::Tags => self.bank.negative_tags.clone(),
+            Dialect::Sentences => self.bank.negative_sentences.clone(),
+            Dialect::Vocabulary(_) => String::new(),
+        }
+    }
+}

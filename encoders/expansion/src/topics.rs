@@ -1,0 +1,110 @@
+//! What an idea is about, and which parts it speaks of itself.
+
+use std::collections::BTreeMap;
+
+use imagine_contract::Slot;
+
+use crate::data::DataError;
+use crate::words::{Phrases, parts};
+
+/// `data/topics.toml` and `data/mentions.toml`.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    names: Vec<String>,
+    words: Phrases<usize>,
+    mentions: BTreeMap<Slot, Phrases<()>>,
+}
+
+/// A topic, and which word of the text speaks of it, from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    pub topic: &'a str,
+    pub word: usize,
+}
+
+impl Topics {
+    /// The topics that are built in.
+    ///
+    /// # Errors
+    /// [`DataError`] names the file.
+    pub fn built_in() -> Result<Self, DataError> {
+        let file = "topics.toml";
+        let table: BTreeMap<String, Vec<String>> =
+            toml::from_str(include_str!("../data/topics.toml")).map_err(|e| DataError::new(file, e))?;
+        let mut words = Phrases::new();
+        let mut names = Vec::new();
+        for (name, list) in table {
+            for word in list {
+                // a keyword of several words is written with hyphens
+                words.add(&word.replace('-', " "), names.len());
+            }
+            names.push(name);
+        }
+        let file = "mentions.toml";
+        let table: BTreeMap<Slot, Vec<String>> =
+            toml::from_str(include_str!("../data/mentions.toml")).map_err(|e| DataError::new(file, e))?;
+        let mentions = table.into_iter().map(|(slot, list)| {
+            let mut phrases = Phrases::new();
+            list.iter().for_each(|word| phrases.add(&word.replace('-', " "), ()));
+            (slot, phrases)
+        });
+        Ok(Self { names, words, mentions: mentions.collect() })
+    }
+
+    /// The names of all topics, in alphabetical order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The topics of an English text in the order of its words, each once.
+    pub fn find(&self, text: &str) -> Vec<Found<'_>> {
+        let words = parts(text);
+        let mut found: Vec<Found> = Vec::new();
+        let mut word = 0;
+        while word < words.len() {
+            let rest = words.get(word..).unwrap_or_default();
+            let Some((length, &index)) = self.words.longest(rest) else {
+                word += 1;
+                continue;
+            };
+            if let Some(topic) = self.names.get(index)
+                && !found.iter().any(|known| known.topic == topic)
+            {
+                found.push(Found { topic, word });
+            }
+            word += length;
+        }
+        found
+    }
+
+    /// Whether an English text speaks of a part itself.
+    pub fn mentions(&self, slot: Slot, text: &str) -> bool {
+        self.mentions.get(&slot).is_some_and(|phrases| phrases.any(&parts(text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    #[test]
+    fn topics_come_in_the_order_of_the_words() {
+        let topics = Topics::built_in().unwrap();
+        let find = |text: &str| topics.find(text).into_iter().map(|f| f.topic.to_owned()).collect::<Vec<_>>();
+        assert_eq!(find("a person as a chef on the moon"), ["kitchen", "space"]);
+        assert_eq!(find("hiking in the Dolomites"), ["mountain"]);
+        assert_eq!(find("in a hot-air balloon"), ["sky"]);
+        assert_eq!(find("in a hot air balloon"), ["sky"]);
+        assert!(find("at a table").is_empty());
+    }
+
+    #[test]
+    fn what_an_idea_says_itself_is_noticed() {
+        let topics = Topics::built_in().unwrap();
+        assert!(topics.mentions(Slot::Wardrobe, "a person with a red hat"));
+        assert!(topics.mentions(Slot::Light, "Paris at night"));
+        assert!(topics.mentions(Slot::Expression, "a person smiling"));
+        assert!(!topics.mentions(Slot::Setting, "a person in Paris"));
+    }
+}
