@@ -122,9 +122,16 @@ declare namespace Api {
     scheduler: string;
     schedulers: string[];
     identity: { kind: string; regions: boolean } | null;
+    sizes: string[];
     inpainting: boolean;
     default?: boolean;
   };
   type Style = { id: string; name: string; text: string };
-  type Limits = { photo_bytes?: number; photos?: number; n?: number; sizes?: string[]; keep?: Record<string, unknown> };
+  type Limits = {
+    photo_bytes: number;
+    photos: number;
+    n: number;
+    expansion: boolean;
+    keep: { photos: boolean; jobs_days: number; one_shot_hours: number };
+  };
 }

@@ -20,11 +20,11 @@ export function advancedPanel(stops) {
   details.addEventListener("toggle", () => sessionStorage.setItem("imagine.advanced", details.open ? "open" : ""));
   Promise.all([models(), limits()])
     .then(([known, most]) => drawPanel(body, known, most, stops))
-    .catch(() => drawPanel(body, [], {}, stops));
+    .catch(() => drawPanel(body, [], null, stops));
   return details;
 }
 
-/** @param {HTMLElement} body @param {Api.Model[]} known @param {Api.Limits} most @param {(() => void)[]} stops */
+/** @param {HTMLElement} body @param {Api.Model[]} known @param {Api.Limits | null} most @param {(() => void)[]} stops */
 function drawPanel(body, known, most, stops) {
   /** @type {{ draw: (now: Advanced, model: Api.Model | undefined) => void }[]} */
   const inputs = [];
@@ -89,8 +89,8 @@ function drawPanel(body, known, most, stops) {
   fill(
     body,
     choice("model", () => [["", t("advanced.default")], ...known.map((one) => /** @type {[string, string]} */ ([one.id, one.id]))]),
-    choice("n", () => Array.from({ length: most.n ?? 4 }, (_, at) => [String(at + 1), String(at + 1)])),
-    choice("size", (model) => [["", model ? `${model.width} × ${model.height}` : t("advanced.default")], ...sizes(model, most)]),
+    choice("n", () => Array.from({ length: Math.min(most?.n ?? 4, 12) }, (_, at) => [String(at + 1), String(at + 1)])),
+    choice("size", (model) => [["", model ? `${model.width} × ${model.height}` : t("advanced.default")], ...sizes(model)]),
     choice("scheduler", (model) => [
       ["", model?.scheduler ?? t("advanced.default")],
       ...(model?.schedulers ?? []).filter((name) => name !== model?.scheduler).map((name) => /** @type {[string, string]} */ ([name, name])),
@@ -114,16 +114,8 @@ function drawPanel(body, known, most, stops) {
   stops.push(stop);
 }
 
-/** Sizes near what the model draws. @param {Api.Model | undefined} model @param {Api.Limits} most @returns {[string, string][]} */
-function sizes(model, most) {
-  const pair = (/** @type {string} */ size) => /** @type {[string, string]} */ ([size, size.replace("x", " × ")]);
-  if (Array.isArray(most.sizes) && most.sizes.length) return most.sizes.map(pair);
-  if (!model) return [];
-  const side = (/** @type {number} */ pixels) => Math.max(8, Math.round(pixels / 8) * 8);
-  const { width, height } = model;
-  return [
-    `${width}x${side(height * 1.5)}`,
-    `${side(width * 1.5)}x${height}`,
-    `${side(width * 1.25)}x${side(height * 1.25)}`,
-  ].map(pair);
+/** What the model draws well, beside its own size. @param {Api.Model | undefined} model @returns {[string, string][]} */
+function sizes(model) {
+  const own = `${model?.width}x${model?.height}`;
+  return (model?.sizes ?? []).filter((size) => size !== own).map((size) => [size, size.replace("x", " × ")]);
 }

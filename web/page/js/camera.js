@@ -1,6 +1,7 @@
 // Selfies by webcam, guided: front, left, right. A small frame is shown to the service now and then, which
 // says what to do; it keeps none of them.
 
+import { Problem } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { checkPhoto } from "./people.js";
@@ -9,7 +10,7 @@ import { failure } from "./ui.js";
 import { adviceOn, explain } from "./words.js";
 
 const poses = /** @type {const} */ (["front", "left", "right"]);
-const lookEvery = 900;
+const lookEvery = 1200;
 const lookSide = 480;
 const photoSide = 1600;
 
@@ -69,6 +70,9 @@ export function createCamera(of) {
     } catch (error) {
       if (closing.signal.aborted) return;
       say(explain(error).what, false);
+      const wait = error instanceof Problem ? error.retryAfter : null;
+      timer = setTimeout(look, wait ? wait * 1000 : lookEvery);
+      return;
     }
     timer = setTimeout(look, lookEvery);
   };

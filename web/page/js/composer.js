@@ -1,6 +1,6 @@
 // The prompt box that finishes "Imagine me…", and all that belongs to an order.
 
-import { defaultModel, models, styles } from "./api.js";
+import { defaultModel, limits, models, styles } from "./api.js";
 import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
 import { amend, chosenPeople, draft, mostPeople, orderOf } from "./draft.js";
@@ -84,7 +84,7 @@ export function createComposer() {
       idea.focus();
     }),
     stylePicker(stops),
-    toggle(t("expand.switch"), draft.get().expand, (on) => amend({ expand: on }), t("expand.hint")),
+    expandSwitch(),
     expansion.element,
     advancedPanel(stops),
     said,
@@ -100,6 +100,19 @@ export function createComposer() {
     }),
   );
   return { element, close: () => stops.forEach((stop) => stop()), focus: () => idea.focus() };
+}
+
+/** The off switch of the expansion; not there where the server has none. */
+function expandSwitch() {
+  const element = toggle(t("expand.switch"), draft.get().expand, (on) => amend({ expand: on }), t("expand.hint"));
+  limits()
+    .then((said) => {
+      if (said.expansion) return;
+      element.hidden = true;
+      amend({ expand: false });
+    })
+    .catch(() => undefined);
+  return element;
 }
 
 /** Who is in the picture: the first chosen is "me", a second joins. @param {(() => void)[]} stops */

@@ -1,7 +1,7 @@
 // What the person is about to ask for: kept over a reload, for this tab alone.
 
 import { request } from "./api.js";
-import { language, t } from "./i18n.js";
+import { t } from "./i18n.js";
 import { personOf } from "./people.js";
 import { readEvents } from "./sse.js";
 import { createStore } from "./store.js";
@@ -151,7 +151,7 @@ export function advancedOf(input) {
 export async function expand(of, onText, signal) {
   const answer = await request("/v1/prompts/expand", {
     method: "POST",
-    json: { idea: ideaText(of), language: language(), ...(of.style ? { style: of.style } : {}) },
+    json: { idea: ideaText(of), ...(of.style ? { style: of.style } : {}) },
     headers: { Accept: "text/event-stream" },
     signal,
   });

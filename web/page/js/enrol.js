@@ -173,16 +173,28 @@ function consentView(form, text, byField, agree, files) {
     h(
       "div",
       { class: "consent-text", tabIndex: 0, role: "region", "aria-label": t("consent.text") },
-      ...(text.text[language()] ?? text.text.en ?? "").split(/\n+/).map((line) => h("p", null, line)),
+      ...paragraphs(text.text[language()] ?? text.text.en ?? ""),
     ),
     agree,
     h("p", { class: "hint center" }, t("consent.back")),
   ];
 }
 
+/** Lines that begin with a dash are a list. @param {string} text */
+function paragraphs(text) {
+  const lines = text.split(/\n+/).filter(Boolean);
+  const dashed = lines.filter((line) => line.startsWith("- "));
+  return [
+    ...lines.filter((line) => !line.startsWith("- ")).map((line) => h("p", null, line)),
+    dashed.length ? h("ul", { class: "plain" }, ...dashed.map((line) => h("li", null, line.slice(2)))) : h("span"),
+  ];
+}
+
 /** What is kept and for how long, said where it is decided. @param {{ keep: boolean }} form */
 function kept(form) {
   const rows = h("ul", { class: "kept" });
+  /** @type {number | null} */
+  let days = null;
   const draw = () => {
     const row = (/** @type {string} */ what, /** @type {string} */ until) =>
       h("li", null, icon("shield"), h("span", null, h("b", null, what), " ", until));
@@ -191,6 +203,7 @@ function kept(form) {
       row(t("kept.photos"), form.keep ? t("kept.photos.yes") : t("kept.photos.no")),
       row(t("kept.numbers"), t("kept.numbers.until")),
       row(t("kept.browser"), t("kept.browser.until")),
+      days === null ? null : row(t("kept.pictures"), days ? t("kept.pictures.days", { count: days }) : t("kept.pictures.until")),
     );
   };
   draw();
@@ -200,8 +213,8 @@ function kept(form) {
   };
   limits()
     .then((said) => {
-      const words = Object.values(said.keep ?? {}).filter((value) => typeof value === "string");
-      rows.title = words.join(" ");
+      days = said.keep.jobs_days;
+      draw();
     })
     .catch(() => undefined);
   return h(
