@@ -30,10 +30,11 @@ consent.sha256 = createHash("sha256").update(`${consent.text.en}\n${consent.text
 
 const styles = [
   ["photo", "Photo", "photograph, natural light"],
-  ["cinema", "Cinema", "film still, dramatic light"],
-  ["watercolour", "Watercolour", "watercolour on paper"],
-  ["comic", "Comic", "comic book, bold ink"],
-  ["clay", "Clay", "clay figure, soft studio light"],
+  ["film", "Film", "cinematic film still"],
+  ["watercolour", "Watercolour", "loose watercolour painting"],
+  ["noir", "Noir", "black-and-white film noir still"],
+  ["comic", "Comic", "comic book illustration"],
+  ["oil", "Oil", "classical oil painting"],
 ].map(([id, name, text]) => ({ id, name, text }));
 
 const model = {

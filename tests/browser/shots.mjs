@@ -112,16 +112,18 @@ const screens = {
 async function enrolled(page) {
   await screens.photos(page);
   await page.getByRole("button", { name: "Done, let me imagine" }).click();
-  await page.getByLabel("Imagine me").waitFor();
+  await page.locator("dialog").waitFor({ state: "detached" });
 }
 
 for (const [name, prepare] of Object.entries(screens)) {
   if (wanted.length && !wanted.includes(name)) continue;
   for (const [size, viewport] of [["phone", { width: 390, height: 844 }], ["desktop", { width: 1360, height: 850 }]]) {
     for (const colorScheme of ["light", "dark"]) {
+      if (process.env.SHOTS && !process.env.SHOTS.split(",").includes(`${size}-${colorScheme}`)) continue;
       await post("/mock/reset", {});
       const context = await browser.newContext({ viewport, colorScheme, permissions: ["camera"], locale: "en-GB" });
       const page = await context.newPage();
+      page.setDefaultTimeout(15_000);
       page.on("pageerror", (error) => console.error(name, error.message));
       await page.goto(server.url);
       await page.locator("main .screen > *").first().waitFor();

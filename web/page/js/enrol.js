@@ -5,7 +5,6 @@ import { button, fill, freshId, h, icon } from "./dom.js";
 import { language, t } from "./i18n.js";
 import { addPhotos, enrol } from "./people.js";
 import { createPhotoTray } from "./photo-tray.js";
-import { keepSelfie } from "./selfies.js";
 import { failure, field, notice, openDialog, toggle } from "./ui.js";
 
 /**
@@ -96,9 +95,8 @@ function fillSheet(body, start, done) {
             basis: form.basis,
             authorisedBy: form.by.trim(),
             consent: /** @type {Api.Consent} */ (form.text),
+            selfie: await tray.bestFace(),
           });
-      const face = await tray.bestFace();
-      if (face && !start.person) await keepSelfie(person.id, face);
       notice(start.person ? t("enrol.added") : t("enrol.created", { name: person.name }));
       done(person);
     } catch (error) {

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { createStore, onNews, tellTabs } from "./store.js";
-import { forgetOthers, forgetSelfie } from "./selfies.js";
+import { forgetOthers, forgetSelfie, keepSelfie } from "./selfies.js";
 
 /** Null until they have been asked for. */
 export const people = createStore(/** @type {Api.Person[] | null} */ (null));
@@ -33,7 +33,7 @@ export function personOf(id) {
 
 /**
  * @param {{ name: string, photos: { blob: Blob, face: number }[], keep: boolean, basis: "self" | "authorised",
- *   authorisedBy: string, consent: Api.Consent }} of
+ *   authorisedBy: string, consent: Api.Consent, selfie: Blob | null }} of the selfie stays in this browser
  * @returns {Promise<Api.Person>}
  */
 export async function enrol(of) {
@@ -53,6 +53,7 @@ export async function enrol(of) {
   appendPhotos(form, of.photos);
   /** @type {Api.Person} */
   const person = await call("/v1/people", { method: "POST", body: form });
+  if (of.selfie) await keepSelfie(person.id, of.selfie);
   people.set([...(people.get() ?? []), person]);
   tellTabs("people");
   return person;

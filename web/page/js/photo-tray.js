@@ -62,7 +62,7 @@ export function createPhotoTray(of) {
   };
 
   const changed = () => {
-    drop.hidden = photos.length >= most;
+    drop.hidden = photos.length >= most || closeCamera !== null;
     const good = photos.filter((photo) => photo.check?.usable).length;
     said.textContent = photos.length ? t("tray.count", { count: good, most }) : t("tray.hint");
     of.onChange();
@@ -142,10 +142,12 @@ export function createPhotoTray(of) {
       onClose: () => {
         closeCamera = null;
         fill(cameraPlace);
+        changed();
       },
     });
     closeCamera = camera.close;
     fill(cameraPlace, camera.element);
+    changed();
     camera.start();
   };
 

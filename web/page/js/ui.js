@@ -70,7 +70,7 @@ export function openDialog(of) {
     h(
       "header",
       { class: "dialog-head" },
-      h("h2", { id: titleId, class: of.hideTitle ? "visually-hidden" : undefined }, of.title),
+      h("h2", { id: titleId, tabIndex: -1, autofocus: true, class: of.hideTitle ? "visually-hidden" : undefined }, of.title),
       button({ icon: "close", label: t("close"), hide: true, class: "round quiet", on: close }),
     ),
     of.content(close),
