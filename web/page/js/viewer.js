@@ -74,6 +74,7 @@ export function openViewer(items, start, onChange) {
     stage.classList.remove("broken");
     show(img, one.url);
     stage.style.setProperty("--wide", String(one.width / one.height));
+    stage.style.setProperty("--pixels", String(one.width));
     const person = now.info?.people[0];
     const selfie = now.comparing && person ? await selfieAddress(person) : null;
     if (mine !== turn) return;
