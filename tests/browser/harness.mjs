@@ -68,9 +68,12 @@ export async function open(options = {}, beside) {
     if (/Content Security Policy/i.test(message.text())) seen.errors.push(message.text());
   });
   await page.addInitScript(() => {
-    window.shifted = 0;
+    window.shifts = [];
     new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+      for (const entry of list.getEntries()) {
+        const what = entry.sources.map((source) => source.node?.className ?? source.node?.nodeName);
+        if (!entry.hadRecentInput) window.shifts.push({ at: entry.startTime, value: entry.value, what });
+      }
     }).observe({ type: "layout-shift", buffered: true });
   });
   await page.goto(base);

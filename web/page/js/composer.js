@@ -68,12 +68,6 @@ export function createComposer() {
           event.preventDefault();
           order();
         },
-        keydown: (/** @type {KeyboardEvent} */ event) => {
-          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-            event.preventDefault();
-            order();
-          }
-        },
       },
     },
     whoPicker(stops),
@@ -91,7 +85,15 @@ export function createComposer() {
     h("div", { class: "go-row" }, go),
   );
 
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    order();
+  };
+  document.addEventListener("keydown", onKey);
+
   stops.push(
+    () => document.removeEventListener("keydown", onKey),
     draft.watch((now) => {
       if (idea.value !== now.idea) idea.value = now.idea;
       const chosen = chosenPeople(now);

@@ -196,7 +196,7 @@ function partChip(slot, text, change, remove) {
       keydown: (/** @type {KeyboardEvent} */ event) => {
         if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
           event.preventDefault();
-          input.blur();
+          change({ [slot]: input.value.trim() });
         }
       },
     },
