@@ -35,13 +35,13 @@ const screens = {
     await page.getByRole("list", { name: "Parts of the scene" }).locator("li").first().waitFor();
   },
   async drawing(page) {
-    await post("/mock/settings", { stepMilliseconds: 700 });
+    await post("/mock/settings", { stepMilliseconds: 4000 });
     await enrolled(page);
     await page.getByLabel("Imagine me").fill("as an astronaut in a starry night");
     await page.getByRole("list", { name: "Parts of the scene" }).locator("li").first().waitFor();
     await page.getByRole("button", { name: "Imagine", exact: true }).click();
     await page.locator(".tile .preview[src]").first().waitFor();
-    await page.getByText("58 %").waitFor();
+    await page.waitForFunction(() => /(33|42|50) %/.test(document.querySelector(".job-status")?.textContent ?? ""));
   },
   async results(page) {
     await post("/mock/seed", { pictures: 4 });
@@ -115,28 +115,42 @@ async function enrolled(page) {
   await page.locator("dialog").waitFor({ state: "detached" });
 }
 
+// One preparation, four looks: size and colours are changed under the finished page.
+const looks = [
+  ["desktop", "light", { width: 1360, height: 850 }],
+  ["desktop", "dark", { width: 1360, height: 850 }],
+  ["phone", "light", { width: 390, height: 844 }],
+  ["phone", "dark", { width: 390, height: 844 }],
+];
+
 for (const [name, prepare] of Object.entries(screens)) {
   if (wanted.length && !wanted.includes(name)) continue;
-  for (const [size, viewport] of [["phone", { width: 390, height: 844 }], ["desktop", { width: 1360, height: 850 }]]) {
-    for (const colorScheme of ["light", "dark"]) {
-      if (process.env.SHOTS && !process.env.SHOTS.split(",").includes(`${size}-${colorScheme}`)) continue;
-      await post("/mock/reset", {});
-      const context = await browser.newContext({ viewport, colorScheme, permissions: ["camera"], locale: "en-GB" });
-      const page = await context.newPage();
-      page.setDefaultTimeout(15_000);
-      page.on("pageerror", (error) => console.error(name, error.message));
-      await page.goto(server.url);
-      await page.locator("main .screen > *").first().waitFor();
-      try {
-        await prepare(page);
-        await page.evaluate(() => Promise.all(document.getAnimations().filter((a) => a.effect?.getComputedTiming().iterations === 1).map((a) => a.finished.catch(() => 0))));
-      } catch (error) {
-        console.error(name, size, colorScheme, error.message.split("\n")[0]);
-      }
+  await post("/mock/reset", {});
+  const context = await browser.newContext({ viewport: looks[0][2], colorScheme: "light", permissions: ["camera"], locale: "en-GB" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  page.on("pageerror", (error) => console.error(name, error.message));
+  try {
+    await page.goto(server.url);
+    await page.locator("main .screen > *").first().waitFor();
+    await prepare(page);
+    await page.mouse.move(0, 0);
+    await page.locator(".notice").last().waitFor({ state: "detached" });
+    for (const [size, colorScheme, viewport] of looks) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      if (size === "phone") await page.evaluate(() => document.querySelector("article.job:not(.batch)")?.scrollIntoView());
+      await page.evaluate(() => {
+        const passing = document.getAnimations().filter((one) => one.effect?.getComputedTiming().iterations === 1);
+        return Promise.all(passing.map((one) => one.finished.catch(() => 0)));
+      });
+      await page.waitForTimeout(500);
       await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png` });
-      await context.close();
     }
+  } catch (error) {
+    console.error(name, error.message.split("\n").slice(0, 4).join(" "));
   }
+  await context.close();
 }
 await browser.close();
 server.close();
