@@ -136,6 +136,7 @@ test("history: 5,000 pictures, only those in sight in the page; search; keys", {
 test("a batch: rows are seen, run, and come back as a ZIP", async () => {
   const page = await open();
   await page.goto(`${base}/#/batches`);
+  await page.getByRole("heading", { level: 1, name: "Batches" }).waitFor();
   const file = (text, name) => ({ name, mimeType: "text/csv", buffer: Buffer.from(text) });
   const drop = page.locator("main input[type=file]");
   await drop.setInputFiles(file("prompt,seed\na portrait of a person as a pirate,1\n,2\n", "wrong.csv"));

@@ -91,6 +91,7 @@ const screens = {
   async batch(page) {
     await post("/mock/seed", { person: "Aki", pictures: 0 });
     await page.goto(`${server.url}/#/batches`);
+    await page.getByRole("heading", { level: 1, name: "Batches" }).waitFor();
     const text = "person,prompt,seed,size,n\nAki,me as a pirate,1,64x64,2\nAki,me as an astronaut,2,,1\nAki,me as a wizard,3,,1\n";
     await page.setInputFiles("input[type=file]", { name: "friends.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
     await page.getByRole("button", { name: /Start 3 rows/ }).waitFor();

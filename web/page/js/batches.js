@@ -221,7 +221,7 @@ function batchCard(first, reload) {
     element: h(
       "article",
       { class: "job batch", "aria-label": t("batch.of", { moment: moment(first.created) }) },
-      h("header", { class: "job-head" }, h("div", { class: "job-words" }, h("h3", null, t("batch.of", { moment: moment(first.created) })), words), actions),
+      h("header", { class: "job-head" }, h("div", { class: "job-words" }, h("h2", null, t("batch.of", { moment: moment(first.created) })), words), actions),
       bar,
       details,
     ),

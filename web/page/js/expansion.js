@@ -17,7 +17,7 @@ export function createExpansion() {
   const element = h(
     "section",
     { class: "expansion", "aria-label": t("expand.title"), hidden: true },
-    h("div", { class: "row between" }, h("h3", null, t("expand.title")), again),
+    h("div", { class: "row between" }, h("h2", null, t("expand.title")), again),
     said,
     chips,
     h("details", { class: "told-box" }, h("summary", null, t("expand.told")), told),

@@ -68,7 +68,7 @@ function createCard(first) {
       "header",
       { class: "job-head" },
       people.length ? h("span", { class: "faces" }, ...people.map(avatar)) : null,
-      h("div", { class: "job-words" }, h("h3", null, first.job.input.prompt), status),
+      h("div", { class: "job-words" }, h("h2", null, first.job.input.prompt), status),
       actions,
     ),
     bar,
@@ -211,7 +211,7 @@ function createTile(first, index) {
             {
               type: "button",
               class: "open-picture",
-              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? likenessWord(best) : "" }),
+              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? `${likenessWord(best)} ${likenessNumber(best)}` : "" }),
               on: { click: () => openFrom(now.job.id, output.id) },
             },
             img,

@@ -5,7 +5,7 @@ import { t } from "./i18n.js";
 import { listImages, onImagesChanged, show } from "./images.js";
 import { loadPeople, people } from "./people.js";
 import { empty, failure } from "./ui.js";
-import { likenessNumber } from "./words.js";
+import { likenessNumber, likenessWord } from "./words.js";
 
 const pageSize = 200;
 const gap = 8;
@@ -80,14 +80,21 @@ export function createHistory(query) {
     img.addEventListener("load", () => img.classList.add("here"), { once: true });
     show(img, image.thumb_url);
     const best = image.likeness?.[0];
+    const name = [
+      t("history.open", { prompt: image.prompt }),
+      image.likeness?.length ? `${likenessWord(best)} ${likenessNumber(best)}` : "",
+      image.favourite ? t("viewer.favourite") : "",
+    ]
+      .filter(Boolean)
+      .join(". ");
     return h(
       "li",
       { class: "wall-tile", "data-index": index, "aria-posinset": index + 1, "aria-setsize": ended ? images.length : -1 },
       h(
         "button",
-        { type: "button", "aria-label": t("history.open", { prompt: image.prompt }), on: { click: () => open(index) } },
+        { type: "button", "aria-label": name, on: { click: () => open(index) } },
         img,
-        image.favourite ? h("span", { class: "fav" }, icon("heart"), h("span", { class: "visually-hidden" }, t("viewer.favourite"))) : null,
+        image.favourite ? h("span", { class: "fav", "aria-hidden": "true" }, icon("heart")) : null,
         typeof best === "number" ? h("span", { class: "badge", "aria-hidden": "true" }, likenessNumber(best)) : null,
       ),
     );

@@ -32,7 +32,7 @@ export function createPhotoTray(of) {
 
   const strip = h("ul", { class: "tray", "aria-label": t("tray.photos") });
   const said = h("p", { class: "hint", "aria-live": "polite" }, t("tray.hint"));
-  const cameraPlace = h("div");
+  const cameraPlace = h("div", { class: "camera-place" });
   const file = h("input", {
     type: "file",
     accept: "image/jpeg,image/png,image/webp",
