@@ -178,6 +178,19 @@ impl AdamW {
         })
     }
 
+    /// Begins at these weights; the name of the first leaf that has none of its shape, where there is one.
+    pub fn begin_at(&mut self, weights: &BTreeMap<String, Tensor>) -> Result<(), String> {
+        no_grad(|| {
+            for (key, slot) in &mut self.slots {
+                let found = weights.get(key).filter(|t| t.size() == slot.master.size());
+                slot.master.copy_(found.ok_or_else(|| key.clone())?);
+                slot.ema.copy_(&slot.master);
+                slot.leaf.copy_(&slot.master);
+            }
+            Ok(())
+        })
+    }
+
     /// The averaged weights by key, f32.
     pub fn averaged(&self) -> Vec<(String, Tensor)> {
         self.slots.iter().map(|(k, s)| (k.clone(), s.ema.shallow_clone())).collect()
@@ -257,6 +270,19 @@ mod tests {
             "text_encoder/text_model.embeddings.token_embedding.weight",
             &weight(&[4, 4])
         ));
+    }
+
+    #[test]
+    fn a_run_begins_at_given_weights_or_names_the_one_that_is_missing() {
+        let leaf = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let mut optimizer =
+            AdamW::new([("w".to_string(), leaf.shallow_clone())].into(), AdamWConfig::default());
+        let weights = |shape: i64| [("w".to_string(), Tensor::full([shape], 0.5, (Kind::Half, Device::Cpu)))];
+        assert_eq!(optimizer.begin_at(&weights(2).into()), Err("w".to_string()));
+        assert_eq!(optimizer.begin_at(&weights(3).into()), Ok(()));
+        for tensor in [leaf.detach(), optimizer.averaged()[0].1.shallow_clone()] {
+            assert_eq!(tensor.sum(Kind::Double).double_value(&[]), 1.5);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use imagine_unet::{
     AutoencoderKl, AutoencoderKlConfig, Condition, IdentityTokens, UNet2DConditionModel, Weights,
 };
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -21,6 +22,7 @@ use crate::diffusion::{NoiseSchedule, face_weights};
 use crate::error::TrainingError;
 use crate::export;
 use crate::files::{read_tensors, write_tensors};
+use crate::identity_loss::IdentityLoss;
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::recipe::{self, Schedule};
 
@@ -29,10 +31,16 @@ pub struct UNetRun {
     pub data: PathBuf,
     /// Holds `vae/` from before; receives everything else.
     pub out: PathBuf,
+    /// A checkpoint folder to begin at, unless `out` holds a snapshot to go on from.
+    pub from: Option<PathBuf>,
     pub batch: usize,
     pub schedule: Schedule,
     pub device: Device,
     pub seed: u64,
+    /// How much the identity loss counts beside the error of the prediction; none at 0.
+    pub identity_weight: f64,
+    /// Most rows of a batch that it looks at.
+    pub identity_rows: usize,
 }
 
 /// The three networks that are trained together.
@@ -61,13 +69,18 @@ impl Networks {
     }
 }
 
-/// Scaled latents of all pictures and of their mirror images: [2N, C, h, w].
-fn encode_all(data: &Dataset, run: &UNetRun) -> Result<Tensor, TrainingError> {
+/// The trained autoencoder, frozen.
+fn open_vae(run: &UNetRun) -> Result<AutoencoderKl, TrainingError> {
     let folder = run.out.join("vae");
     let config = AutoencoderKlConfig::from_file(&folder.join("config.json"))?;
     let weights = Weights::open_folder(&folder, run.device, Kind::Float)?;
     let vae = AutoencoderKl::new(&weights.root(), &config)?;
     weights.finish(&[])?;
+    Ok(vae)
+}
+
+/// Scaled latents of all pictures and of their mirror images: [2N, C, h, w].
+fn encode_all(data: &Dataset, vae: &AutoencoderKl, run: &UNetRun) -> Result<Tensor, TrainingError> {
     no_grad(|| {
         let mut latents = Vec::new();
         let all: Vec<i64> = (0..data.frames.len() as i64).collect();
@@ -129,7 +142,12 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
     let mut rng = StdRng::seed_from_u64(run.seed);
     let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
-    let latents = encode_all(&data, run)?;
+    let vae = open_vae(run)?;
+    let latents = encode_all(&data, &vae, run)?;
+    let identity_loss = match run.identity_weight {
+        weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, vae, run.device)?),
+        _ => None,
+    };
     let tokenizer = ClipTokenizer::from_folder(&run.out.join("tokenizer"))?;
     let vocabulary = tokenizer.vocab_size() as i64;
     let [unet_weights, text_weights, adapter_weights] =
@@ -140,6 +158,9 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     let snapshot = run.out.join("unet-snapshot.safetensors");
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
         println!("unet: going on at step {}", optimizer.steps());
+    } else if let Some(folder) = &run.from {
+        let begun = optimizer.begin_at(&export::read_checkpoint(folder)?);
+        begun.map_err(|key| TrainingError::Begin { path: folder.clone(), key })?;
     }
     println!(
         "unet: {} pictures of {} people, {} parameters",
@@ -147,19 +168,33 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         data.people.len(),
         optimizer.parameter_count()
     );
-    let noise_schedule = NoiseSchedule::new(run.device);
     let clock = Instant::now();
-    let mut sums = (0.0, 0u32);
+    let training = Training {
+        networks,
+        data: &data,
+        latents,
+        tokenizer,
+        schedule: NoiseSchedule::new(run.device),
+        identity_loss,
+        run,
+    };
+    let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let loss = step_loss(&networks, &data, &latents, &tokenizer, &noise_schedule, run, &mut rng)?;
-        loss.backward();
+        let (loss, unlike) = training.loss(&mut rng)?;
+        match &unlike {
+            Some(unlike) => (&loss + unlike * run.identity_weight).backward(),
+            None => loss.backward(),
+        }
         optimizer.step(rate);
-        sums = (sums.0 + loss.double_value(&[]), sums.1 + 1);
+        let unlike = unlike.map_or(0.0, |unlike| unlike.double_value(&[]));
+        sums = (sums.0 + loss.double_value(&[]), sums.1 + unlike, sums.2 + 1);
         let steps = optimizer.steps();
         if steps % 50 == 0 {
             let seconds = clock.elapsed().as_secs_f64();
-            println!("unet {steps}: loss {:.4} rate {rate:.1e} {seconds:.0} s", sums.0 / f64::from(sums.1));
-            sums = (0.0, 0);
+            let n = f64::from(sums.2);
+            let (loss, unlike) = (sums.0 / n, sums.1 / n);
+            println!("unet {steps}: loss {loss:.4} unlike {unlike:.4} rate {rate:.1e} {seconds:.0} s");
+            sums = (0.0, 0.0, 0);
         }
         if steps % 500 == 0 {
             write_tensors(&snapshot, &optimizer.state())?;
@@ -170,59 +205,121 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     export::write_checkpoint(&run.out, &optimizer, vocabulary)
 }
 
-/// The v-prediction loss of one batch, in which the face counts more than what is around it.
-fn step_loss(
-    networks: &Networks,
-    data: &Dataset,
-    latents: &Tensor,
-    tokenizer: &ClipTokenizer,
-    schedule: &NoiseSchedule,
-    run: &UNetRun,
-    rng: &mut StdRng,
-) -> Result<Tensor, TrainingError> {
-    let (mut targets, mut references, mut ids, mut keep) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..run.batch {
-        let example = draw(data, rng);
-        let fate: f64 = rng.random();
-        let no_text = fate < recipe::DROP_TEXT + recipe::DROP_BOTH;
-        let no_identity = (recipe::DROP_TEXT..recipe::DROP_TEXT + recipe::DROP_BOTH + recipe::DROP_IDENTITY)
-            .contains(&fate);
-        let describe = if no_identity { rng.random_bool(0.9) } else { rng.random_bool(0.15) };
-        let text = if no_text { String::new() } else { caption(&example, describe, rng) };
-        ids.extend(tokenizer.encode(&text)?.ids);
-        targets.push(example.target);
-        references.push(example.reference);
-        keep.push(if no_identity { 0.0f32 } else { 1.0 });
+/// What stays the same from step to step.
+struct Training<'a> {
+    networks: Networks,
+    data: &'a Dataset,
+    /// Scaled, of pictures and mirror images: [2N, C, h, w]
+    latents: Tensor,
+    tokenizer: ClipTokenizer,
+    schedule: NoiseSchedule,
+    identity_loss: Option<IdentityLoss>,
+    run: &'a UNetRun,
+}
+
+/// Which pictures are drawn, and from what.
+struct Batch {
+    /// Rows of the latents.
+    targets: Vec<i64>,
+    /// [B, S]
+    ids: Tensor,
+    /// [B, E]
+    embeddings: Tensor,
+    /// Whether each row is shown its person.
+    shown: Vec<bool>,
+}
+
+impl Training<'_> {
+    fn batch(&self, rng: &mut StdRng) -> Result<Batch, TrainingError> {
+        let (mut targets, mut references, mut ids, mut shown) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.run.batch {
+            let example = draw(self.data, rng);
+            let fate: f64 = rng.random();
+            let no_text = fate < recipe::DROP_TEXT + recipe::DROP_BOTH;
+            let no_identity = (recipe::DROP_TEXT
+                ..recipe::DROP_TEXT + recipe::DROP_BOTH + recipe::DROP_IDENTITY)
+                .contains(&fate);
+            let describe = if no_identity { rng.random_bool(0.9) } else { rng.random_bool(0.15) };
+            let text = if no_text { String::new() } else { caption(&example, describe, rng) };
+            ids.extend(self.tokenizer.encode(&text)?.ids);
+            targets.push(example.target);
+            references.push(example.reference);
+            shown.push(!no_identity);
+        }
+        let rows = self.run.batch as i64;
+        let keep: Vec<f32> = shown.iter().map(|&shown| f32::from(u8::from(shown))).collect();
+        let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
+        let embeddings = self.data.embeddings.index_select(0, &Tensor::from_slice(&references));
+        // Noise, so that no single number of the embedding decides everything.
+        let jitter = embeddings.randn_like() * recipe::EMBEDDING_NOISE;
+        // Renders share a direction that photos do not have. Half the rows are shown without it and the
+        // others with a random part, so that a photo's embedding is nothing unheard of.
+        let without = (Tensor::rand([rows, 1], (Kind::Float, Device::Cpu)) * 2.0).clamp_max(1.0); // [B, 1]
+        let varied = &embeddings - without * &self.data.mean_embedding + jitter;
+        Ok(Batch {
+            targets,
+            ids: Tensor::from_slice(&ids).view([rows, -1]).to_device(self.run.device),
+            embeddings: &varied / varied.norm_scalaropt_dim(2, [1], true) * keep,
+            shown,
+        })
     }
-    let rows = run.batch as i64;
-    let device = run.device;
-    let clean = latents.index_select(0, &Tensor::from_slice(&targets).to_device(device));
-    let noise = clean.randn_like();
-    let steps = schedule.draw(rows, device);
-    let noisy = schedule.add_noise(&clean, &noise, &steps);
-    let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
-    let embeddings = data.embeddings.index_select(0, &Tensor::from_slice(&references));
-    // Noise, so that no single number of the embedding decides everything.
-    let jitter = embeddings.randn_like() * recipe::EMBEDDING_NOISE;
-    // Renders share a direction that photos do not have. Half the rows are shown without it and the
-    // others with a random part, so that a photo's embedding is nothing unheard of.
-    let without = (Tensor::rand([rows, 1], (Kind::Float, Device::Cpu)) * 2.0).clamp_max(1.0); // [B, 1]
-    let varied = &embeddings - without * &data.mean_embedding + jitter;
-    let embeddings = &varied / varied.norm_scalaropt_dim(2, [1], true) * keep;
-    let ids = Tensor::from_slice(&ids).view([rows, -1]).to_device(device); // [B, S]
-    let condition = Condition {
-        text: networks.text.forward(&ids, false)?.last_hidden_state,
-        identities: vec![IdentityTokens {
-            tokens: networks.identity.forward(&embeddings),
-            scale: Tensor::ones([rows], (Kind::Float, device)),
-            region: None,
-        }],
-    };
-    let cross = networks.unet.cross_kv(&condition);
-    let made = networks.unet.forward(&noisy, &steps, &cross, None, None).to_kind(Kind::Float);
-    let wanted = schedule.velocity(&clean, &noise, &steps);
-    // Every timestep counts the same: Min-SNR weights (arXiv 2303.09556) were tried, and hold back the high
-    // noise where the condition decides; after 24,000 pictures the person was still ignored.
-    let weights = face_weights(clean.size()[3], device);
-    Ok(((made - wanted).square() * weights).mean(Kind::Float))
+
+    /// The v-prediction loss of one batch, in which the face counts more than what is around it, and how
+    /// unlike the right people some of the predicted pictures are.
+    fn loss(&self, rng: &mut StdRng) -> Result<(Tensor, Option<Tensor>), TrainingError> {
+        let batch = self.batch(rng)?;
+        let (rows, device) = (self.run.batch as i64, self.run.device);
+        let clean = self.latents.index_select(0, &Tensor::from_slice(&batch.targets).to_device(device));
+        let noise = clean.randn_like();
+        let steps = self.schedule.draw(rows, device);
+        let noisy = self.schedule.add_noise(&clean, &noise, &steps);
+        let condition = Condition {
+            text: self.networks.text.forward(&batch.ids, false)?.last_hidden_state,
+            identities: vec![IdentityTokens {
+                tokens: self.networks.identity.forward(&batch.embeddings),
+                scale: Tensor::ones([rows], (Kind::Float, device)),
+                region: None,
+            }],
+        };
+        let cross = self.networks.unet.cross_kv(&condition);
+        let made = self.networks.unet.forward(&noisy, &steps, &cross, None, None).to_kind(Kind::Float);
+        let wanted = self.schedule.velocity(&clean, &noise, &steps);
+        // Every timestep counts the same: Min-SNR weights (arXiv 2303.09556) were tried, and hold back the
+        // high noise where the condition decides; after 24,000 pictures the person was still ignored.
+        let weights = face_weights(clean.size()[3], device);
+        let loss = ((&made - wanted).square() * weights).mean(Kind::Float);
+        Ok((loss, self.unlike(&batch, &noisy, &made, &steps, rng)?))
+    }
+
+    /// The identity loss of a few rows, drawn from those that are shown their person at a moderate noise.
+    fn unlike(
+        &self,
+        batch: &Batch,
+        noisy: &Tensor,
+        made: &Tensor,
+        steps: &Tensor,
+        rng: &mut StdRng,
+    ) -> Result<Option<Tensor>, TrainingError> {
+        let Some(identity) = &self.identity_loss else { return Ok(None) };
+        let times = Vec::<i64>::try_from(&steps.to_device(Device::Cpu))?;
+        let fit: Vec<usize> = (0..self.run.batch)
+            .filter(|&row| {
+                batch.shown[row]
+                    && times[row] < recipe::IDENTITY_LAST_STEP
+                    && identity.knows(batch.targets[row])
+            })
+            .collect();
+        let chosen: Vec<usize> = fit.choose_multiple(rng, self.run.identity_rows).copied().collect();
+        if chosen.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<i64> = chosen.iter().map(|&row| row as i64).collect();
+        let rows = Tensor::from_slice(&rows).to_device(self.run.device);
+        let part = |of: &Tensor| of.index_select(0, &rows);
+        let (clean, signal) = self.schedule.clean(&part(noisy), &part(made), &part(steps));
+        let targets: Vec<i64> = chosen.iter().map(|&row| batch.targets[row]).collect();
+        let unlike = identity.of(&clean, &targets)?; // [R]
+        Ok(Some((unlike * signal.view([-1])).sum(Kind::Float) / self.run.identity_rows as f64))
+    }
 }
