@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tch::Device;
+use tch::{Device, Kind};
 
 use crate::error::TrainingError;
 use crate::recipe::Schedule;
@@ -85,6 +85,9 @@ enum Command {
         /// Begin at the weights of this checkpoint folder instead of at random ones.
         #[arg(long)]
         from: Option<PathBuf>,
+        /// Compute in bf16, with f32 weights kept by the optimiser.
+        #[arg(long)]
+        bf16: bool,
         /// Weight of the identity loss; above 0 it needs `landmarks` and the face models.
         #[arg(long, default_value_t = 0.0)]
         identity_weight: f64,
@@ -141,9 +144,10 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
     match cli.command {
         Command::Tokenizer { vocabulary, out } => tokenizer::build(&vocabulary, &out),
         Command::Landmarks { data } => landmarks::find(&data),
-        Command::Unet { run: args, from, identity_weight, identity_rows } => {
+        Command::Unet { run: args, from, bf16, identity_weight, identity_rows } => {
             train_unet::train(&train_unet::UNetRun {
                 from,
+                kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
                 identity_weight,
                 identity_rows,
                 schedule: args.schedule(6e-4),

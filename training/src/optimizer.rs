@@ -76,14 +76,15 @@ fn orthogonalised(step: &Tensor) -> Tensor {
     let (rows, columns) = (matrix.size()[0], matrix.size()[1]);
     let tall = rows > columns;
     let mut x = if tall { matrix.transpose(0, 1) } else { matrix }; // [small, large]
-    x = &x / (x.norm() + 1e-12);
+    // In bf16, as Muon's author does: the iteration pulls every singular value to one anyway.
+    x = (&x / (x.norm() + 1e-12)).to_kind(Kind::BFloat16);
     for _ in 0..5 {
         let a = x.matmul(&x.transpose(0, 1)); // [small, small]
         let b = &a * -4.775 + a.matmul(&a) * 2.0315;
         x = &x * 3.4445 + b.matmul(&x);
     }
     let x = if tall { x.transpose(0, 1) } else { x };
-    x.reshape(&shape) * (0.2 * (rows.max(columns) as f64).sqrt())
+    x.reshape(&shape).to_kind(step.kind()) * (0.2 * (rows.max(columns) as f64).sqrt())
 }
 
 /// The optimiser of any number of named leaves.

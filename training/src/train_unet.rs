@@ -37,6 +37,8 @@ pub struct UNetRun {
     pub schedule: Schedule,
     pub device: Device,
     pub seed: u64,
+    /// What the networks compute in; the optimiser keeps its own weights in f32.
+    pub kind: Kind,
     /// How much the identity loss counts beside the error of the prediction; none at 0.
     pub identity_weight: f64,
     /// Most rows of a batch that it looks at.
@@ -151,7 +153,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     let tokenizer = ClipTokenizer::from_folder(&run.out.join("tokenizer"))?;
     let vocabulary = tokenizer.vocab_size() as i64;
     let [unet_weights, text_weights, adapter_weights] =
-        std::array::from_fn(|_| Weights::fresh(run.device, Kind::Float));
+        std::array::from_fn(|_| Weights::fresh(run.device, run.kind));
     let networks = Networks::new(&unet_weights, &text_weights, &adapter_weights, vocabulary)?;
     let leaves = export::joined(&unet_weights, &text_weights, &adapter_weights);
     let mut optimizer = AdamW::new(leaves, AdamWConfig { orthogonal: true, ..AdamWConfig::default() });
