@@ -9,10 +9,9 @@ use std::time::Instant;
 use imagine_encoders::{ClipTextConfig, ClipTextModel, ClipTokenizer};
 use imagine_identity::adapters::FaceIdProjection;
 use imagine_unet::{
-    AutoencoderKl, AutoencoderKlConfig, Condition, IdentityTokens, UNet2DConditionModel, Weights,
+    AutoencoderKl, AutoencoderKlConfig, Condition, CrossKv, IdentityTokens, UNet2DConditionModel, Weights,
 };
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -171,24 +170,19 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         optimizer.parameter_count()
     );
     let clock = Instant::now();
-    let training = Training {
-        networks,
-        data: &data,
-        latents,
-        tokenizer,
-        schedule: NoiseSchedule::new(run.device),
-        identity_loss,
-        run,
-    };
+    let training =
+        Training { networks, data: &data, latents, tokenizer, schedule: NoiseSchedule::new(run.device), run };
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let (loss, unlike) = training.loss(&mut rng)?;
-        match &unlike {
-            Some(unlike) => (&loss + unlike * run.identity_weight).backward(),
-            None => loss.backward(),
+        let loss = training.loss(&mut rng)?;
+        loss.backward();
+        let mut unlike = 0.0;
+        if let Some(identity) = &identity_loss {
+            let loss = training.unlike(identity, &mut rng)?;
+            (&loss * run.identity_weight).backward();
+            unlike = loss.double_value(&[]);
         }
         optimizer.step(rate);
-        let unlike = unlike.map_or(0.0, |unlike| unlike.double_value(&[]));
         sums = (sums.0 + loss.double_value(&[]), sums.1 + unlike, sums.2 + 1);
         let steps = optimizer.steps();
         if steps % 50 == 0 {
@@ -215,7 +209,6 @@ struct Training<'a> {
     latents: Tensor,
     tokenizer: ClipTokenizer,
     schedule: NoiseSchedule,
-    identity_loss: Option<IdentityLoss>,
     run: &'a UNetRun,
 }
 
@@ -225,32 +218,38 @@ struct Batch {
     targets: Vec<i64>,
     /// [B, S]
     ids: Tensor,
-    /// [B, E]
+    /// [B, E]; zero where no person is shown
     embeddings: Tensor,
-    /// Whether each row is shown its person.
-    shown: Vec<bool>,
 }
 
 impl Training<'_> {
-    fn batch(&self, rng: &mut StdRng) -> Result<Batch, TrainingError> {
-        let (mut targets, mut references, mut ids, mut shown) =
+    /// Draws `rows` pictures; for the identity loss those that it knows, all with their people.
+    fn batch(
+        &self,
+        rows: usize,
+        identity: Option<&IdentityLoss>,
+        rng: &mut StdRng,
+    ) -> Result<Batch, TrainingError> {
+        let (mut targets, mut references, mut ids, mut keep) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..self.run.batch {
-            let example = draw(self.data, rng);
+        for _ in 0..rows {
+            let mut example = draw(self.data, rng);
+            while identity.is_some_and(|identity| !identity.knows(example.target)) {
+                example = draw(self.data, rng);
+            }
             let fate: f64 = rng.random();
             let no_text = fate < recipe::DROP_TEXT + recipe::DROP_BOTH;
-            let no_identity = (recipe::DROP_TEXT
-                ..recipe::DROP_TEXT + recipe::DROP_BOTH + recipe::DROP_IDENTITY)
-                .contains(&fate);
+            let no_identity = identity.is_none()
+                && (recipe::DROP_TEXT..recipe::DROP_TEXT + recipe::DROP_BOTH + recipe::DROP_IDENTITY)
+                    .contains(&fate);
             let describe = if no_identity { rng.random_bool(0.9) } else { rng.random_bool(0.15) };
             let text = if no_text { String::new() } else { caption(&example, describe, rng) };
             ids.extend(self.tokenizer.encode(&text)?.ids);
             targets.push(example.target);
             references.push(example.reference);
-            shown.push(!no_identity);
+            keep.push(if no_identity { 0.0f32 } else { 1.0 });
         }
-        let rows = self.run.batch as i64;
-        let keep: Vec<f32> = shown.iter().map(|&shown| f32::from(u8::from(shown))).collect();
+        let rows = rows as i64;
         let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
         let embeddings = self.data.embeddings.index_select(0, &Tensor::from_slice(&references));
         // Noise, so that no single number of the embedding decides everything.
@@ -263,65 +262,79 @@ impl Training<'_> {
             targets,
             ids: Tensor::from_slice(&ids).view([rows, -1]).to_device(self.run.device),
             embeddings: &varied / varied.norm_scalaropt_dim(2, [1], true) * keep,
-            shown,
         })
     }
 
-    /// The v-prediction loss of one batch, in which the face counts more than what is around it, and how
-    /// unlike the right people some of the predicted pictures are.
-    fn loss(&self, rng: &mut StdRng) -> Result<(Tensor, Option<Tensor>), TrainingError> {
-        let batch = self.batch(rng)?;
-        let (rows, device) = (self.run.batch as i64, self.run.device);
-        let clean = self.latents.index_select(0, &Tensor::from_slice(&batch.targets).to_device(device));
-        let noise = clean.randn_like();
-        let steps = self.schedule.draw(rows, device);
-        let noisy = self.schedule.add_noise(&clean, &noise, &steps);
+    /// The latents of the pictures to be drawn: [B, C, h, w]
+    fn clean(&self, batch: &Batch) -> Tensor {
+        self.latents.index_select(0, &Tensor::from_slice(&batch.targets).to_device(self.run.device))
+    }
+
+    fn cross(&self, batch: &Batch) -> Result<CrossKv, TrainingError> {
+        let rows = batch.targets.len() as i64;
         let condition = Condition {
             text: self.networks.text.forward(&batch.ids, false)?.last_hidden_state,
             identities: vec![IdentityTokens {
                 tokens: self.networks.identity.forward(&batch.embeddings),
-                scale: Tensor::ones([rows], (Kind::Float, device)),
+                scale: Tensor::ones([rows], (Kind::Float, self.run.device)),
                 region: None,
             }],
         };
-        let cross = self.networks.unet.cross_kv(&condition);
+        Ok(self.networks.unet.cross_kv(&condition))
+    }
+
+    /// The v-prediction loss of one batch, in which the face counts more than what is around it.
+    fn loss(&self, rng: &mut StdRng) -> Result<Tensor, TrainingError> {
+        let batch = self.batch(self.run.batch, None, rng)?;
+        let clean = self.clean(&batch);
+        let noise = clean.randn_like();
+        let steps = self.schedule.draw(batch.targets.len() as i64, self.run.device);
+        let noisy = self.schedule.add_noise(&clean, &noise, &steps);
+        let cross = self.cross(&batch)?;
         let made = self.networks.unet.forward(&noisy, &steps, &cross, None, None).to_kind(Kind::Float);
         let wanted = self.schedule.velocity(&clean, &noise, &steps);
         // Every timestep counts the same: Min-SNR weights (arXiv 2303.09556) were tried, and hold back the
         // high noise where the condition decides; after 24,000 pictures the person was still ignored.
-        let weights = face_weights(clean.size()[3], device);
-        let loss = ((&made - wanted).square() * weights).mean(Kind::Float);
-        Ok((loss, self.unlike(&batch, &noisy, &made, &steps, rng)?))
+        let weights = face_weights(clean.size()[3], self.run.device);
+        Ok(((made - wanted).square() * weights).mean(Kind::Float))
     }
 
-    /// The identity loss of a few rows, drawn from those that are shown their person at a moderate noise.
-    fn unlike(
-        &self,
-        batch: &Batch,
-        noisy: &Tensor,
-        made: &Tensor,
-        steps: &Tensor,
-        rng: &mut StdRng,
-    ) -> Result<Option<Tensor>, TrainingError> {
-        let Some(identity) = &self.identity_loss else { return Ok(None) };
-        let times = Vec::<i64>::try_from(&steps.to_device(Device::Cpu))?;
-        let fit: Vec<usize> = (0..self.run.batch)
-            .filter(|&row| {
-                batch.shown[row]
-                    && times[row] < recipe::IDENTITY_LAST_STEP
-                    && identity.knows(batch.targets[row])
+    /// How unlike their people a few pictures are that the model has begun by itself, and so with its own
+    /// mistakes: noisy renders, in which only the outlines are left, are denoised in a few strides without
+    /// gradients; the clean picture that the last prediction stands for is looked at (as ReFL, arXiv
+    /// 2304.05977, does with its reward). Less noise counts more.
+    fn unlike(&self, identity: &IdentityLoss, rng: &mut StdRng) -> Result<Tensor, TrainingError> {
+        let batch = self.batch(self.run.identity_rows, Some(identity), rng)?;
+        let (from, to): (Vec<f64>, Vec<f64>) = (0..batch.targets.len())
+            .map(|_| {
+                let (lowest, highest) = recipe::ROLLOUT_FROM;
+                let from = rng.random_range(lowest..highest);
+                (from, rng.random_range(recipe::ROLLOUT_LAST..from * recipe::ROLLOUT_PART))
             })
-            .collect();
-        let chosen: Vec<usize> = fit.choose_multiple(rng, self.run.identity_rows).copied().collect();
-        if chosen.is_empty() {
-            return Ok(None);
-        }
-        let rows: Vec<i64> = chosen.iter().map(|&row| row as i64).collect();
-        let rows = Tensor::from_slice(&rows).to_device(self.run.device);
-        let part = |of: &Tensor| of.index_select(0, &rows);
-        let (clean, signal) = self.schedule.clean(&part(noisy), &part(made), &part(steps));
-        let targets: Vec<i64> = chosen.iter().map(|&row| batch.targets[row]).collect();
-        let unlike = identity.of(&clean, &targets)?; // [R]
-        Ok(Some((unlike * signal.view([-1])).sum(Kind::Float) / self.run.identity_rows as f64))
+            .unzip();
+        let furthest = from.iter().zip(&to).map(|(from, to)| from - to).fold(0.0, f64::max);
+        let strides = (furthest / recipe::ROLLOUT_STRIDE).ceil();
+        let at = |stride: f64| -> Tensor {
+            let part = stride / strides;
+            let steps: Vec<i64> =
+                from.iter().zip(&to).map(|(from, to)| (from + (to - from) * part) as i64).collect();
+            Tensor::from_slice(&steps).to_device(self.run.device)
+        };
+        let cross = self.cross(&batch)?;
+        let predict = |noisy: &Tensor, steps: &Tensor| {
+            self.networks.unet.forward(noisy, steps, &cross, None, None).to_kind(Kind::Float)
+        };
+        let clean = self.clean(&batch);
+        let mut noisy = self.schedule.add_noise(&clean, &clean.randn_like(), &at(0.0));
+        no_grad(|| {
+            for stride in 0..strides as u32 {
+                let (now, next) = (at(f64::from(stride)), at(f64::from(stride + 1)));
+                noisy = self.schedule.stride(&noisy, &predict(&noisy, &now), &now, &next);
+            }
+        });
+        let last = at(strides);
+        let (clean, signal) = self.schedule.clean(&noisy, &predict(&noisy, &last), &last);
+        let unlike = identity.of(&clean, &batch.targets)?; // [R]
+        Ok((unlike * signal.view([-1])).mean(Kind::Float))
     }
 }
