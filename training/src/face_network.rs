@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::TrainingError;
 use crate::onnx::{Graph, Node};
@@ -32,14 +32,26 @@ enum Layer {
     },
 }
 
+impl Layer {
+    fn weights(&mut self) -> Vec<&mut Tensor> {
+        match self {
+            Self::Subtract(value) | Self::Multiply(value) | Self::ParametricRelu(value) => vec![value],
+            Self::Convolution { weight, bias, .. } | Self::Linear { weight, bias } => vec![weight, bias],
+            Self::Affine { scale, shift } => vec![scale, shift],
+            Self::Flatten => Vec::new(),
+        }
+    }
+}
+
 /// A recogniser whose layers follow one another.
 pub struct FaceNetwork {
     layers: Vec<Layer>,
+    kind: Kind,
 }
 
 impl FaceNetwork {
-    /// Reads an ONNX file. Refuses what is not a chain of the layers above.
-    pub fn read(path: &Path, device: Device) -> Result<Self, TrainingError> {
+    /// Reads an ONNX file, to compute in `kind`. Refuses what is not a chain of the layers above.
+    pub fn read(path: &Path, device: Device, kind: Kind) -> Result<Self, TrainingError> {
         let graph = Graph::read(path)?;
         let fail = |reason: String| TrainingError::Network { path: path.into(), reason };
         let mut layers: Vec<Layer> = Vec::new();
@@ -65,12 +77,13 @@ impl FaceNetwork {
                 (_, Some(layer)) => layers.push(layer),
             }
         }
-        Ok(Self { layers })
+        layers.iter_mut().flat_map(Layer::weights).for_each(|weight| *weight = weight.to_kind(kind));
+        Ok(Self { layers, kind })
     }
 
-    /// Embeddings as the network gives them, of aligned faces [N, 3, 112, 112], RGB, 0 to 255: [N, 128]
+    /// Embeddings as the network gives them, of aligned faces [N, 3, 112, 112], RGB, 0 to 255: [N, 128], f32
     pub fn forward(&self, faces: &Tensor) -> Result<Tensor, TrainingError> {
-        let mut x = faces.shallow_clone();
+        let mut x = faces.to_kind(self.kind);
         for layer in &self.layers {
             x = match layer {
                 Layer::Subtract(value) => x.f_sub(value)?,
@@ -87,7 +100,7 @@ impl FaceNetwork {
                 Layer::Linear { weight, bias } => x.f_linear(weight, Some(bias))?,
             };
         }
-        Ok(x)
+        Ok(x.to_kind(Kind::Float))
     }
 }
 
@@ -139,10 +152,9 @@ mod tests {
     use image::RgbImage;
     use imagine_identity::FaceEmbedder;
     use imagine_identity::runtime::{SFACE_FILE, face_models};
-    use tch::Kind;
 
-    fn network() -> FaceNetwork {
-        FaceNetwork::read(&face_models().unwrap().join(SFACE_FILE), Device::Cpu).unwrap()
+    fn network(kind: Kind) -> FaceNetwork {
+        FaceNetwork::read(&face_models().unwrap().join(SFACE_FILE), Device::Cpu, kind).unwrap()
     }
 
     /// Smooth colours that differ from seed to seed.
@@ -161,7 +173,7 @@ mod tests {
 
     #[test]
     fn embeddings_equal_those_of_onnx_runtime() {
-        let network = network();
+        let network = network(Kind::Float);
         let runtime = FaceEmbedder::open(&face_models().unwrap().join(SFACE_FILE)).unwrap();
         for seed in 0..3 {
             let picture = picture(seed);
@@ -173,8 +185,17 @@ mod tests {
     }
 
     #[test]
+    fn bf16_points_the_same_way() {
+        let pixels = tensor(&picture(2));
+        let [wanted, found] =
+            [Kind::Float, Kind::BFloat16].map(|kind| network(kind).forward(&pixels).unwrap());
+        let cosine = (&wanted * &found).sum(Kind::Double) / (wanted.norm() * found.norm());
+        assert!(cosine.double_value(&[]) > 0.99, "{}", cosine.double_value(&[]));
+    }
+
+    #[test]
     fn the_gradient_at_the_pixels_is_the_slope() {
-        let network = network();
+        let network = network(Kind::Float);
         let pixels = tensor(&picture(1)).set_requires_grad(true);
         let towards = Tensor::ones([128], (Kind::Float, Device::Cpu));
         let value = |x: &Tensor| (network.forward(x).unwrap() * &towards).sum(Kind::Double);
@@ -192,7 +213,7 @@ mod tests {
     #[test]
     fn another_network_is_refused_by_name() {
         let file = face_models().unwrap().join(imagine_identity::runtime::YUNET_FILE);
-        let error = FaceNetwork::read(&file, Device::Cpu).err().unwrap().to_string();
+        let error = FaceNetwork::read(&file, Device::Cpu, Kind::Float).err().unwrap().to_string();
         assert!(error.contains("yunet"), "{error}");
     }
 }

@@ -1,7 +1,6 @@
 //! How unlike the right person a predicted picture is, with gradients.
 //!
-//! The clean latents that the U-Net predicts are decoded by the frozen autoencoder, the face is aligned
-//! by the landmarks of the picture that is to be drawn, and SFace looks at it: one minus the cosine to the
+//! The face in a picture that was just decoded is aligned by the landmarks of the picture that is to be drawn, and SFace looks at it: one minus the cosine to the
 //! mean of the person's shots, both centred on the mean of all renders (as in PortraitBooth, arXiv
 //! 2312.06354, and PuLID, arXiv 2404.16022, which take the target's own embedding).
 
@@ -9,7 +8,6 @@ use std::path::Path;
 
 use imagine_identity::align::{FACE_SIZE, Similarity, template};
 use imagine_identity::runtime::{SFACE_FILE, face_models};
-use imagine_unet::AutoencoderKl;
 use tch::{Device, Kind, Tensor};
 
 use crate::dataset::Dataset;
@@ -21,7 +19,6 @@ use crate::recipe::PICTURE_SIZE;
 /// The loss for one set of pictures.
 pub struct IdentityLoss {
     network: FaceNetwork,
-    vae: AutoencoderKl,
     /// Of each picture and, after those, of each mirror image: from the aligned face to the picture. None
     /// where no face was found.
     alignments: Vec<Option<Similarity>>,
@@ -33,18 +30,12 @@ pub struct IdentityLoss {
 }
 
 impl IdentityLoss {
-    /// Reads the landmarks in `folder` and the recogniser that set-up installed.
-    pub fn new(
-        data: &Dataset,
-        folder: &Path,
-        vae: AutoencoderKl,
-        device: Device,
-    ) -> Result<Self, TrainingError> {
+    /// Reads the landmarks in `folder` and the recogniser that set-up installed, to compute in `kind`.
+    pub fn new(data: &Dataset, folder: &Path, device: Device, kind: Kind) -> Result<Self, TrainingError> {
         let found = landmarks::read(folder)?;
         let models = face_models().map_err(imagine_identity::IdentityError::from)?;
         Ok(Self {
-            network: FaceNetwork::read(&models.join(SFACE_FILE), device)?,
-            vae,
+            network: FaceNetwork::read(&models.join(SFACE_FILE), device, kind)?,
             alignments: alignments(data, &found),
             people: people(data)?.to_device(device),
             mean: data.mean_embedding.to_device(device),
@@ -57,14 +48,13 @@ impl IdentityLoss {
         self.alignments.get(row as usize).is_some_and(Option::is_some)
     }
 
-    /// The loss of each predicted picture, 0 to 2: [B]. `clean` are scaled latents [B, C, h, w]; `rows` say
-    /// which pictures they are to be, all of them known.
-    pub fn of(&self, clean: &Tensor, rows: &[i64]) -> Result<Tensor, TrainingError> {
-        let pixels = self.vae.decode(&self.vae.unscale(clean)); // [B, 3, S, S]
+    /// The loss of each predicted picture, 0 to 2: [B]. `pixels` [B, 3, S, S] are in [-1, 1]; `rows` say which
+    /// pictures they are to be, all of them known.
+    pub fn of(&self, pixels: &Tensor, rows: &[i64]) -> Result<Tensor, TrainingError> {
         let frames = self.people.size()[0];
         let transforms: Vec<Similarity> =
             rows.iter().filter_map(|&row| self.alignments.get(row as usize).copied().flatten()).collect();
-        let faces = aligned(&((pixels + 1.0) * 127.5), &transforms)?; // [B, 3, 112, 112]
+        let faces = aligned(&((pixels.to_kind(Kind::Float) + 1.0) * 127.5), &transforms)?; // [B, 3, 112, 112]
         let embeddings = unit(&self.network.forward(&faces)?) - &self.mean; // [B, E]
         let wanted: Vec<i64> = rows.iter().map(|row| row % frames).collect();
         let wanted = self.people.index_select(0, &Tensor::from_slice(&wanted).to_device(self.device));

@@ -136,6 +136,12 @@ enum Command {
         /// Train the decoder alone; the latents stay what they are.
         #[arg(long)]
         decoder_only: bool,
+        /// Begin at the autoencoder of this checkpoint folder instead of at random weights.
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Weight of the identity loss; above 0 it needs `landmarks` and the face models.
+        #[arg(long, default_value_t = 0.0)]
+        identity_weight: f64,
     },
 }
 
@@ -179,15 +185,19 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             guidance_scale: guidance,
             identity_scale,
         }),
-        Command::Vae { run: args, decoder_only } => train_vae::train(&train_vae::VaeRun {
-            decoder_only,
-            schedule: args.schedule(1.5e-3),
-            data: args.data,
-            out: args.out,
-            batch: args.batch,
-            device,
-            seed: args.seed,
-        }),
+        Command::Vae { run: args, decoder_only, from, identity_weight } => {
+            train_vae::train(&train_vae::VaeRun {
+                decoder_only,
+                from,
+                identity_weight,
+                schedule: args.schedule(1.5e-3),
+                data: args.data,
+                out: args.out,
+                batch: args.batch,
+                device,
+                seed: args.seed,
+            })
+        }
     }
 }
 

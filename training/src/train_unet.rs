@@ -71,10 +71,10 @@ impl Networks {
 }
 
 /// The trained autoencoder, frozen.
-fn open_vae(run: &UNetRun) -> Result<AutoencoderKl, TrainingError> {
+fn open_vae(run: &UNetRun, kind: Kind) -> Result<AutoencoderKl, TrainingError> {
     let folder = run.out.join("vae");
     let config = AutoencoderKlConfig::from_file(&folder.join("config.json"))?;
-    let weights = Weights::open_folder(&folder, run.device, Kind::Float)?;
+    let weights = Weights::open_folder(&folder, run.device, kind)?;
     let vae = AutoencoderKl::new(&weights.root(), &config)?;
     weights.finish(&[])?;
     Ok(vae)
@@ -143,10 +143,9 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
     let mut rng = StdRng::seed_from_u64(run.seed);
     let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
-    let vae = open_vae(run)?;
-    let latents = encode_all(&data, &vae, run)?;
+    let latents = encode_all(&data, &open_vae(run, Kind::Float)?, run)?;
     let identity_loss = match run.identity_weight {
-        weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, vae, run.device)?),
+        weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, run.kind)?),
         _ => None,
     };
     let tokenizer = ClipTokenizer::from_folder(&run.out.join("tokenizer"))?;
@@ -170,8 +169,15 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         optimizer.parameter_count()
     );
     let clock = Instant::now();
-    let training =
-        Training { networks, data: &data, latents, tokenizer, schedule: NoiseSchedule::new(run.device), run };
+    let training = Training {
+        networks,
+        data: &data,
+        latents,
+        tokenizer,
+        schedule: NoiseSchedule::new(run.device),
+        vae: open_vae(run, run.kind)?,
+        run,
+    };
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
         let loss = training.loss(&mut rng)?;
@@ -209,6 +215,7 @@ struct Training<'a> {
     latents: Tensor,
     tokenizer: ClipTokenizer,
     schedule: NoiseSchedule,
+    vae: AutoencoderKl,
     run: &'a UNetRun,
 }
 
@@ -334,7 +341,8 @@ impl Training<'_> {
         });
         let last = at(strides);
         let (clean, signal) = self.schedule.clean(&noisy, &predict(&noisy, &last), &last);
-        let unlike = identity.of(&clean, &batch.targets)?; // [R]
+        let pixels = self.vae.decode(&self.vae.unscale(&clean)); // [R, 3, S, S]
+        let unlike = identity.of(&pixels, &batch.targets)?; // [R]
         Ok((unlike * signal.view([-1])).mean(Kind::Float))
     }
 }
