@@ -137,4 +137,30 @@ mod tests {
         // the other side is rounded to whole numbers
         assert!(far < 0.51, "{far}");
     }
+
+    #[test]
+    fn the_gradient_leads_from_the_pixels_to_the_person() {
+        tch::manual_seed(4);
+        let options = (Kind::Float, Device::Cpu);
+        let models = face_models().unwrap();
+        // a face in the left half of the picture
+        let left = Similarity { a: 0.25, b: 0.0, dx: 2.0, dy: 16.0 };
+        let loss = IdentityLoss {
+            network: FaceNetwork::read(&models.join(SFACE_FILE), Device::Cpu, Kind::Float).unwrap(),
+            alignments: vec![Some(left), None],
+            people: unit(&Tensor::randn([1, 128], options)),
+            mean: Tensor::zeros([1, 128], options),
+            device: Device::Cpu,
+        };
+        assert!(loss.knows(0) && !loss.knows(1) && !loss.knows(2));
+        let pixels = (Tensor::randn([1, 3, 64, 64], options) * 0.3).set_requires_grad(true);
+        let before = loss.of(&pixels, &[0]).unwrap();
+        before.backward();
+        let gradient = pixels.grad();
+        let right_half = gradient.narrow(3, 32, 32).abs().max().double_value(&[]);
+        assert_eq!(right_half, 0.0, "pixels beside the face do not count");
+        let moved = pixels.detach() - &gradient / gradient.norm() * 0.5;
+        let [before, after] = [before, loss.of(&moved, &[0]).unwrap()].map(|loss| loss.double_value(&[0]));
+        assert!(after < before - 0.01, "{before} to {after}");
+    }
 }

@@ -159,7 +159,7 @@ pub fn scheduler_json() -> Value {
 
 /// Steps and guidance that suit the model, for requests that leave them open.
 pub fn defaults_json() -> Value {
-    json!({ "steps": 12, "guidance_scale": 1.6, "adapter": crate::export::ADAPTER_FILE })
+    json!({ "steps": 12, "guidance_scale": 2.0, "adapter": crate::export::ADAPTER_FILE })
 }
 
 pub fn model_index_json() -> Value {
