@@ -44,6 +44,21 @@ impl NoiseSchedule {
         signal * clean + spread * noise
     }
 
+    /// Clean latents that a predicted velocity stands for, and the signal factor of each row:
+    /// [B, C, h, w], [B, 1, 1, 1]
+    pub fn clean(&self, noisy: &Tensor, velocity: &Tensor, steps: &Tensor) -> (Tensor, Tensor) {
+        let (signal, spread) = self.factors(steps);
+        (&signal * noisy - spread * velocity, signal)
+    }
+
+    /// A deterministic step (DDIM, arXiv 2010.02502) from `steps` to the lower `next`.
+    pub fn stride(&self, noisy: &Tensor, velocity: &Tensor, steps: &Tensor, next: &Tensor) -> Tensor {
+        let (signal, spread) = self.factors(steps);
+        let clean = &signal * noisy - &spread * velocity;
+        let noise = spread * noisy + signal * velocity;
+        self.add_noise(&clean, &noise, next)
+    }
+
     /// The target of v-prediction.
     pub fn velocity(&self, clean: &Tensor, noise: &Tensor, steps: &Tensor) -> Tensor {
         let (signal, spread) = self.factors(steps);
@@ -64,4 +79,25 @@ pub fn face_weights(side: i64, device: Device) -> Tensor {
     );
     let _ = face.fill_(FACE_WEIGHT);
     &weights / weights.mean(Kind::Float)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_velocity_leads_back_to_the_clean_latents() {
+        tch::manual_seed(1);
+        let schedule = NoiseSchedule::new(Device::Cpu);
+        let clean = Tensor::randn([5, 2, 4, 4], (Kind::Float, Device::Cpu));
+        let (noise, steps) = (clean.randn_like(), schedule.draw(5, Device::Cpu));
+        let noisy = schedule.add_noise(&clean, &noise, &steps);
+        let (found, signal) = schedule.clean(&noisy, &schedule.velocity(&clean, &noise, &steps), &steps);
+        assert!(found.allclose(&clean, 1e-4, 1e-4, false));
+        assert_eq!(signal.size(), [5, 1, 1, 1]);
+        // with the true velocity a stride leads to the same picture with less of the same noise
+        let next = steps.divide_scalar_mode(2, "floor");
+        let strode = schedule.stride(&noisy, &schedule.velocity(&clean, &noise, &steps), &steps, &next);
+        assert!(strode.allclose(&schedule.add_noise(&clean, &noise, &next), 1e-4, 1e-4, false));
+    }
 }

@@ -26,6 +26,14 @@ pub enum TrainingError {
     TooFew { path: PathBuf, found: usize, needed: usize },
     #[error("{path}: {reason}")]
     Safetensors { path: PathBuf, reason: String },
+    #[error(
+        "{path}: {key} is missing or has another shape than the recipe's, so training cannot begin there"
+    )]
+    Begin { path: PathBuf, key: String },
+    #[error("{path}: not a network that gradients can be taken through here: {reason}")]
+    Network { path: PathBuf, reason: String },
+    #[error("{path}: no landmarks of the pictures; run `imagine-training landmarks --data {data}` first")]
+    NoLandmarks { path: PathBuf, data: PathBuf },
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]

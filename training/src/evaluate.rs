@@ -37,6 +37,10 @@ pub struct Evaluation {
     /// Pictures a person.
     pub pictures: u32,
     pub seed: u64,
+    /// How to draw: the checkpoint's own numbers where left open.
+    pub steps: Option<u32>,
+    pub guidance_scale: Option<f64>,
+    pub identity_scale: f64,
 }
 
 /// The measured numbers.
@@ -55,6 +59,8 @@ struct Report {
     likeness_others: f64,
     steps: u32,
     guidance_scale: f64,
+    identity_scale: f64,
+    seed: u64,
     seconds_per_picture: f64,
 }
 
@@ -116,8 +122,10 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
         let mut request =
             GenerateRequest::new(captions::compose(scene, false, &mut rng), rng.random::<u32>().into());
         request.count = evaluation.pictures;
+        request.steps = evaluation.steps;
+        request.guidance_scale = evaluation.guidance_scale;
         let embedding = person.reference.sface.clone().unwrap_or_default();
-        request.people = vec![Identity::of_embedding(embedding, 1.0)];
+        request.people = vec![Identity::of_embedding(embedding, evaluation.identity_scale)];
         let pictures = engine.pictures(&request)?;
         if index < 12 {
             sheet.push(reference_picture(evaluation, person, engine.info().width)?);
@@ -152,8 +160,10 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
         right_of_ten_renders: share(ceiling, people.len()),
         likeness_right: likeness.0 / found.max(1) as f64,
         likeness_others: likeness.1 / found.max(1) as f64,
-        steps: engine.info().steps,
-        guidance_scale: engine.info().guidance_scale,
+        steps: evaluation.steps.unwrap_or(engine.info().steps),
+        guidance_scale: evaluation.guidance_scale.unwrap_or(engine.info().guidance_scale),
+        identity_scale: evaluation.identity_scale,
+        seed: evaluation.seed,
         seconds_per_picture: seconds / total.max(1) as f64,
     };
     println!("{report:#?}");

@@ -7,12 +7,15 @@ use imagine_unet::Weights;
 use tch::{Kind, Tensor};
 
 use crate::error::TrainingError;
-use crate::files::{write_json, write_tensors};
+use crate::files::{read_tensors, write_json, write_tensors};
 use crate::optimizer::AdamW;
 use crate::recipe;
 
 /// The adapter's file in the checkpoint folder.
 pub const ADAPTER_FILE: &str = "ip-adapter-faceid_starter.safetensors";
+
+const UNET_FILE: &str = "unet/diffusion_pytorch_model.safetensors";
+const TEXT_FILE: &str = "text_encoder/model.safetensors";
 
 const UNET: &str = "unet/";
 const TEXT: &str = "text_encoder/";
@@ -27,6 +30,16 @@ pub fn joined(unet: &Weights, text: &Weights, adapter: &Weights) -> BTreeMap<Str
     all
 }
 
+/// The weights of a checkpoint folder by the keys of [`joined`].
+pub fn read_checkpoint(folder: &Path) -> Result<BTreeMap<String, Tensor>, TrainingError> {
+    let mut all = BTreeMap::new();
+    for (prefix, file) in [(UNET, UNET_FILE), (TEXT, TEXT_FILE), (ADAPTER, ADAPTER_FILE)] {
+        let tensors = read_tensors(&folder.join(file))?;
+        all.extend(tensors.into_iter().map(|(key, tensor)| (format!("{prefix}{key}"), tensor)));
+    }
+    Ok(all)
+}
+
 /// Writes the averaged weights in f16 and every configuration file; `vae/` and `tokenizer/` are
 /// already there.
 pub fn write_checkpoint(out: &Path, optimizer: &AdamW, vocabulary: i64) -> Result<(), TrainingError> {
@@ -37,8 +50,8 @@ pub fn write_checkpoint(out: &Path, optimizer: &AdamW, vocabulary: i64) -> Resul
             .filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_string(), t.to_kind(Kind::Half))))
             .collect()
     };
-    write_tensors(&out.join("unet/diffusion_pytorch_model.safetensors"), &part(UNET))?;
-    write_tensors(&out.join("text_encoder/model.safetensors"), &part(TEXT))?;
+    write_tensors(&out.join(UNET_FILE), &part(UNET))?;
+    write_tensors(&out.join(TEXT_FILE), &part(TEXT))?;
     write_tensors(&out.join(ADAPTER_FILE), &part(ADAPTER))?;
     write_json(&out.join("unet/config.json"), &recipe::unet_json())?;
     write_json(&out.join("text_encoder/config.json"), &recipe::text_json(vocabulary))?;

@@ -58,7 +58,7 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Tr
     write_whole(path, &bytes)
 }
 
-/// Reads all tensors of a safetensors file (f32 and i64).
+/// Reads all tensors of a safetensors file (f32, f16 and i64).
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TrainingError> {
     let fail = |reason: String| TrainingError::Safetensors { path: path.into(), reason };
     let bytes = fs::read(path).map_err(TrainingError::io(path))?;

@@ -7,7 +7,11 @@ mod diffusion;
 mod error;
 mod evaluate;
 mod export;
+mod face_network;
 mod files;
+mod identity_loss;
+mod landmarks;
+mod onnx;
 mod optimizer;
 mod pictures;
 mod recipe;
@@ -20,7 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tch::Device;
+use tch::{Device, Kind};
 
 use crate::error::TrainingError;
 use crate::recipe::Schedule;
@@ -75,7 +79,28 @@ enum Command {
         out: PathBuf,
     },
     /// Train the U-Net, text encoder and identity adapter; needs the autoencoder and tokenizer.
-    Unet(RunArgs),
+    Unet {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Begin at the weights of this checkpoint folder instead of at random ones.
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Compute in bf16, with f32 weights kept by the optimiser.
+        #[arg(long)]
+        bf16: bool,
+        /// Weight of the identity loss; above 0 it needs `landmarks` and the face models.
+        #[arg(long, default_value_t = 0.0)]
+        identity_weight: f64,
+        /// Most pictures of a step that the identity loss looks at.
+        #[arg(long, default_value_t = 6)]
+        identity_rows: usize,
+    },
+    /// Find the faces in the training pictures, for the identity loss; kept beside them.
+    Landmarks {
+        /// Folder of rendered people.
+        #[arg(long)]
+        data: PathBuf,
+    },
     /// Measure a checkpoint on held-out people.
     Evaluate {
         /// The checkpoint folder.
@@ -95,6 +120,14 @@ enum Command {
         pictures: u32,
         #[arg(long, default_value_t = 0)]
         seed: u64,
+        /// Denoising steps; the checkpoint's own number if left out.
+        #[arg(long)]
+        steps: Option<u32>,
+        /// Strength of guidance; the checkpoint's own if left out.
+        #[arg(long)]
+        guidance: Option<f64>,
+        #[arg(long, default_value_t = 1.0)]
+        identity_scale: f64,
     },
     /// Train the autoencoder.
     Vae {
@@ -103,6 +136,12 @@ enum Command {
         /// Train the decoder alone; the latents stay what they are.
         #[arg(long)]
         decoder_only: bool,
+        /// Begin at the autoencoder of this checkpoint folder instead of at random weights.
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Weight of the identity loss; above 0 it needs `landmarks` and the face models.
+        #[arg(long, default_value_t = 0.0)]
+        identity_weight: f64,
     },
 }
 
@@ -110,26 +149,55 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
     let device = Device::cuda_if_available();
     match cli.command {
         Command::Tokenizer { vocabulary, out } => tokenizer::build(&vocabulary, &out),
-        Command::Unet(args) => train_unet::train(&train_unet::UNetRun {
-            schedule: args.schedule(6e-4),
-            data: args.data,
-            out: args.out,
-            batch: args.batch,
-            device,
-            seed: args.seed,
-        }),
-        Command::Evaluate { model, heldout, report, sheet, pictures, seed } => {
-            evaluate::run(&evaluate::Evaluation { model, heldout, report, sheet, pictures, seed })
+        Command::Landmarks { data } => landmarks::find(&data),
+        Command::Unet { run: args, from, bf16, identity_weight, identity_rows } => {
+            train_unet::train(&train_unet::UNetRun {
+                from,
+                kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
+                identity_weight,
+                identity_rows,
+                schedule: args.schedule(6e-4),
+                data: args.data,
+                out: args.out,
+                batch: args.batch,
+                device,
+                seed: args.seed,
+            })
         }
-        Command::Vae { run: args, decoder_only } => train_vae::train(&train_vae::VaeRun {
-            decoder_only,
-            schedule: args.schedule(1.5e-3),
-            data: args.data,
-            out: args.out,
-            batch: args.batch,
-            device,
-            seed: args.seed,
+        Command::Evaluate {
+            model,
+            heldout,
+            report,
+            sheet,
+            pictures,
+            seed,
+            steps,
+            guidance,
+            identity_scale,
+        } => evaluate::run(&evaluate::Evaluation {
+            model,
+            heldout,
+            report,
+            sheet,
+            pictures,
+            seed,
+            steps,
+            guidance_scale: guidance,
+            identity_scale,
         }),
+        Command::Vae { run: args, decoder_only, from, identity_weight } => {
+            train_vae::train(&train_vae::VaeRun {
+                decoder_only,
+                from,
+                identity_weight,
+                schedule: args.schedule(1.5e-3),
+                data: args.data,
+                out: args.out,
+                batch: args.batch,
+                device,
+                seed: args.seed,
+            })
+        }
     }
 }
 

@@ -76,14 +76,15 @@ fn orthogonalised(step: &Tensor) -> Tensor {
     let (rows, columns) = (matrix.size()[0], matrix.size()[1]);
     let tall = rows > columns;
     let mut x = if tall { matrix.transpose(0, 1) } else { matrix }; // [small, large]
-    x = &x / (x.norm() + 1e-12);
+    // In bf16, as Muon's author does: the iteration pulls every singular value to one anyway.
+    x = (&x / (x.norm() + 1e-12)).to_kind(Kind::BFloat16);
     for _ in 0..5 {
         let a = x.matmul(&x.transpose(0, 1)); // [small, small]
         let b = &a * -4.775 + a.matmul(&a) * 2.0315;
         x = &x * 3.4445 + b.matmul(&x);
     }
     let x = if tall { x.transpose(0, 1) } else { x };
-    x.reshape(&shape) * (0.2 * (rows.max(columns) as f64).sqrt())
+    x.reshape(&shape).to_kind(step.kind()) * (0.2 * (rows.max(columns) as f64).sqrt())
 }
 
 /// The optimiser of any number of named leaves.
@@ -178,6 +179,19 @@ impl AdamW {
         })
     }
 
+    /// Begins at these weights; the name of the first leaf that has none of its shape, where there is one.
+    pub fn begin_at(&mut self, weights: &BTreeMap<String, Tensor>) -> Result<(), String> {
+        no_grad(|| {
+            for (key, slot) in &mut self.slots {
+                let found = weights.get(key).filter(|t| t.size() == slot.master.size());
+                slot.master.copy_(found.ok_or_else(|| key.clone())?);
+                slot.ema.copy_(&slot.master);
+                slot.leaf.copy_(&slot.master);
+            }
+            Ok(())
+        })
+    }
+
     /// The averaged weights by key, f32.
     pub fn averaged(&self) -> Vec<(String, Tensor)> {
         self.slots.iter().map(|(k, s)| (k.clone(), s.ema.shallow_clone())).collect()
@@ -257,6 +271,19 @@ mod tests {
             "text_encoder/text_model.embeddings.token_embedding.weight",
             &weight(&[4, 4])
         ));
+    }
+
+    #[test]
+    fn a_run_begins_at_given_weights_or_names_the_one_that_is_missing() {
+        let leaf = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let mut optimizer =
+            AdamW::new([("w".to_string(), leaf.shallow_clone())].into(), AdamWConfig::default());
+        let weights = |shape: i64| [("w".to_string(), Tensor::full([shape], 0.5, (Kind::Half, Device::Cpu)))];
+        assert_eq!(optimizer.begin_at(&weights(2).into()), Err("w".to_string()));
+        assert_eq!(optimizer.begin_at(&weights(3).into()), Ok(()));
+        for tensor in [leaf.detach(), optimizer.averaged()[0].1.shallow_clone()] {
+            assert_eq!(tensor.sum(Kind::Double).double_value(&[]), 1.5);
+        }
     }
 
     #[test]

@@ -34,6 +34,13 @@ pub const TIMESTEP_SPREAD: f64 = 1.0;
 pub const FACE_PART: ((f64, f64), (f64, f64)) = ((0.25, 0.75), (0.25, 0.8125));
 /// How much more an error there counts than elsewhere.
 pub const FACE_WEIGHT: f64 = 3.0;
+/// Where the identity loss begins with a noisy render: timesteps, at which little but outlines is left.
+pub const ROLLOUT_FROM: (f64, f64) = (550.0, 950.0);
+/// Lowest timestep at which it looks at a prediction, and the highest as a part of where it began.
+pub const ROLLOUT_LAST: f64 = 50.0;
+pub const ROLLOUT_PART: f64 = 0.6;
+/// Longest stride on the way, in timesteps.
+pub const ROLLOUT_STRIDE: f64 = 170.0;
 /// How often each condition is left out in training, for classifier-free guidance.
 pub const DROP_TEXT: f64 = 0.08;
 pub const DROP_IDENTITY: f64 = 0.08;
@@ -152,7 +159,7 @@ pub fn scheduler_json() -> Value {
 
 /// Steps and guidance that suit the model, for requests that leave them open.
 pub fn defaults_json() -> Value {
-    json!({ "steps": 12, "guidance_scale": 1.6, "adapter": crate::export::ADAPTER_FILE })
+    json!({ "steps": 12, "guidance_scale": 2.0, "adapter": crate::export::ADAPTER_FILE })
 }
 
 pub fn model_index_json() -> Value {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use imagine_encoders::{ClipTextConfig, ClipTextModel, ClipTokenizer};
 use imagine_identity::adapters::FaceIdProjection;
 use imagine_unet::{
-    AutoencoderKl, AutoencoderKlConfig, Condition, IdentityTokens, UNet2DConditionModel, Weights,
+    AutoencoderKl, AutoencoderKlConfig, Condition, CrossKv, IdentityTokens, UNet2DConditionModel, Weights,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -21,6 +21,7 @@ use crate::diffusion::{NoiseSchedule, face_weights};
 use crate::error::TrainingError;
 use crate::export;
 use crate::files::{read_tensors, write_tensors};
+use crate::identity_loss::IdentityLoss;
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::recipe::{self, Schedule};
 
@@ -29,10 +30,18 @@ pub struct UNetRun {
     pub data: PathBuf,
     /// Holds `vae/` from before; receives everything else.
     pub out: PathBuf,
+    /// A checkpoint folder to begin at, unless `out` holds a snapshot to go on from.
+    pub from: Option<PathBuf>,
     pub batch: usize,
     pub schedule: Schedule,
     pub device: Device,
     pub seed: u64,
+    /// What the networks compute in; the optimiser keeps its own weights in f32.
+    pub kind: Kind,
+    /// How much the identity loss counts beside the error of the prediction; none at 0.
+    pub identity_weight: f64,
+    /// Most rows of a batch that it looks at.
+    pub identity_rows: usize,
 }
 
 /// The three networks that are trained together.
@@ -61,13 +70,18 @@ impl Networks {
     }
 }
 
-/// Scaled latents of all pictures and of their mirror images: [2N, C, h, w].
-fn encode_all(data: &Dataset, run: &UNetRun) -> Result<Tensor, TrainingError> {
+/// The trained autoencoder, frozen.
+fn open_vae(run: &UNetRun, kind: Kind) -> Result<AutoencoderKl, TrainingError> {
     let folder = run.out.join("vae");
     let config = AutoencoderKlConfig::from_file(&folder.join("config.json"))?;
-    let weights = Weights::open_folder(&folder, run.device, Kind::Float)?;
+    let weights = Weights::open_folder(&folder, run.device, kind)?;
     let vae = AutoencoderKl::new(&weights.root(), &config)?;
     weights.finish(&[])?;
+    Ok(vae)
+}
+
+/// Scaled latents of all pictures and of their mirror images: [2N, C, h, w].
+fn encode_all(data: &Dataset, vae: &AutoencoderKl, run: &UNetRun) -> Result<Tensor, TrainingError> {
     no_grad(|| {
         let mut latents = Vec::new();
         let all: Vec<i64> = (0..data.frames.len() as i64).collect();
@@ -129,17 +143,24 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
     let mut rng = StdRng::seed_from_u64(run.seed);
     let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
-    let latents = encode_all(&data, run)?;
+    let latents = encode_all(&data, &open_vae(run, Kind::Float)?, run)?;
+    let identity_loss = match run.identity_weight {
+        weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, run.kind)?),
+        _ => None,
+    };
     let tokenizer = ClipTokenizer::from_folder(&run.out.join("tokenizer"))?;
     let vocabulary = tokenizer.vocab_size() as i64;
     let [unet_weights, text_weights, adapter_weights] =
-        std::array::from_fn(|_| Weights::fresh(run.device, Kind::Float));
+        std::array::from_fn(|_| Weights::fresh(run.device, run.kind));
     let networks = Networks::new(&unet_weights, &text_weights, &adapter_weights, vocabulary)?;
     let leaves = export::joined(&unet_weights, &text_weights, &adapter_weights);
     let mut optimizer = AdamW::new(leaves, AdamWConfig { orthogonal: true, ..AdamWConfig::default() });
     let snapshot = run.out.join("unet-snapshot.safetensors");
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
         println!("unet: going on at step {}", optimizer.steps());
+    } else if let Some(folder) = &run.from {
+        let begun = optimizer.begin_at(&export::read_checkpoint(folder)?);
+        begun.map_err(|key| TrainingError::Begin { path: folder.clone(), key })?;
     }
     println!(
         "unet: {} pictures of {} people, {} parameters",
@@ -147,19 +168,35 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         data.people.len(),
         optimizer.parameter_count()
     );
-    let noise_schedule = NoiseSchedule::new(run.device);
     let clock = Instant::now();
-    let mut sums = (0.0, 0u32);
+    let training = Training {
+        networks,
+        data: &data,
+        latents,
+        tokenizer,
+        schedule: NoiseSchedule::new(run.device),
+        vae: open_vae(run, run.kind)?,
+        run,
+    };
+    let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let loss = step_loss(&networks, &data, &latents, &tokenizer, &noise_schedule, run, &mut rng)?;
+        let loss = training.loss(&mut rng)?;
         loss.backward();
+        let mut unlike = 0.0;
+        if let Some(identity) = &identity_loss {
+            let loss = training.unlike(identity, &mut rng)?;
+            (&loss * run.identity_weight).backward();
+            unlike = loss.double_value(&[]);
+        }
         optimizer.step(rate);
-        sums = (sums.0 + loss.double_value(&[]), sums.1 + 1);
+        sums = (sums.0 + loss.double_value(&[]), sums.1 + unlike, sums.2 + 1);
         let steps = optimizer.steps();
         if steps % 50 == 0 {
             let seconds = clock.elapsed().as_secs_f64();
-            println!("unet {steps}: loss {:.4} rate {rate:.1e} {seconds:.0} s", sums.0 / f64::from(sums.1));
-            sums = (0.0, 0);
+            let n = f64::from(sums.2);
+            let (loss, unlike) = (sums.0 / n, sums.1 / n);
+            println!("unet {steps}: loss {loss:.4} unlike {unlike:.4} rate {rate:.1e} {seconds:.0} s");
+            sums = (0.0, 0.0, 0);
         }
         if steps % 500 == 0 {
             write_tensors(&snapshot, &optimizer.state())?;
@@ -170,59 +207,142 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     export::write_checkpoint(&run.out, &optimizer, vocabulary)
 }
 
-/// The v-prediction loss of one batch, in which the face counts more than what is around it.
-fn step_loss(
-    networks: &Networks,
-    data: &Dataset,
-    latents: &Tensor,
-    tokenizer: &ClipTokenizer,
-    schedule: &NoiseSchedule,
-    run: &UNetRun,
-    rng: &mut StdRng,
-) -> Result<Tensor, TrainingError> {
-    let (mut targets, mut references, mut ids, mut keep) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..run.batch {
-        let example = draw(data, rng);
-        let fate: f64 = rng.random();
-        let no_text = fate < recipe::DROP_TEXT + recipe::DROP_BOTH;
-        let no_identity = (recipe::DROP_TEXT..recipe::DROP_TEXT + recipe::DROP_BOTH + recipe::DROP_IDENTITY)
-            .contains(&fate);
-        let describe = if no_identity { rng.random_bool(0.9) } else { rng.random_bool(0.15) };
-        let text = if no_text { String::new() } else { caption(&example, describe, rng) };
-        ids.extend(tokenizer.encode(&text)?.ids);
-        targets.push(example.target);
-        references.push(example.reference);
-        keep.push(if no_identity { 0.0f32 } else { 1.0 });
+/// What stays the same from step to step.
+struct Training<'a> {
+    networks: Networks,
+    data: &'a Dataset,
+    /// Scaled, of pictures and mirror images: [2N, C, h, w]
+    latents: Tensor,
+    tokenizer: ClipTokenizer,
+    schedule: NoiseSchedule,
+    vae: AutoencoderKl,
+    run: &'a UNetRun,
+}
+
+/// Which pictures are drawn, and from what.
+struct Batch {
+    /// Rows of the latents.
+    targets: Vec<i64>,
+    /// [B, S]
+    ids: Tensor,
+    /// [B, E]; zero where no person is shown
+    embeddings: Tensor,
+}
+
+impl Training<'_> {
+    /// Draws `rows` pictures; for the identity loss those that it knows, all with their people.
+    fn batch(
+        &self,
+        rows: usize,
+        identity: Option<&IdentityLoss>,
+        rng: &mut StdRng,
+    ) -> Result<Batch, TrainingError> {
+        let (mut targets, mut references, mut ids, mut keep) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rows {
+            let mut example = draw(self.data, rng);
+            while identity.is_some_and(|identity| !identity.knows(example.target)) {
+                example = draw(self.data, rng);
+            }
+            let fate: f64 = rng.random();
+            let no_text = fate < recipe::DROP_TEXT + recipe::DROP_BOTH;
+            let no_identity = identity.is_none()
+                && (recipe::DROP_TEXT..recipe::DROP_TEXT + recipe::DROP_BOTH + recipe::DROP_IDENTITY)
+                    .contains(&fate);
+            let describe = if no_identity { rng.random_bool(0.9) } else { rng.random_bool(0.15) };
+            let text = if no_text { String::new() } else { caption(&example, describe, rng) };
+            ids.extend(self.tokenizer.encode(&text)?.ids);
+            targets.push(example.target);
+            references.push(example.reference);
+            keep.push(if no_identity { 0.0f32 } else { 1.0 });
+        }
+        let rows = rows as i64;
+        let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
+        let embeddings = self.data.embeddings.index_select(0, &Tensor::from_slice(&references));
+        // Noise, so that no single number of the embedding decides everything.
+        let jitter = embeddings.randn_like() * recipe::EMBEDDING_NOISE;
+        // Renders share a direction that photos do not have. Half the rows are shown without it and the
+        // others with a random part, so that a photo's embedding is nothing unheard of.
+        let without = (Tensor::rand([rows, 1], (Kind::Float, Device::Cpu)) * 2.0).clamp_max(1.0); // [B, 1]
+        let varied = &embeddings - without * &self.data.mean_embedding + jitter;
+        Ok(Batch {
+            targets,
+            ids: Tensor::from_slice(&ids).view([rows, -1]).to_device(self.run.device),
+            embeddings: &varied / varied.norm_scalaropt_dim(2, [1], true) * keep,
+        })
     }
-    let rows = run.batch as i64;
-    let device = run.device;
-    let clean = latents.index_select(0, &Tensor::from_slice(&targets).to_device(device));
-    let noise = clean.randn_like();
-    let steps = schedule.draw(rows, device);
-    let noisy = schedule.add_noise(&clean, &noise, &steps);
-    let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
-    let embeddings = data.embeddings.index_select(0, &Tensor::from_slice(&references));
-    // Noise, so that no single number of the embedding decides everything.
-    let jitter = embeddings.randn_like() * recipe::EMBEDDING_NOISE;
-    // Renders share a direction that photos do not have. Half the rows are shown without it and the
-    // others with a random part, so that a photo's embedding is nothing unheard of.
-    let without = (Tensor::rand([rows, 1], (Kind::Float, Device::Cpu)) * 2.0).clamp_max(1.0); // [B, 1]
-    let varied = &embeddings - without * &data.mean_embedding + jitter;
-    let embeddings = &varied / varied.norm_scalaropt_dim(2, [1], true) * keep;
-    let ids = Tensor::from_slice(&ids).view([rows, -1]).to_device(device); // [B, S]
-    let condition = Condition {
-        text: networks.text.forward(&ids, false)?.last_hidden_state,
-        identities: vec![IdentityTokens {
-            tokens: networks.identity.forward(&embeddings),
-            scale: Tensor::ones([rows], (Kind::Float, device)),
-            region: None,
-        }],
-    };
-    let cross = networks.unet.cross_kv(&condition);
-    let made = networks.unet.forward(&noisy, &steps, &cross, None, None).to_kind(Kind::Float);
-    let wanted = schedule.velocity(&clean, &noise, &steps);
-    // Every timestep counts the same: Min-SNR weights (arXiv 2303.09556) were tried, and hold back the high
-    // noise where the condition decides; after 24,000 pictures the person was still ignored.
-    let weights = face_weights(clean.size()[3], device);
-    Ok(((made - wanted).square() * weights).mean(Kind::Float))
+
+    /// The latents of the pictures to be drawn: [B, C, h, w]
+    fn clean(&self, batch: &Batch) -> Tensor {
+        self.latents.index_select(0, &Tensor::from_slice(&batch.targets).to_device(self.run.device))
+    }
+
+    fn cross(&self, batch: &Batch) -> Result<CrossKv, TrainingError> {
+        let rows = batch.targets.len() as i64;
+        let condition = Condition {
+            text: self.networks.text.forward(&batch.ids, false)?.last_hidden_state,
+            identities: vec![IdentityTokens {
+                tokens: self.networks.identity.forward(&batch.embeddings),
+                scale: Tensor::ones([rows], (Kind::Float, self.run.device)),
+                region: None,
+            }],
+        };
+        Ok(self.networks.unet.cross_kv(&condition))
+    }
+
+    /// The v-prediction loss of one batch, in which the face counts more than what is around it.
+    fn loss(&self, rng: &mut StdRng) -> Result<Tensor, TrainingError> {
+        let batch = self.batch(self.run.batch, None, rng)?;
+        let clean = self.clean(&batch);
+        let noise = clean.randn_like();
+        let steps = self.schedule.draw(batch.targets.len() as i64, self.run.device);
+        let noisy = self.schedule.add_noise(&clean, &noise, &steps);
+        let cross = self.cross(&batch)?;
+        let made = self.networks.unet.forward(&noisy, &steps, &cross, None, None).to_kind(Kind::Float);
+        let wanted = self.schedule.velocity(&clean, &noise, &steps);
+        // Every timestep counts the same: Min-SNR weights (arXiv 2303.09556) were tried, and hold back the
+        // high noise where the condition decides; after 24,000 pictures the person was still ignored.
+        let weights = face_weights(clean.size()[3], self.run.device);
+        Ok(((made - wanted).square() * weights).mean(Kind::Float))
+    }
+
+    /// How unlike their people a few pictures are that the model has begun by itself, and so with its own
+    /// mistakes: noisy renders, in which only the outlines are left, are denoised in a few strides without
+    /// gradients; the clean picture that the last prediction stands for is looked at (as ReFL, arXiv
+    /// 2304.05977, does with its reward). Less noise counts more.
+    fn unlike(&self, identity: &IdentityLoss, rng: &mut StdRng) -> Result<Tensor, TrainingError> {
+        let batch = self.batch(self.run.identity_rows, Some(identity), rng)?;
+        let (from, to): (Vec<f64>, Vec<f64>) = (0..batch.targets.len())
+            .map(|_| {
+                let (lowest, highest) = recipe::ROLLOUT_FROM;
+                let from = rng.random_range(lowest..highest);
+                (from, rng.random_range(recipe::ROLLOUT_LAST..from * recipe::ROLLOUT_PART))
+            })
+            .unzip();
+        let furthest = from.iter().zip(&to).map(|(from, to)| from - to).fold(0.0, f64::max);
+        let strides = (furthest / recipe::ROLLOUT_STRIDE).ceil();
+        let at = |stride: f64| -> Tensor {
+            let part = stride / strides;
+            let steps: Vec<i64> =
+                from.iter().zip(&to).map(|(from, to)| (from + (to - from) * part) as i64).collect();
+            Tensor::from_slice(&steps).to_device(self.run.device)
+        };
+        let cross = self.cross(&batch)?;
+        let predict = |noisy: &Tensor, steps: &Tensor| {
+            self.networks.unet.forward(noisy, steps, &cross, None, None).to_kind(Kind::Float)
+        };
+        let clean = self.clean(&batch);
+        let mut noisy = self.schedule.add_noise(&clean, &clean.randn_like(), &at(0.0));
+        no_grad(|| {
+            for stride in 0..strides as u32 {
+                let (now, next) = (at(f64::from(stride)), at(f64::from(stride + 1)));
+                noisy = self.schedule.stride(&noisy, &predict(&noisy, &now), &now, &next);
+            }
+        });
+        let last = at(strides);
+        let (clean, signal) = self.schedule.clean(&noisy, &predict(&noisy, &last), &last);
+        let pixels = self.vae.decode(&self.vae.unscale(&clean)); // [R, 3, S, S]
+        let unlike = identity.of(&pixels, &batch.targets)?; // [R]
+        Ok((unlike * signal.view([-1])).mean(Kind::Float))
+    }
 }

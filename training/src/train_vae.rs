@@ -1,7 +1,7 @@
 //! Trains the autoencoder: L1 at several scales, differences between neighbours (sharp edges), and
 //! latents of moderate size under a little noise.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, Weights};
@@ -12,9 +12,13 @@ use tch::{Device, Kind, Tensor, no_grad};
 use crate::dataset::Dataset;
 use crate::error::TrainingError;
 use crate::files::{read_tensors, write_tensors};
+use crate::identity_loss::IdentityLoss;
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::pictures::write_sheet;
 use crate::recipe::{self, Schedule};
+
+/// The weights in a checkpoint folder.
+const VAE_FILE: &str = "vae/diffusion_pytorch_model.safetensors";
 
 /// Settings of one run.
 pub struct VaeRun {
@@ -27,6 +31,10 @@ pub struct VaeRun {
     /// Leaves the encoder, and so the latents, as they are: the decoder can be bettered while a U-Net
     /// is trained.
     pub decoder_only: bool,
+    /// A checkpoint folder whose autoencoder to begin at, unless `out` holds a snapshot to go on from.
+    pub from: Option<PathBuf>,
+    /// How much the identity loss counts beside the reconstruction; none at 0.
+    pub identity_weight: f64,
 }
 
 /// [B, C, H, W] → [B, C, H/2, W/2]
@@ -52,11 +60,28 @@ fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
     loss
 }
 
-/// Random pictures, half of the batches mirrored: [B, 3, S, S]
-fn draw(data: &Dataset, batch: usize, rng: &mut StdRng, device: Device) -> Tensor {
-    let rows: Vec<i64> = (0..batch).map(|_| rng.random_range(0..data.frames.len()) as i64).collect();
+/// Random pictures, half of the batches mirrored: [B, 3, S, S], and their rows as [`IdentityLoss`] counts.
+fn draw(
+    data: &Dataset,
+    identity: Option<&IdentityLoss>,
+    batch: usize,
+    rng: &mut StdRng,
+    device: Device,
+) -> (Tensor, Vec<i64>) {
+    let count = data.frames.len();
+    let mut rows = Vec::with_capacity(batch);
+    while rows.len() < batch {
+        let row = rng.random_range(0..count) as i64;
+        if identity.is_none_or(|identity| identity.knows(row)) {
+            rows.push(row);
+        }
+    }
     let pixels = data.batch(&rows, Kind::Float, device);
-    if rng.random_bool(0.5) { pixels.flip([3]) } else { pixels }
+    if rng.random_bool(0.5) {
+        rows.iter_mut().for_each(|row| *row += count as i64);
+        return (pixels.flip([3]), rows);
+    }
+    (pixels, rows)
 }
 
 /// Trains and leaves `vae/` (a diffusers folder), a snapshot and sample sheets in `run.out`.
@@ -72,12 +97,19 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let snapshot = run.out.join("vae-snapshot.safetensors");
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
         println!("vae: going on at step {}", optimizer.steps());
+    } else if let Some(folder) = &run.from {
+        let begun = optimizer.begin_at(&read_tensors(&folder.join(VAE_FILE))?);
+        begun.map_err(|key| TrainingError::Begin { path: folder.clone(), key })?;
     }
+    let identity = match run.identity_weight {
+        weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, Kind::Float)?),
+        _ => None,
+    };
     println!("vae: {} pictures, {} parameters", data.frames.len(), optimizer.parameter_count());
     let clock = Instant::now();
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let pixels = draw(&data, run.batch, &mut rng, run.device);
+        let (pixels, rows) = draw(&data, identity.as_ref(), run.batch, &mut rng, run.device);
         let latents =
             if run.decoder_only { no_grad(|| model.encode(&pixels)) } else { model.encode(&pixels) };
         // A fixed, small spread instead of a learnt one: early noise of variance one would drown the
@@ -87,7 +119,11 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
         let rebuilt = reconstruction_loss(&made, &pixels);
         let size = latents.mean.square().mean(Kind::Float);
         let reported = (&latents.log_variance - 2.0 * recipe::LATENT_SPREAD.ln()).square().mean(Kind::Float);
-        let loss = &rebuilt + &size * recipe::LATENT_SIZE_WEIGHT + reported * recipe::LATENT_SPREAD_WEIGHT;
+        let mut loss =
+            &rebuilt + &size * recipe::LATENT_SIZE_WEIGHT + reported * recipe::LATENT_SPREAD_WEIGHT;
+        if let Some(identity) = &identity {
+            loss += identity.of(&made, &rows)?.mean(Kind::Float) * run.identity_weight;
+        }
         loss.backward();
         optimizer.step(rate);
         sums = (sums.0 + rebuilt.double_value(&[]), sums.1 + size.double_value(&[]), sums.2 + 1);
@@ -104,11 +140,11 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
         }
         if steps % 1000 == 0 {
             write_tensors(&snapshot, &optimizer.state())?;
-            export(&optimizer, &config, &data, &run.out, run.device)?;
+            export(&optimizer, &config, &data, run)?;
         }
     }
     write_tensors(&snapshot, &optimizer.state())?;
-    export(&optimizer, &config, &data, &run.out, run.device)
+    export(&optimizer, &config, &data, run)
 }
 
 /// Writes the averaged weights with a scaling factor measured on the data, and a sheet of pictures
@@ -117,13 +153,14 @@ fn export(
     optimizer: &AdamW,
     config: &AutoencoderKlConfig,
     data: &Dataset,
-    out: &Path,
-    device: Device,
+    run: &VaeRun,
 ) -> Result<(), TrainingError> {
+    let VaeRun { out, device, decoder_only, .. } = run;
+    let (device, decoder_only) = (*device, *decoder_only);
     let folder = out.join("vae");
     let averaged: Vec<(String, Tensor)> =
         optimizer.averaged().into_iter().map(|(k, t)| (k, t.to_kind(Kind::Half))).collect();
-    write_tensors(&folder.join("diffusion_pytorch_model.safetensors"), &averaged)?;
+    write_tensors(&out.join(VAE_FILE), &averaged)?;
     no_grad(|| {
         let weights = Weights::open_folder(&folder, device, Kind::Float)?;
         let model = AutoencoderKl::new(&weights.root(), config)?;
@@ -131,7 +168,12 @@ fn export(
         let rows: Vec<i64> = (0..data.frames.len()).step_by(every).take(32).map(|i| i as i64).collect();
         let pixels = data.batch(&rows, Kind::Float, device);
         let latents = model.encode(&pixels).mean;
-        let factor = 1.0 / latents.std(true).double_value(&[]);
+        // A U-Net that knows these latents goes on with the factor that it was trained with.
+        let known = folder.join("config.json");
+        let factor = match decoder_only && known.is_file() {
+            true => AutoencoderKlConfig::from_file(&known)?.scaling_factor,
+            false => 1.0 / latents.std(true).double_value(&[]),
+        };
         recipe::write_vae_config(&folder, factor)?;
         let made = model.decode(&latents);
         let error = (&made - &pixels).abs().mean(Kind::Float).double_value(&[]) * 127.5;
