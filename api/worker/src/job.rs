@@ -15,6 +15,8 @@ use crate::retry::retry;
 
 /// Of previews, which are small and seen for a moment.
 const PREVIEW_QUALITY: u8 = 70;
+/// So many events behind the studio, previews are left out.
+const BEHIND: usize = 32;
 /// How long a full studio is left alone.
 const FULL: Duration = Duration::from_millis(100);
 
@@ -157,7 +159,7 @@ async fn work(
             Some(OrderEvent::Happened(event)) => shown.happened(worker, &lease, cancel, event).await?,
             Some(OrderEvent::Preview { index, step, pixels }) => {
                 // One that is late is not worth the time.
-                if events.len() < 4 {
+                if events.len() < BEHIND {
                     shown.preview(worker, &lease, index, step, pixels).await;
                 }
             }

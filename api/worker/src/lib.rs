@@ -166,7 +166,7 @@ impl Worker {
             count(ended);
         }
         // Nobody may listen any more.
-        drop(give_back.send(true));
+        let _ = give_back.send(true);
         let end = Instant::now() + Duration::from_secs(4);
         while !jobs.is_empty() {
             match timeout_at(end, jobs.join_next()).await {

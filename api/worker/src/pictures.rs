@@ -66,12 +66,12 @@ pub async fn store(
         likeness: encoded.likeness,
     };
     let archive = &worker.archive;
-    let uploads = [(&keys.0, encoded.bytes, format.content_type()), (&keys.1, encoded.thumb, "image/jpeg")];
+    let uploads = [
+        (&keys.0, bytes::Bytes::from(encoded.bytes), format.content_type()),
+        (&keys.1, bytes::Bytes::from(encoded.thumb), "image/jpeg"),
+    ];
     for (key, bytes, kind) in uploads {
-        let bytes: Vec<u8> = bytes;
-        let bytes = Arc::<[u8]>::from(bytes);
-        let put =
-            || async { archive.blobs.put(key, bytes.to_vec().into(), kind).await.map_err(StoreError::from) };
+        let put = || async { archive.blobs.put(key, bytes.clone(), kind).await.map_err(StoreError::from) };
         retry("picture", put).await.map_err(Unstored::Store)?;
     }
     match retry("output", || archive.store.record_output(lease, &new)).await {

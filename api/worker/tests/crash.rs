@@ -21,7 +21,7 @@ use imagine_store::{
     Store, Vault,
 };
 use imagine_worker::{Worker, WorkerOptions};
-use studio::{Painter, colour};
+use studio::{Eyes, Painter, colour};
 use tokio::runtime::Runtime;
 
 const PLACE: &str = "IMAGINE_TEST_CRASH_PLACE";
@@ -83,7 +83,7 @@ fn worker(archive: Archive, folder: &Path, step: Duration) -> Worker {
         progress_every: Duration::ZERO,
         ..WorkerOptions::default()
     };
-    Worker { archive, studio: Arc::new(painter), faces: None, expander: None, options }
+    Worker { archive, studio: Arc::new(painter), faces: Some(Arc::new(Eyes)), expander: None, options }
 }
 
 /// The child: works until it is killed.

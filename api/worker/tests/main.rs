@@ -121,7 +121,9 @@ async fn draws_a_person(place: Place) {
             _ => None,
         })
         .collect();
-    assert!(!previews.is_empty() && previews[0].width == 64);
+    // Through Postgres only the latest waits to be fetched, until the job is over.
+    assert!(place.url.is_some() || !previews.is_empty());
+    assert!(previews.iter().all(|preview| preview.width == 64));
     let done = archive.store.job("local", job).await.unwrap().unwrap();
     assert_eq!(
         (done.status, done.progress, done.steps, done.attempts),

@@ -11,7 +11,7 @@ use imagine_contract::{
 };
 
 pub struct Painter {
-    info: ModelInfo,
+    pub info: ModelInfo,
     pub step: Duration,
     /// Orders that are taken at the same time.
     pub room: usize,
@@ -19,7 +19,7 @@ pub struct Painter {
     /// Told of every order: a line with the prompt.
     pub diary: Option<PathBuf>,
     pub orders: Arc<Mutex<Vec<GenerateRequest>>>,
-    busy: Arc<Mutex<usize>>,
+    pub busy: Arc<Mutex<usize>>,
 }
 
 pub const STEPS: u32 = 4;
