@@ -87,6 +87,7 @@ declare namespace Api {
     expansion: Expansion | null;
     output: Output[];
     error: { code: string; message: string } | null;
+    batch?: string | null;
     metrics?: { queue_seconds: number | null; run_seconds: number | null };
   };
 

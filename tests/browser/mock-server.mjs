@@ -154,7 +154,7 @@ function finish(job, index, picture) {
   record(job, "job.output", output);
 }
 
-function view({ events, listeners, stop, batch, ...job }) {
+function view({ events, listeners, stop, ...job }) {
   return { ...job, output: job.output.filter((output) => images.has(output.id)) };
 }
 
@@ -304,7 +304,7 @@ const routes = [
     people.delete(person.id);
     return json(200, { id: person.id, deleted: true, removed: { photos: 0, embeddings: person.embeddings, pictures: gone.length, jobs: 0 } });
   }],
-  ["GET", /^\/v1\/jobs$/, ({ url }) => json(200, page([...jobs.values()].filter((job) => !job.batch).reverse().map(view), url))],
+  ["GET", /^\/v1\/jobs$/, ({ url }) => json(200, page([...jobs.values()].reverse().map(view), url))],
   ["POST", /^\/v1\/jobs$/, ({ body }) => {
     const job = createJob(JSON.parse(body));
     return json(202, view(job), { Location: `/v1/jobs/${job.id}` });

@@ -17,6 +17,7 @@ import { follow } from "./sse.js";
 /** Newest first. Null until they have been asked for. */
 export const jobs = createStore(/** @type {Followed[] | null} */ (null));
 
+const askedJobs = 50;
 const shownJobs = 12;
 /** A browser opens six connections to one server, for all its tabs together. */
 const mostStreams = 2;
@@ -44,9 +45,11 @@ function etaOf(seconds) {
 
 export async function loadJobs() {
   /** @type {Api.List<Api.Job>} */
-  const page = await call(address("/v1/jobs", { limit: shownJobs }));
+  const page = await call(address("/v1/jobs", { limit: askedJobs }));
   const known = new Map((jobs.get() ?? []).map((one) => [one.job.id, one]));
-  jobs.set(page.data.map((job) => ({ ...followed(job), ...keepFrom(known.get(job.id)), job })));
+  // rows of a batch are shown where batches are
+  const own = page.data.filter((job) => !job.batch).slice(0, shownJobs);
+  jobs.set(own.map((job) => ({ ...followed(job), ...keepFrom(known.get(job.id)), job })));
   attend();
 }
 
@@ -55,10 +58,15 @@ function keepFrom(old) {
   return old ? { previews: old.previews, step: old.step, steps: old.steps } : {};
 }
 
+/** `crypto.randomUUID` is missing where the page came over plain HTTP from another machine. */
+function onceOnly() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** @param {Api.JobRequest} body @returns {Promise<Api.Job>} */
 export async function submit(body) {
   /** @type {Api.Job} */
-  const job = await call("/v1/jobs", { method: "POST", json: body, headers: { "Idempotency-Key": crypto.randomUUID() } });
+  const job = await call("/v1/jobs", { method: "POST", json: body, headers: { "Idempotency-Key": onceOnly() } });
   put(job);
   attend();
   tellTabs("jobs", job.id);
