@@ -22,7 +22,7 @@ const TEMPERATURE: f64 = 0.08;
 const SHORTLIST: usize = 6;
 const OWN: usize = 4;
 /// By how much, in nats a token, a topic must be likelier than any other topic's mean to be taken.
-const MARGIN: f64 = 6.0;
+const MARGIN: f64 = 1.0;
 
 /// What stands before every idea: constant, so that it stays in the KV cache.
 const PREFIX: &str = "Notes for a photographer. Each idea is about a person.\n\n\
