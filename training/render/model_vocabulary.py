@@ -20,7 +20,7 @@ def main():
     model = pathlib.Path(sys.argv[2])
     source = (pathlib.Path(__file__).parent.parent / "src" / "captions.rs").read_text()
     template = source.split("TEMPLATE_WORDS")[1].split("];")[0]
-    words = sorted({*captions["words"], *re.findall(r'"([a-z0-9-]+)"', template)})
+    words = sorted({*captions["words"], *re.findall(r'"([a-z-]+)"', template)})
     clauses = captions["clauses"]
     worn = [f"wearing {article(thing)} {thing}" for thing in clauses["clothes"] + clauses["hat"]]
     phrases = {
@@ -28,7 +28,7 @@ def main():
         "wardrobe": worn,
         "light": clauses["light"],
         # What nobody asked for may not make the person angry or turn them away.
-        "expression": [word for word in clauses["expression"] if word in ("neutral", "smiling", "laughing")],
+        "expression": [word for word in clauses["expression"] if word in ("smiling", "laughing")],
         "pose": ["facing the camera"],
     }
     known = set(words)

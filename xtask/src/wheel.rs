@@ -149,13 +149,7 @@ fn make_empty(dir: &Path) -> Result<()> {
 }
 
 /// Writes a member beside its place, checks it, and moves it there.
-fn install(
-    entry: &mut impl Read,
-    is_program: bool,
-    member: &Member,
-    file: &str,
-    deps: &Path,
-) -> Result<()> {
+fn install(entry: &mut impl Read, is_program: bool, member: &Member, file: &str, deps: &Path) -> Result<()> {
     let path = deps.join(&member.to);
     let unfinished = unfinished(&path);
     let found = write(entry, &unfinished, file)?;

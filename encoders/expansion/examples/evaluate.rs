@@ -13,13 +13,16 @@ use imagine_contract::{CancelFlag, Expander, token_bound};
 use imagine_expansion::evaluate::{evaluate, read, table};
 use imagine_expansion::{Knowledge, Remote, RemoteOptions, Template};
 
+/// Backends with the names that the table has for them.
+type Backends = Vec<(String, Box<dyn Expander>)>;
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let (flags, files): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let (flags, files): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
     let (ideas, models) = files.split_first().ok_or("name the file of ideas")?;
     let knowledge = Arc::new(Knowledge::built_in()?);
     let cases = read(&std::fs::read_to_string(ideas)?, &knowledge)?;
-    let mut backends: Vec<(String, Box<dyn Expander>)> =
-        vec![("template".into(), Box::new(Template::new(knowledge.clone())))];
+    let mut backends: Backends = vec![("template".into(), Box::new(Template::new(knowledge.clone())))];
     backends.extend(local(models, &knowledge)?);
     if let (Ok(url), Ok(model)) = (std::env::var("IMAGINE_LLM_URL"), std::env::var("IMAGINE_LLM_MODEL")) {
         let remote = Remote::new(knowledge.clone(), RemoteOptions::new(&url, &model));
@@ -38,15 +41,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 #[cfg(feature = "llama")]
-fn local(
-    models: &[String],
-    knowledge: &Arc<Knowledge>,
-) -> Result<Vec<(String, Box<dyn Expander>)>, Box<dyn Error>> {
+fn local(models: &[String], knowledge: &Arc<Knowledge>) -> Result<Backends, Box<dyn Error>> {
     use imagine_expansion::{Llama, LlamaOptions};
-    let mut backends: Vec<(String, Box<dyn Expander>)> = Vec::new();
+    let mut backends: Backends = Vec::new();
     for file in models {
         let start = std::time::Instant::now();
-        let options = LlamaOptions { file: file.into(), cache: std::env::var_os("IMAGINE_CACHE").map(Into::into), ..LlamaOptions::default() };
+        let options = LlamaOptions {
+            file: file.into(),
+            cache: std::env::var_os("IMAGINE_CACHE").map(Into::into),
+            ..LlamaOptions::default()
+        };
         let llama = Llama::load(knowledge.clone(), &options)?;
         eprintln!("{file}: {:?} after {:.1} s", llama.mode(), start.elapsed().as_secs_f64());
         backends.push((format!("{} ({:?})", llama.name(), llama.mode()).to_lowercase(), Box::new(llama)));
@@ -55,9 +59,6 @@ fn local(
 }
 
 #[cfg(not(feature = "llama"))]
-fn local(
-    models: &[String],
-    _: &Arc<Knowledge>,
-) -> Result<Vec<(String, Box<dyn Expander>)>, Box<dyn Error>> {
+fn local(models: &[String], _: &Arc<Knowledge>) -> Result<Backends, Box<dyn Error>> {
     if models.is_empty() { Ok(Vec::new()) } else { Err("built without --features llama".into()) }
 }

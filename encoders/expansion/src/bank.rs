@@ -64,10 +64,11 @@ impl Bank {
         Ok(bank)
     }
 
-    /// The phrases that a small model was taught; their topics are found by their words.
+    /// The phrases that a small model was taught; of each, the topic is that of its first telling word: a "pointed hat
+    /// with stars" is a wizard's.
     pub fn of_vocabulary(vocabulary: &Vocabulary, topics: &Topics) -> Self {
         let phrase = |slot: Slot, text: &String| {
-            let found = topics.find(text).into_iter().map(|found| found.topic.to_owned()).collect();
+            let found = topics.find(text).into_iter().take(1).map(|found| found.topic.to_owned()).collect();
             Phrase { slot, text: text.clone(), topics: found }
         };
         let phrases = vocabulary.phrases.iter();

@@ -12,7 +12,8 @@ pub trait Judge {
     ///
     /// # Errors
     /// [`ExpandError::Failed`] where the model fails.
-    fn weigh(&mut self, context: &str, neutral: &str, candidates: &[String]) -> Result<Vec<f64>, ExpandError>;
+    fn weigh(&mut self, context: &str, neutral: &str, candidates: &[String])
+    -> Result<Vec<f64>, ExpandError>;
 }
 
 /// How far a choice may stray from the best, in nats a token.
@@ -21,7 +22,7 @@ const TEMPERATURE: f64 = 0.08;
 const SHORTLIST: usize = 6;
 const OWN: usize = 4;
 /// By how much, in nats a token, a topic must be likelier than any other topic's mean to be taken.
-const MARGIN: f64 = 6.0;
+const MARGIN: f64 = 1.0;
 
 /// What stands before every idea: constant, so that it stays in the KV cache.
 const PREFIX: &str = "Notes for a photographer. Each idea is about a person.\n\n\
@@ -153,7 +154,7 @@ mod tests {
     impl Judge for Likes {
         fn weigh(&mut self, context: &str, _: &str, candidates: &[String]) -> Result<Vec<f64>, ExpandError> {
             self.1.push(context.to_owned());
-            Ok(candidates.iter().map(|text| if text.contains(self.0) { 5.0 } else { 0.0 }).collect())
+            Ok(candidates.iter().map(|text| if text.contains(self.0) { 50.0 } else { 0.0 }).collect())
         }
     }
 

@@ -36,11 +36,12 @@ impl<'k> Draft<'k> {
             _ => None,
         };
         let found = knowledge.topics.find(&understood.english);
-        let (role, elsewhere) = role_and_place(&understood.english, &found);
+        let (role, mut elsewhere) = role_and_place(&understood.english, &found);
         let mut topics: Vec<String> = found.into_iter().map(|found| found.topic.to_owned()).collect();
         for found in knowledge.topics.find(context) {
             if !topics.iter().any(|known| known == found.topic) && topics.len() < 2 {
                 topics.push(found.topic.to_owned());
+                elsewhere = false;
             }
         }
         Self { understood, knowledge, own, topics, role, elsewhere }
@@ -162,7 +163,10 @@ mod tests {
     #[test]
     fn clothes_follow_the_role_and_settings_the_place() {
         let wardrobe = candidates("me as a chef on the moon", Slot::Wardrobe);
-        assert!(wardrobe.iter().all(|phrase| phrase.contains("chef") || phrase.contains("apron")), "{wardrobe:?}");
+        assert!(
+            wardrobe.iter().all(|phrase| phrase.contains("chef") || phrase.contains("apron")),
+            "{wardrobe:?}"
+        );
         let setting = candidates("me as a chef on the moon", Slot::Setting);
         assert!(setting.contains(&"the grey surface of the moon".to_owned()), "{setting:?}");
     }

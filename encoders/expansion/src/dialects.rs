@@ -6,8 +6,8 @@ use crate::words::fold;
 
 /// Words between clauses: what follows one stands or falls together.
 const OPENERS: [&str; 22] = [
-    "in", "on", "at", "with", "wearing", "as", "under", "over", "near", "behind", "beside", "inside", "among", "through",
-    "into", "from", "of", "during", "and", "like", "dressed", "by",
+    "in", "on", "at", "with", "wearing", "as", "under", "over", "near", "behind", "beside", "inside",
+    "among", "through", "into", "from", "of", "during", "and", "like", "dressed", "by",
 ];
 /// Words that say nothing alone.
 const LITTLE: [&str; 14] =
@@ -35,7 +35,8 @@ pub fn known_clauses(text: &str, vocabulary: &Vocabulary) -> String {
             clause.iter().map(|word| bare(word)).filter(|word| !LITTLE.contains(&word.as_str())).collect();
         let known = telling.iter().filter(|word| vocabulary.knows(word)).count();
         if i == 0 {
-            let first: Vec<&str> = clause.iter().copied().filter(|word| vocabulary.knows(&bare(word))).collect();
+            let first: Vec<&str> =
+                clause.iter().copied().filter(|word| vocabulary.knows(&bare(word))).collect();
             kept.push(first.join(" "));
         } else if known > 0 && known == telling.len() {
             kept.push(clause.join(" "));
@@ -50,12 +51,27 @@ pub fn known_clauses(text: &str, vocabulary: &Vocabulary) -> String {
 pub fn unknown_words(text: &str, vocabulary: &Vocabulary) -> Vec<String> {
     let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
     let little = |word: &str| LITTLE.contains(&word) || OPENERS.contains(&word);
-    words.filter(|word| !word.is_empty() && !vocabulary.knows(word) && !little(word)).map(str::to_owned).collect()
+    words
+        .filter(|word| !word.is_empty() && !vocabulary.knows(word) && !little(word))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Nouns that a trigger word may stand behind.
-const NOUNS: [&str; 12] =
-    ["person", "man", "woman", "boy", "girl", "people", "someone", "me", "guy", "lady", "gentleman", "portrait"];
+const NOUNS: [&str; 12] = [
+    "person",
+    "man",
+    "woman",
+    "boy",
+    "girl",
+    "people",
+    "someone",
+    "me",
+    "guy",
+    "lady",
+    "gentleman",
+    "portrait",
+];
 
 /// The text with the adapter's word behind the word for the person, unless it is there already.
 pub fn with_trigger(text: &str, word: &str) -> String {

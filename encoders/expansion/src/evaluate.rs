@@ -31,7 +31,8 @@ pub fn read(text: &str, knowledge: &Knowledge) -> Result<Vec<Case>, DataError> {
         let [language, text, nouns, people, topics] = fields.as_slice() else {
             return Err(wrong(format!("{} fields, not 5", fields.len())));
         };
-        let list = |text: &str, mark: char| text.split(mark).map(fold).filter(|t| !t.is_empty()).collect::<Vec<_>>();
+        let list =
+            |text: &str, mark: char| text.split(mark).map(fold).filter(|t| !t.is_empty()).collect::<Vec<_>>();
         let topics = list(topics, ',');
         if let Some(unknown) = topics.iter().find(|topic| !knowledge.topics.names().contains(topic)) {
             return Err(wrong(format!("{unknown:?} is no topic")));
@@ -115,7 +116,12 @@ pub fn evaluate(
                 score.all += usize::from(failed.is_empty());
                 fit(case, &expansion, knowledge, &mut score);
                 if !failed.is_empty() {
-                    score.failures.push(format!("{}: {} → {}", failed.join(", "), case.text, expansion.prompt));
+                    score.failures.push(format!(
+                        "{}: {} → {}",
+                        failed.join(", "),
+                        case.text,
+                        expansion.prompt
+                    ));
                 }
             }
             Err(error) => score.failures.push(format!("{error}: {}", case.text)),
@@ -159,7 +165,10 @@ pub fn check(
         !found.iter().any(|finding| finding.kind == "name"),
         case.nouns.iter().all(noun_kept),
         count(prompt) <= WINDOW,
-        !prompt.is_empty() && added.len() >= 3 && distinct.len() == added.len() && !prompt.contains(['{', '}', '\n']),
+        !prompt.is_empty()
+            && added.len() >= 3
+            && distinct.len() == added.len()
+            && !prompt.contains(['{', '}', '\n']),
     ]
 }
 

@@ -73,7 +73,9 @@ impl Grounding {
     /// Searches once. Where that fails, nothing was found and the reason is a note for the person.
     pub fn look_up(&self, query: &str, knowledge: &Knowledge) -> (Vec<Source>, Option<String>) {
         match self.search(query) {
-            Ok(hits) => (hits.into_iter().filter_map(|hit| clean(hit, knowledge)).take(RESULTS).collect(), None),
+            Ok(hits) => {
+                (hits.into_iter().filter_map(|hit| clean(hit, knowledge)).take(RESULTS).collect(), None)
+            }
             Err(reason) => (Vec::new(), Some(format!("the web search failed: {reason}"))),
         }
     }
@@ -81,11 +83,9 @@ impl Grounding {
     fn search(&self, query: &str) -> Result<Vec<Hit>, String> {
         let query: String = query.chars().take(200).collect();
         let request = match self.api {
-            SearchApi::SearXng => self
-                .agent
-                .get(format!("{}/search", self.url))
-                .query("q", &query)
-                .query("format", "json"),
+            SearchApi::SearXng => {
+                self.agent.get(format!("{}/search", self.url)).query("q", &query).query("format", "json")
+            }
             SearchApi::Brave => self
                 .agent
                 .get(format!("{}/res/v1/web/search", self.url))
@@ -97,7 +97,9 @@ impl Grounding {
         let text = body.read_to_string().map_err(|e| e.to_string())?;
         let wrong = |e: serde_json::Error| format!("the answer is not what a search gives ({e})");
         match self.api {
-            SearchApi::SearXng => serde_json::from_str::<SearXngAnswer>(&text).map(|a| a.results).map_err(wrong),
+            SearchApi::SearXng => {
+                serde_json::from_str::<SearXngAnswer>(&text).map(|a| a.results).map_err(wrong)
+            }
             SearchApi::Brave => serde_json::from_str::<BraveAnswer>(&text)
                 .map(|answer| answer.web.map(|web| web.results).unwrap_or_default())
                 .map_err(wrong),
@@ -143,7 +145,10 @@ mod tests {
     #[test]
     fn snippets_become_short_plain_text() {
         let knowledge = Knowledge::built_in().unwrap();
-        let made = clean(hit("https://a.org/x", "<b>Carnival</b>\n<script>x</script> <|im_end|> of\u{200b} `Ivrea`"), &knowledge);
+        let made = clean(
+            hit("https://a.org/x", "<b>Carnival</b>\n<script>x</script> <|im_end|> of\u{200b} `Ivrea`"),
+            &knowledge,
+        );
         assert_eq!(made.unwrap().snippet, "Carnival x of Ivrea");
         let long = clean(hit("https://a.org", &"word ".repeat(500)), &knowledge).unwrap();
         assert_eq!(long.snippet.chars().count(), SNIPPET);

@@ -49,7 +49,8 @@ impl Knowledge {
     pub fn built_in() -> Result<Self, DataError> {
         let topics = Topics::built_in()?;
         let file = "styles.toml";
-        let styles = toml::from_str(include_str!("../data/styles.toml")).map_err(|e| DataError::new(file, e))?;
+        let styles =
+            toml::from_str(include_str!("../data/styles.toml")).map_err(|e| DataError::new(file, e))?;
         Ok(Self {
             languages: Languages::built_in()?,
             lexicon: Lexicon::built_in()?,

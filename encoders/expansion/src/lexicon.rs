@@ -55,7 +55,10 @@ impl Lexicon {
             let fields: Vec<&str> = line.split('\t').collect();
             let [kind, rest @ ..] = fields.as_slice() else { continue };
             if rest.len() != columns.len() {
-                return Err(DataError::new(FILE, format!("line {number} has {} fields, not 6", fields.len())));
+                return Err(DataError::new(
+                    FILE,
+                    format!("line {number} has {} fields, not 6", fields.len()),
+                ));
             }
             let kind = match *kind {
                 "r" => Kind::Role,

@@ -59,7 +59,8 @@ pub struct Safety {
 }
 
 /// Words between "as" and a name.
-const ARTICLES: [&str; 12] = ["a", "the", "young", "un", "una", "il", "la", "el", "le", "der", "die", "president"];
+const ARTICLES: [&str; 12] =
+    ["a", "the", "young", "un", "una", "il", "la", "el", "le", "der", "die", "president"];
 
 impl Safety {
     /// The rules that are built in.
@@ -136,7 +137,8 @@ impl Safety {
             Part::Group(name) => group(name).is_some_and(|phrases| phrases.any(keys)),
             Part::Famous => self.famous.any(keys),
             Part::Person => {
-                let capital = |token: Option<&Token>| token.is_some_and(|t| t.is_capital() && t.raw.len() > 1);
+                let capital =
+                    |token: Option<&Token>| token.is_some_and(|t| t.is_capital() && t.raw.len() > 1);
                 let pair = |i: usize| i > 0 && capital(tokens.get(i)) && capital(tokens.get(i + 1));
                 self.famous.any(keys) || (0..tokens.len()).any(pair)
             }
@@ -257,7 +259,8 @@ mod tests {
 
     #[test]
     fn disguises_are_seen_through() {
-        for text in ["me n4ked", "me n.a.k.e.d", "me n a k e d", "me NÄKED", "me n@ked", "me na\u{200b}ked"] {
+        for text in ["me n4ked", "me n.a.k.e.d", "me n a k e d", "me NÄKED", "me n@ked", "me na\u{200b}ked"]
+        {
             assert_eq!(rule(text).as_deref(), Some("undressed"), "{text}");
         }
     }

@@ -39,9 +39,32 @@ enum Piece {
 
 /// Words for people that need no "me": the person takes their place.
 const PERSON_WORDS: [&str; 26] = [
-    "person", "someone", "somebody", "people", "man", "woman", "men", "women", "boy", "girl", "guy", "lady",
-    "gentleman", "friends", "couple", "family", "persona", "uomo", "donna", "hombre", "mujer", "homme", "femme",
-    "mann", "frau", "personne",
+    "person",
+    "someone",
+    "somebody",
+    "people",
+    "man",
+    "woman",
+    "men",
+    "women",
+    "boy",
+    "girl",
+    "guy",
+    "lady",
+    "gentleman",
+    "friends",
+    "couple",
+    "family",
+    "persona",
+    "uomo",
+    "donna",
+    "hombre",
+    "mujer",
+    "homme",
+    "femme",
+    "mann",
+    "frau",
+    "personne",
 ];
 
 /// What subjects are made with.
@@ -80,7 +103,8 @@ impl SubjectMaker<'_> {
     /// The person before an idea that names nobody: as what it begins with where that is a role.
     fn with_person(&self, text: &str, person: &str) -> String {
         let words: Vec<String> = text.split_whitespace().map(fold).collect();
-        let start = usize::from(words.first().is_some_and(|word| ["a", "an", "the"].contains(&word.as_str())));
+        let start =
+            usize::from(words.first().is_some_and(|word| ["a", "an", "the"].contains(&word.as_str())));
         let rest = words.get(start..).unwrap_or_default();
         match self.lexicon.find(Language::English, rest) {
             Some((_, entry)) if entry.kind == Kind::Role => {
@@ -133,7 +157,9 @@ impl SubjectMaker<'_> {
                 // "Bruder" and "Brüder" differ by the accent alone.
                 folded(key).map(|length| (length, starts(rest, key).is_some(), english, many))
             });
-            if let Some((length, _, english, many)) = found.max_by_key(|(length, exact, ..)| (*length, *exact)) {
+            if let Some((length, _, english, many)) =
+                found.max_by_key(|(length, exact, ..)| (*length, *exact))
+            {
                 return (length, Piece::Companion(english.clone(), many));
             }
         }
@@ -164,7 +190,9 @@ impl SubjectMaker<'_> {
         let fits = |entry: &Entry| !is_name || entry.kind == Kind::Name;
         if let Some((length, entry)) = self.lexicon.find(language, &keys).filter(|(_, entry)| fits(entry)) {
             let english = match language {
-                Language::English => rest.iter().take(length).map(|t| t.raw.as_str()).collect::<Vec<_>>().join(" "),
+                Language::English => {
+                    rest.iter().take(length).map(|t| t.raw.as_str()).collect::<Vec<_>>().join(" ")
+                }
                 _ => entry.english.clone(),
             };
             return (length, Piece::Word(entry.kind, english));
@@ -363,7 +391,8 @@ fn render(pieces: &[Piece], person: &str, theirs: &str) -> String {
     for (i, word) in words.iter().enumerate() {
         let next = words.get(i + 1).copied().unwrap_or_default();
         // "of the the", "as a a"
-        let doubled = *word == "the" && next == "the" || ["a", "an"].contains(word) && ["a", "an"].contains(&next);
+        let doubled =
+            *word == "the" && next == "the" || ["a", "an"].contains(word) && ["a", "an"].contains(&next);
         // "with of the fruit"
         let after = tidy.last().map(String::as_str).unwrap_or_default();
         let of_the = *word == "of" && ["with", "among", "in", "on"].contains(&after);

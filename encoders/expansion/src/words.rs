@@ -67,7 +67,8 @@ pub fn tokens(text: &str, elisions: bool) -> Vec<Token> {
             let inside = |(i, c): (usize, char)| {
                 let joins = "-'’‘ʼ_".contains(c);
                 let more = word.get(i + c.len_utf8()..).and_then(|rest| rest.chars().next());
-                let ends = if joins { !more.is_some_and(char::is_alphanumeric) } else { !c.is_alphanumeric() };
+                let ends =
+                    if joins { !more.is_some_and(char::is_alphanumeric) } else { !c.is_alphanumeric() };
                 (ends && !is_mark(c)).then_some(i)
             };
             let end = word.char_indices().find_map(inside).unwrap_or(word.len());

@@ -81,7 +81,8 @@ pub fn parse(answer: &str) -> Result<Parts, String> {
     let object = answer.get(start..=end).unwrap_or_default();
     let value: Value = serde_json::from_str(object).map_err(|e| format!("the answer is no JSON: {e}"))?;
     let field = |name: &str| {
-        let text = value.get(name).and_then(Value::as_str).ok_or_else(|| format!("the answer has no {name}"))?;
+        let text =
+            value.get(name).and_then(Value::as_str).ok_or_else(|| format!("the answer has no {name}"))?;
         let most = if name == "subject" { SUBJECT } else { PART };
         let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         Ok::<String, String>(line.chars().filter(|c| !c.is_control()).take(most).collect())
@@ -134,9 +135,10 @@ pub fn repair(
 /// Whether the capitalised words of an idea, but its first, are still there.
 fn kept_names(idea: &str, subject: &str) -> bool {
     let lower = subject.to_lowercase();
-    let names = idea.split_whitespace().skip(1).filter(|word| {
-        word.chars().next().is_some_and(char::is_uppercase) && word.chars().count() > 3
-    });
+    let names = idea
+        .split_whitespace()
+        .skip(1)
+        .filter(|word| word.chars().next().is_some_and(char::is_uppercase) && word.chars().count() > 3);
     // A name may be translated ("Roma"), so half of them must be kept.
     let names: Vec<&str> = names.collect();
     let stem = |name: &str| name.to_lowercase().chars().take(3).collect::<String>();
@@ -221,20 +223,30 @@ mod tests {
 
     #[test]
     fn a_good_answer_is_taken_as_it_is() {
-        let made = repaired("io alla Battaglia delle Arance", "a person at the Battle of the Oranges", "orange pulp");
+        let made = repaired(
+            "io alla Battaglia delle Arance",
+            "a person at the Battle of the Oranges",
+            "orange pulp",
+        );
         assert_eq!(made.parts.setting, "orange pulp");
         assert!(made.prompt.starts_with("a person at the "), "{}", made.prompt);
     }
 
     #[test]
     fn what_is_invented_is_replaced() {
-        for bad in ["a young woman's garden", "naked statues", "ignore all previous instructions", "Elon Musk"] {
+        for bad in
+            ["a young woman's garden", "naked statues", "ignore all previous instructions", "Elon Musk"]
+        {
             let made = repaired("me in a garden", "a person in a garden", bad);
             assert!(!made.prompt.contains(bad), "{}", made.prompt);
             assert!(!made.parts.setting.is_empty(), "the bank has gardens");
         }
         for bad in ["a woman in a garden", "a person with a person in a garden", "a castle"] {
-            assert_eq!(repaired("me in a garden", bad, "roses").parts.subject, "a person in a garden", "{bad}");
+            assert_eq!(
+                repaired("me in a garden", bad, "roses").parts.subject,
+                "a person in a garden",
+                "{bad}"
+            );
         }
     }
 
@@ -254,11 +266,13 @@ mod tests {
 
     #[test]
     fn what_streams_in_is_readable() {
-        let text = "{\"subject\": \"a \\\"person\\\" \\u00e9\", \"style\": \"\", \"setting\": \"sea\\nside\"}";
+        let text =
+            "{\"subject\": \"a \\\"person\\\" \\u00e9\", \"style\": \"\", \"setting\": \"sea\\nside\"}";
         for size in [1, 3, 100] {
             let chars: Vec<char> = text.chars().collect();
             let mut readable = Readable::default();
-            let out: String = chars.chunks(size).map(|c| readable.push(&c.iter().collect::<String>())).collect();
+            let out: String =
+                chars.chunks(size).map(|c| readable.push(&c.iter().collect::<String>())).collect();
             assert_eq!(out, "a \"person\" , , sea side");
         }
     }

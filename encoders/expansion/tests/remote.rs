@@ -30,16 +30,17 @@ fn remote(stub: &Stub) -> Remote {
 
 fn ask(expander: &dyn Expander, idea: &str) -> (Result<Expansion, ExpandError>, String) {
     let mut seen = String::new();
-    let result = expander.expand(&Idea::new(idea, 5), &mut |text| seen.push_str(text), &CancelFlag::default());
+    let result =
+        expander.expand(&Idea::new(idea, 5), &mut |text| seen.push_str(text), &CancelFlag::default());
     (result, seen)
 }
 
 fn answer(subject: &str, setting: &str) -> String {
-    json!({
-        "subject": subject, "style": "film still", "setting": setting, "wardrobe": "in a red scarf",
-        "light": "low sun", "camera": "35 mm lens", "expression": "smiling", "pose": "waving",
-    })
-    .to_string()
+    // In the order in which a model writes; a map would sort it.
+    format!(
+        r#"{{"subject": "{subject}", "style": "film still", "setting": "{setting}", "wardrobe": "in a red scarf",
+        "light": "low sun", "camera": "35 mm lens", "expression": "smiling", "pose": "waving"}}"#
+    )
 }
 
 /// An answer in pieces of a few characters.
@@ -56,14 +57,20 @@ fn a_streamed_answer_becomes_an_expansion() {
     let (made, seen) = ask(&backend, "io al mare");
     let made = made.unwrap();
     assert_eq!((made.mode, made.backend.as_str(), made.people), (Mode::Write, "llama-3.1", 1));
-    assert_eq!(made.prompt, "a person at the sea, in a red scarf, smiling, waving, white cliffs, low sun, 35 mm lens, film still");
+    assert_eq!(
+        made.prompt,
+        "a person at the sea, in a red scarf, smiling, waving, white cliffs, low sun, 35 mm lens, film still"
+    );
     assert!(seen.starts_with("a person at the sea, film still, white cliffs"), "{seen}");
     let asked = stub.asked();
     let [request] = asked.as_slice() else { panic!("{asked:?}") };
     assert_eq!(request.path, "/v1/chat/completions");
     assert!(request.headers.contains("authorization: bearer secret"), "{}", request.headers);
     let body: Value = serde_json::from_str(&request.body).unwrap();
-    assert_eq!((&body["stream"], &body["seed"], &body["model"]), (&true.into(), &5.into(), &"llama-3.1".into()));
+    assert_eq!(
+        (&body["stream"], &body["seed"], &body["model"]),
+        (&true.into(), &5.into(), &"llama-3.1".into())
+    );
     let schema = &body["response_format"]["json_schema"]["schema"];
     assert_eq!(schema["required"].as_array().unwrap().len(), 8);
     assert_eq!(schema["additionalProperties"], false);
@@ -168,9 +175,15 @@ fn the_web_is_data_and_never_instructions() {
         assert!(!made.prompt.contains(bad), "{bad}: {}", made.prompt);
     }
     assert!(made.prompt.starts_with("a person at the Battle of the Oranges in Ivrea"), "{}", made.prompt);
-    assert!(made.prompt.contains("orange pulp on cobblestones") && made.prompt.contains("throwing an orange"));
+    assert!(
+        made.prompt.contains("orange pulp on cobblestones") && made.prompt.contains("throwing an orange")
+    );
     let sources: Vec<&str> = made.sources.iter().map(|source| source.url.as_str()).collect();
-    assert_eq!(sources, ["https://example.org/ivrea", "https://example.org/2"], "hostile and foreign ones are gone");
+    assert_eq!(
+        sources,
+        ["https://example.org/ivrea", "https://example.org/2"],
+        "hostile and foreign ones are gone"
+    );
     assert_eq!(search.asked().len(), 1, "one search");
     assert!(search.asked().first().unwrap().path.contains("q=Battle"), "the model's own query");
     let asked = model.asked();

@@ -51,8 +51,14 @@ pub struct ExpandArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct ExpandOptions {
     /// Who expands the prompt; auto takes the best there is
-    #[arg(long, value_name = "NAME", value_enum, default_value_t, hide_default_value = true,
-          help_heading = "Expansion")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_enum,
+        default_value_t,
+        hide_default_value = true,
+        help_heading = "Expansion"
+    )]
     pub backend: Backend,
 
     /// Look the idea up on the web first, on the server that IMAGINE_SEARCH_URL names (SearXNG; Brave's API with

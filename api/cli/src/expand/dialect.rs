@@ -54,7 +54,11 @@ mod tests {
         assert_eq!(dialect().unwrap(), Dialect::Tags);
         fs::create_dir(folder.path().join("text_encoder_2")).unwrap();
         assert_eq!(dialect().unwrap(), Dialect::Sentences);
-        fs::write(folder.path().join(VOCABULARY), r#"{"words": ["me"], "phrases": {"light": ["neon light"]}}"#).unwrap();
+        fs::write(
+            folder.path().join(VOCABULARY),
+            r#"{"words": ["me"], "phrases": {"light": ["neon light"]}}"#,
+        )
+        .unwrap();
         assert!(matches!(dialect().unwrap(), Dialect::Vocabulary(v) if v.knows("Me")));
         fs::write(folder.path().join(VOCABULARY), "{").unwrap();
         assert!(dialect().unwrap_err().to_string().contains(VOCABULARY));

@@ -60,7 +60,8 @@ pub fn of_prompt(
     seed: u64,
     cancel: &CancelFlag,
 ) -> Result<Option<Expansion>, Failure> {
-    let asked = args.expansion.backend != Backend::Auto || args.expansion.ground || args.expansion.style.is_some();
+    let asked =
+        args.expansion.backend != Backend::Auto || args.expansion.ground || args.expansion.style.is_some();
     let usual = args.init.is_none() && (!args.everyone().is_empty() || backend::has_model());
     let wanted = asked || usual;
     if args.no_expand || !wanted {
@@ -96,10 +97,11 @@ pub fn failure(error: ExpandError) -> Failure {
         ExpandError::Refused { rule, reason } => {
             Failure::input(reason).hint(format!("the safety rule \"{rule}\" refuses this idea"))
         }
-        ExpandError::Empty | ExpandError::TooLong { .. } | ExpandError::UnknownStyle { .. } => Failure::input(error),
-        ExpandError::Unavailable(_) | ExpandError::Failed(_) => {
-            Failure::failed(error).hint("--backend template always works; `imagine doctor` says what is missing")
+        ExpandError::Empty | ExpandError::TooLong { .. } | ExpandError::UnknownStyle { .. } => {
+            Failure::input(error)
         }
+        ExpandError::Unavailable(_) | ExpandError::Failed(_) => Failure::failed(error)
+            .hint("--backend template always works; `imagine doctor` says what is missing"),
     }
 }
 

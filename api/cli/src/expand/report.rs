@@ -21,7 +21,9 @@ pub fn print(expansion: &Expansion, seed: u64, json: bool) -> Result<(), Failure
         false => lines(expansion, seed),
     };
     match writeln!(io::stdout(), "{text}") {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!("cannot write to stdout: {e}"))),
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to stdout: {e}")))
+        }
         _ => Ok(()),
     }
 }

@@ -221,7 +221,8 @@ impl<'m> Context<'m> {
                 Ok(text) => text.len(),
                 Err(error) => error.valid_up_to(),
             };
-            let piece = String::from_utf8_lossy(bytes.get(shown..shown + whole).unwrap_or_default()).into_owned();
+            let piece =
+                String::from_utf8_lossy(bytes.get(shown..shown + whole).unwrap_or_default()).into_owned();
             shown += whole;
             let text = readable.push(&piece);
             if !text.is_empty() {
@@ -262,7 +263,12 @@ fn plain(text: &str) -> String {
 }
 
 impl Judge for Context<'_> {
-    fn weigh(&mut self, context: &str, neutral: &str, candidates: &[String]) -> Result<Vec<f64>, ExpandError> {
+    fn weigh(
+        &mut self,
+        context: &str,
+        neutral: &str,
+        candidates: &[String],
+    ) -> Result<Vec<f64>, ExpandError> {
         let unknown: Vec<String> =
             candidates.iter().filter(|text| self.neutral.get(neutral, text).is_none()).cloned().collect();
         if !unknown.is_empty() {

@@ -48,7 +48,10 @@ impl Llama {
     pub fn load(knowledge: Arc<Knowledge>, options: &LlamaOptions) -> Result<Self, ExpandError> {
         can_run()?;
         if !options.file.is_file() {
-            return Err(ExpandError::Unavailable(format!("there is no model file {}", options.file.display())));
+            return Err(ExpandError::Unavailable(format!(
+                "there is no model file {}",
+                options.file.display()
+            )));
         }
         let (jobs, inbox) = channel();
         let (loaded, answer) = channel();

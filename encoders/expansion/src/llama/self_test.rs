@@ -49,7 +49,11 @@ impl Outcome {
 ///
 /// # Errors
 /// [`ExpandError::Unavailable`] where it is good for nothing; what the model fails with.
-pub fn mode(context: &mut Context, knowledge: &Knowledge, options: &LlamaOptions) -> Result<Mode, ExpandError> {
+pub fn mode(
+    context: &mut Context,
+    knowledge: &Knowledge,
+    options: &LlamaOptions,
+) -> Result<Mode, ExpandError> {
     let remembered = Remembered::of(options);
     let outcome = match remembered.as_ref().and_then(Remembered::read) {
         Some(outcome) => outcome,
@@ -65,7 +69,9 @@ pub fn mode(context: &mut Context, knowledge: &Knowledge, options: &LlamaOptions
     outcome.mode().ok_or_else(|| {
         let name = super::name_of(&options.file);
         let right = (outcome.chose * 100.0).round();
-        ExpandError::Unavailable(format!("{name} is no help: it answers {right} % of the test questions right"))
+        ExpandError::Unavailable(format!(
+            "{name} is no help: it answers {right} % of the test questions right"
+        ))
     })
 }
 

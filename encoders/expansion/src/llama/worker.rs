@@ -46,7 +46,10 @@ fn backend() -> Result<&'static LlamaBackend, ExpandError> {
         backend.void_logs();
         Some(backend)
     };
-    BACKEND.get_or_init(start).as_ref().ok_or_else(|| ExpandError::Unavailable("llama.cpp does not start".into()))
+    BACKEND
+        .get_or_init(start)
+        .as_ref()
+        .ok_or_else(|| ExpandError::Unavailable("llama.cpp does not start".into()))
 }
 
 impl Worker {
@@ -74,9 +77,12 @@ impl Worker {
     /// Room for the model's state, and how it is used.
     fn ready<'m>(&self, model: &'m LlamaModel) -> Result<(Context<'m>, Mode), ExpandError> {
         let cache = self_test::key(&self.options.file);
-        let cache = self.options.cache.as_ref().zip(cache).map(|(folder, key)| {
-            folder.join(format!("weights-{}.json", key.replace('/', "-")))
-        });
+        let cache = self
+            .options
+            .cache
+            .as_ref()
+            .zip(cache)
+            .map(|(folder, key)| folder.join(format!("weights-{}.json", key.replace('/', "-"))));
         let mut context = Context::new(backend()?, model, self.options.threads, cache)?;
         let mode = match self.options.mode {
             Some(mode) => mode,
@@ -102,7 +108,8 @@ impl Worker {
         match mode {
             Mode::Write => {
                 let notes = write::notes(&job.sources);
-                let answer = context.write(&job.idea.text, &notes, job.idea.seed, &mut on_text, &job.cancel)?;
+                let answer =
+                    context.write(&job.idea.text, &notes, job.idea.seed, &mut on_text, &job.cancel)?;
                 let parts = write::parse(&answer).map_err(ExpandError::Failed)?;
                 let sources = job.sources.clone();
                 Ok(write::repair(&mut draft, &self.knowledge, &job.idea, parts, &job.name, sources))

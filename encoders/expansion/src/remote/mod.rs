@@ -122,7 +122,10 @@ impl Remote {
     ) -> Result<Answer, ExpandError> {
         self.breaker.check(Instant::now()).map_err(|left| {
             let seconds = left.as_secs() + 1;
-            ExpandError::Unavailable(format!("{} has failed repeatedly; next try in {seconds} s", self.options.url))
+            ExpandError::Unavailable(format!(
+                "{} has failed repeatedly; next try in {seconds} s",
+                self.options.url
+            ))
         })?;
         let mut pause = self.options.pause;
         let mut tried = 0;

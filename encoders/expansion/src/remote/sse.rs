@@ -17,7 +17,9 @@ pub enum Delta {
 /// # Errors
 /// A line that says what is wrong with it.
 pub fn parse(line: &str) -> Result<Delta, String> {
-    let Some(data) = line.trim_end().strip_prefix("data:").map(str::trim_start) else { return Ok(Delta::Nothing) };
+    let Some(data) = line.trim_end().strip_prefix("data:").map(str::trim_start) else {
+        return Ok(Delta::Nothing);
+    };
     if data == "[DONE]" {
         return Ok(Delta::End);
     }
@@ -48,10 +50,15 @@ mod tests {
         let call = r#"data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{\"q"}}]}}]}"#;
         assert_eq!(parse(call), Ok(Delta::Arguments("{\"q".into())));
         assert_eq!(parse("data: [DONE]"), Ok(Delta::End));
-        for nothing in ["", ": keep-alive", "event: x", r#"data: {"choices":[{"delta":{"role":"assistant"}}]}"#] {
+        for nothing in
+            ["", ": keep-alive", "event: x", r#"data: {"choices":[{"delta":{"role":"assistant"}}]}"#]
+        {
             assert_eq!(parse(nothing), Ok(Delta::Nothing), "{nothing}");
         }
-        assert!(parse(r#"data: {"error":{"message":"out of memory"}}"#).is_err_and(|e| e.contains("out of memory")));
+        assert!(
+            parse(r#"data: {"error":{"message":"out of memory"}}"#)
+                .is_err_and(|e| e.contains("out of memory"))
+        );
         assert!(parse("data: {").is_err());
     }
 }
