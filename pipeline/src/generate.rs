@@ -79,6 +79,10 @@ impl StableDiffusion {
         let first = edit.as_ref().map_or(0, PreparedEdit::first);
         let calls = scheduler.timesteps().len() - first;
         let prepared = self.prepare(request, plan.size, calls, plan.guidance_scale.is_some())?;
+        self.pages.release_text();
+        if let Some(identity) = &self.identity {
+            identity.release_encoder();
+        }
         let groups = seeds.chunks(at_once as usize);
         let evaluations = calls as u32 * groups.len() as u32;
         let ignored_words = prepared.ignored_words.clone();
@@ -93,6 +97,7 @@ impl StableDiffusion {
             let before = group as u32 * calls as u32;
             let mut on_step = |done| on_event(Event::Progress { done: before + done, evaluations });
             let latents = self.denoise_group(&job, scheduler.as_mut(), seeds, &mut on_step, cancel)?;
+            self.pages.unet.release();
             let share = started.elapsed().as_secs_f64() / seeds.len() as f64;
             for (row, &seed) in seeds.iter().enumerate() {
                 let decoding = Instant::now();
@@ -104,6 +109,7 @@ impl StableDiffusion {
                 on_event(Event::Finished { index, seconds, picture: Picture { pixels, seed } });
                 index += 1;
             }
+            self.pages.vae.release();
         }
         Ok(())
     }

@@ -15,4 +15,5 @@ mod photos;
 mod png_reader;
 mod stub_hub;
 mod support;
+mod unused_options;
 mod usage;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use image::RgbImage;
 use imagine_contract::{
-    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, IdentityNeeds, ModelInfo, Picture,
+    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, Identity, IdentityNeeds, ModelInfo, Picture,
 };
 use imagine_pipeline::presets::Preset;
 use imagine_pipeline::{
@@ -34,11 +34,12 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let seed = first_seed(args)?;
     let destination = Destination::prepare(&args.out, args.n)?;
     let located = locate(&args.model)?;
-    let options = options(args, &located, &progress)?;
-    let needs = match &options.adapter {
+    let adapter = adapter(args, &located)?;
+    let needs = match &adapter {
         Some(file) => Some(identity::needs_of(file, args.adapter_kind).map_err(pipeline_failure)?),
         None => None,
     };
+    let options = options(args, &located, adapter, needs.as_ref(), &progress);
     check_trigger(args, needs.as_ref())?;
     let edit = edit::read(args)?;
     let people = person::read(args, needs.as_ref(), located.face_encoder.as_deref(), &progress)?;
@@ -51,6 +52,7 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     stop_if_canceled(cancel)?;
 
     let request = request(args, seed, &people, engine.info().identity.as_ref(), edit);
+    check_negative(&request, engine.info())?;
     let order = Order { args, request: &request, options: &options };
     let info = engine.info().clone();
     let gallery = Gallery { people: &people, destination: &destination, order: &order, info: &info };
@@ -101,9 +103,28 @@ fn first_seed(args: &GenerateArgs) -> Result<u64, Failure> {
     }
 }
 
-/// What is loaded: what the arguments name, else what belongs to the model.
-fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Result<LoadOptions, Failure> {
-    let or = |named: &Option<PathBuf>, own: &Option<PathBuf>| named.clone().or_else(|| own.clone());
+/// Without guidance nothing hears the negative prompt.
+fn check_negative(request: &GenerateRequest, info: &ModelInfo) -> Result<(), Failure> {
+    let guidance = request.guidance_scale.unwrap_or(info.guidance_scale);
+    if guidance > 1.0 || request.negative_prompt.is_empty() {
+        return Ok(());
+    }
+    let message = format!("--negative-prompt has no effect here: with a guidance of {guidance} it is not heard");
+    Err(Failure::input(message).hint("leave it out, or set --guidance above 1"))
+}
+
+/// What is loaded: what the arguments name, else what belongs to the model. Of a combination's parts those that
+/// were pulled for its own adapter are left out where the adapter, whose `needs` these are, does not take them.
+fn options(
+    args: &GenerateArgs,
+    located: &Located,
+    adapter: Option<PathBuf>,
+    needs: Option<&IdentityNeeds>,
+    progress: &Progress,
+) -> LoadOptions {
+    let own = |part: &Option<PathBuf>, takes: fn(&IdentityNeeds) -> bool| part.clone().filter(|_| needs.is_some_and(takes));
+    let own_encoder = own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
+    let own_controlnet = own(&located.controlnet, |needs| needs.key_points);
     let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
     let preset = args.preset.clone().or_else(|| located.preset.clone());
     // A combination's autoencoder is for f16 alone: elsewhere the checkpoint's own does not overflow, and draws
@@ -126,20 +147,20 @@ fn options(args: &GenerateArgs, located: &Located, progress: &Progress) -> Resul
             "--preset {name} without its LoRA draws poorly: name the file with --lora (e.g. {file} of {repository})"
         ));
     }
-    Ok(LoadOptions {
+    LoadOptions {
         model: located.model.clone(),
         tokenizer: args.tokenizer.clone(),
         prediction: args.prediction,
-        adapter: adapter(args, located)?,
+        adapter,
         adapter_kind: args.adapter_kind,
-        image_encoder: or(&args.image_encoder, &located.image_encoder),
-        controlnet: or(&args.controlnet, &located.controlnet),
+        image_encoder: args.image_encoder.clone().or(own_encoder),
+        controlnet: args.controlnet.clone().or(own_controlnet),
         vae: args.vae.clone().or(f16_vae),
         loras: own_loras.chain(args.lora.iter().cloned()).collect(),
         preset,
         device: args.device,
         dtype: args.dtype,
-    })
+    }
 }
 
 /// An adapter is needed where there is a person; without one the checkpoint runs as it is.
@@ -295,6 +316,9 @@ impl Order<'_> {
             (name, lora.weight)
         };
         let people = &request.people;
+        let (one, several) = if people.len() > 1 { (None, people.as_slice()) } else { (people.first(), &[][..]) };
+        let part = |person: &&Identity| person.steps != [0.0, 1.0];
+        let in_parts = several.iter().any(|person| part(&person));
         let edit = request.edit.as_ref();
         Recipe {
             prompt: args.prompt.clone(),
@@ -305,9 +329,10 @@ impl Order<'_> {
             width,
             height,
             model: info.name.clone(),
-            identity_scale: people.first().filter(|_| people.len() == 1).map(|person| person.scale),
-            identity_scales: people.iter().map(|p| p.scale).filter(|_| people.len() > 1).collect(),
-            identity_steps: people.first().map(|p| p.steps).filter(|steps| *steps != [0.0, 1.0]),
+            identity_scale: one.map(|person| person.scale),
+            identity_scales: several.iter().map(|person| person.scale).collect(),
+            identity_steps: one.filter(part).map(|person| person.steps),
+            identity_steps_each: several.iter().map(|person| person.steps).filter(|_| in_parts).collect(),
             dtype: info.dtype.clone(),
             strength: edit.map(|edit| edit.strength),
             mask: edit
@@ -357,9 +382,8 @@ mod tests {
         assert_eq!(full.scheduler.as_deref(), Some("lms-karras"));
     }
 
-    #[test]
-    fn a_trigger_word_must_stand_in_the_prompt() {
-        let needs = |word: Option<&str>| IdentityNeeds {
+    fn needs_of_a_word(word: Option<&str>) -> IdentityNeeds {
+        IdentityNeeds {
             kind: "photomaker-v1".into(),
             embedding_width: None,
             raw_embedding: false,
@@ -367,7 +391,12 @@ mod tests {
             key_points: false,
             regions: false,
             trigger_word: word.map(Into::into),
-        };
+        }
+    }
+
+    #[test]
+    fn a_trigger_word_must_stand_in_the_prompt() {
+        let needs = needs_of_a_word;
         let me = args(&["--photo", "me.jpg"]);
         let message = check_trigger(&me, Some(&needs(Some("img")))).unwrap_err().to_string();
         assert!(message.contains("\"img\"") && message.contains("a man img"), "{message}");
@@ -396,7 +425,11 @@ mod tests {
             preset: Some("lightning-4".into()),
             ..Located::default()
         };
-        let chosen = |more: &[&str]| options(&args(more), &own, &Progress::new(false)).unwrap();
+        let chosen = |more: &[&str]| {
+            let args = args(more);
+            let adapter = adapter(&args, &own).unwrap();
+            options(&args, &own, adapter, None, &Progress::new(false))
+        };
         assert_eq!(chosen(&[]).adapter, None, "nobody is to be drawn");
         let usual = chosen(&["--photo", "me.jpg"]);
         assert_eq!((usual.adapter, usual.prediction), (Some("own.bin".into()), None));
@@ -412,6 +445,23 @@ mod tests {
         let other = chosen(&["--adapter", "a", "--vae", "v", "--lora", "l:0.5", "--preset", "turbo"]);
         assert_eq!((other.adapter, other.vae), (Some("a".into()), Some("v".into())));
         assert_eq!((other.loras.len(), other.preset.as_deref()), (2, Some("turbo")));
+        // A combination's encoder and ControlNet go with adapters that take them.
+        let parts = Located { image_encoder: Some("vit".into()), controlnet: Some("net".into()), ..own.clone() };
+        let taken = |needs: Option<&IdentityNeeds>, more: &[&str]| {
+            let options = options(&args(more), &parts, None, needs, &Progress::new(false));
+            (options.image_encoder.is_some(), options.controlnet.is_some())
+        };
+        let needs = |face_side, key_points, word: Option<&str>| IdentityNeeds {
+            face_side,
+            key_points,
+            trigger_word: word.map(Into::into),
+            ..needs_of_a_word(None)
+        };
+        assert_eq!(taken(None, &[]), (false, false));
+        assert_eq!(taken(Some(&needs(Some(224), false, None)), &[]), (true, false));
+        assert_eq!(taken(Some(&needs(None, true, None)), &[]), (false, true));
+        assert_eq!(taken(Some(&needs(Some(256), false, Some("img"))), &[]), (false, false));
+        assert_eq!(taken(None, &["--image-encoder", "x", "--controlnet", "y"]), (true, true), "refused later");
         let without = Located { model: own.model.clone(), ..Located::default() };
         let refused = |more: &[&str]| adapter(&args(more), &without).unwrap_err().to_string();
         let failure = refused(&["--photo", "me.jpg"]);
