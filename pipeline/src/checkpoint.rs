@@ -115,7 +115,10 @@ impl Checkpoint {
                 Err(PipelineError::Unused { option, reason })
             };
             if options.prediction.is_some() {
-                return folder("--prediction", "scheduler/scheduler_config.json says what the model predicts");
+                return folder(
+                    "--prediction",
+                    "scheduler/scheduler_config.json says what the model predicts",
+                );
             }
             if options.tokenizer.is_some() {
                 return folder("--tokenizer", "own tokenizer/ is read");

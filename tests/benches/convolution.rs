@@ -50,7 +50,12 @@ fn main() {
             }
         }
         let (a, b) = (least(&left), least(&right));
-        println!("{rows} × {inputs} → {outputs}, {side}²: {:.1} ms, {:.1} ms, {:.2}", a * 1e3, b * 1e3, b / a);
+        println!(
+            "{rows} × {inputs} → {outputs}, {side}²: {:.1} ms, {:.1} ms, {:.2}",
+            a * 1e3,
+            b * 1e3,
+            b / a
+        );
     }
 }
 

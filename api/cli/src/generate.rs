@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use image::RgbImage;
 use imagine_contract::{
-    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, Identity, IdentityNeeds, ModelInfo, Picture,
+    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, Identity, IdentityNeeds, ModelInfo,
+    Picture,
 };
 use imagine_pipeline::presets::Preset;
 use imagine_pipeline::{
@@ -109,7 +110,8 @@ fn check_negative(request: &GenerateRequest, info: &ModelInfo) -> Result<(), Fai
     if guidance > 1.0 || request.negative_prompt.is_empty() {
         return Ok(());
     }
-    let message = format!("--negative-prompt has no effect here: with a guidance of {guidance} it is not heard");
+    let message =
+        format!("--negative-prompt has no effect here: with a guidance of {guidance} it is not heard");
     Err(Failure::input(message).hint("leave it out, or set --guidance above 1"))
 }
 
@@ -122,8 +124,11 @@ fn options(
     needs: Option<&IdentityNeeds>,
     progress: &Progress,
 ) -> LoadOptions {
-    let own = |part: &Option<PathBuf>, takes: fn(&IdentityNeeds) -> bool| part.clone().filter(|_| needs.is_some_and(takes));
-    let own_encoder = own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
+    let own = |part: &Option<PathBuf>, takes: fn(&IdentityNeeds) -> bool| {
+        part.clone().filter(|_| needs.is_some_and(takes))
+    };
+    let own_encoder =
+        own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
     let own_controlnet = own(&located.controlnet, |needs| needs.key_points);
     let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
     let preset = args.preset.clone().or_else(|| located.preset.clone());
@@ -316,7 +321,8 @@ impl Order<'_> {
             (name, lora.weight)
         };
         let people = &request.people;
-        let (one, several) = if people.len() > 1 { (None, people.as_slice()) } else { (people.first(), &[][..]) };
+        let (one, several) =
+            if people.len() > 1 { (None, people.as_slice()) } else { (people.first(), &[][..]) };
         let part = |person: &&Identity| person.steps != [0.0, 1.0];
         let in_parts = several.iter().any(|person| part(&person));
         let edit = request.edit.as_ref();
@@ -446,7 +452,8 @@ mod tests {
         assert_eq!((other.adapter, other.vae), (Some("a".into()), Some("v".into())));
         assert_eq!((other.loras.len(), other.preset.as_deref()), (2, Some("turbo")));
         // A combination's encoder and ControlNet go with adapters that take them.
-        let parts = Located { image_encoder: Some("vit".into()), controlnet: Some("net".into()), ..own.clone() };
+        let parts =
+            Located { image_encoder: Some("vit".into()), controlnet: Some("net".into()), ..own.clone() };
         let taken = |needs: Option<&IdentityNeeds>, more: &[&str]| {
             let options = options(&args(more), &parts, None, needs, &Progress::new(false));
             (options.image_encoder.is_some(), options.controlnet.is_some())
@@ -461,7 +468,11 @@ mod tests {
         assert_eq!(taken(Some(&needs(Some(224), false, None)), &[]), (true, false));
         assert_eq!(taken(Some(&needs(None, true, None)), &[]), (false, true));
         assert_eq!(taken(Some(&needs(Some(256), false, Some("img"))), &[]), (false, false));
-        assert_eq!(taken(None, &["--image-encoder", "x", "--controlnet", "y"]), (true, true), "refused later");
+        assert_eq!(
+            taken(None, &["--image-encoder", "x", "--controlnet", "y"]),
+            (true, true),
+            "refused later"
+        );
         let without = Located { model: own.model.clone(), ..Located::default() };
         let refused = |more: &[&str]| adapter(&args(more), &without).unwrap_err().to_string();
         let failure = refused(&["--photo", "me.jpg"]);

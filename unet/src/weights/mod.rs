@@ -136,7 +136,14 @@ impl Weights {
     }
 
     fn new(origin: Origin, device: Device, kind: Kind) -> Self {
-        Self { origin, device, kind, used: RefCell::default(), pages: RefCell::default(), changes: RefCell::default() }
+        Self {
+            origin,
+            device,
+            kind,
+            used: RefCell::default(),
+            pages: RefCell::default(),
+            changes: RefCell::default(),
+        }
     }
 
     /// The pages of the files in which the tensors lie that were asked for; nothing of those that are copies.

@@ -28,7 +28,8 @@ impl MappedPages {
         for (map, range) in &self.parts {
             // SAFETY: no page of a weight file's map is ever written, so a dropped page is read again from
             // the file with the same content. Advice that is not taken costs nothing.
-            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+            let _ =
+                unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
         }
     }
 }
@@ -63,7 +64,7 @@ mod tests {
         safetensors::serialize_to_file(HashMap::from([("w", view)]), None, &file).unwrap();
         let name = file.to_str().unwrap();
 
-        let weights = Weights::open(&[file.clone()], Device::Cpu, Kind::Float).unwrap();
+        let weights = Weights::open(std::slice::from_ref(&file), Device::Cpu, Kind::Float).unwrap();
         let tensor = weights.root().get("w", &[1 << 20], Init::Zeros).unwrap();
         let pages = weights.pages();
         assert_eq!(pages.bytes(), 4 << 20);
@@ -75,7 +76,8 @@ mod tests {
 
         // What is converted is a copy, which is no page of the file.
         let half = Weights::open(&[file], Device::Cpu, Kind::BFloat16).unwrap();
-        half.root().get("w", &[1 << 20], Init::Zeros).unwrap();
+        let copy = half.root().get("w", &[1 << 20], Init::Zeros).unwrap();
+        assert_eq!(copy.kind(), Kind::BFloat16);
         assert_eq!(half.pages().bytes(), 0);
     }
 }

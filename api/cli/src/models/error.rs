@@ -100,7 +100,9 @@ impl ModelsError {
             format!("make a token at {endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`")
         };
         Some(match self {
-            Self::Unknown { known, .. } | Self::UnknownLicence { known, .. } => format!("known: {}", known.join(", ")),
+            Self::Unknown { known, .. } | Self::UnknownLicence { known, .. } => {
+                format!("known: {}", known.join(", "))
+            }
             Self::NotPulled { pulled, .. } if pulled.is_empty() => "nothing has been pulled yet".into(),
             Self::NotPulled { pulled, .. } => format!("pulled: {}", pulled.join(", ")),
             Self::Licence { accept, .. } => format!("if your use is of that kind, say so once: {accept}"),

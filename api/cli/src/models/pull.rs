@@ -102,7 +102,10 @@ fn terms(context: &Context, combination: &Combination) -> Vec<String> {
 fn accept(context: &Context, combination: &Combination, args: &PullArgs) -> Result<(), ModelsError> {
     let known = &context.registry.licence;
     if let Some(name) = args.accept_licence.iter().find(|name| !known.contains_key(*name)) {
-        return Err(ModelsError::UnknownLicence { name: name.clone(), known: known.keys().cloned().collect() });
+        return Err(ModelsError::UnknownLicence {
+            name: name.clone(),
+            known: known.keys().cloned().collect(),
+        });
     }
     // the same list that the face encoders look into before they are used
     let unusable = |e: IdentityError| ModelsError::Licences(e.to_string());
