@@ -193,6 +193,28 @@ mod tests {
     }
 
     #[test]
+    fn the_kind_of_a_single_file_comes_from_its_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let unet = "model.diffusion_model.input_blocks.0.0.weight";
+        let vae = "first_stage_model.decoder.conv_in.weight";
+        let (first, second) = ("conditioner.embedders.0.transformer.x", "conditioner.embedders.1.model.x");
+        let label = "model.diffusion_model.label_emb.x";
+        for (name, keys, kind) in [
+            ("sd1", vec![unet, vae, "cond_stage_model.transformer.x"], Kind::Sd15),
+            ("sd2", vec![unet, vae, "cond_stage_model.model.x"], Kind::Sd21),
+            ("sdxl", vec![unet, vae, first, second, label], Kind::Sdxl),
+            ("lora", vec!["lora_unet_x.alpha"], Kind::Unknown),
+        ] {
+            let values = vec![0u8; 4 * 4 * 4];
+            let view = || safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![4, 4], &values);
+            let tensors = keys.into_iter().map(|key| (key, view().unwrap()));
+            let file = dir.path().join(format!("{name}.safetensors"));
+            safetensors::serialize_to_file(tensors, None, &file).unwrap();
+            assert_eq!(Kind::of(&file), kind, "{name}");
+        }
+    }
+
+    #[test]
     fn folders_files_and_the_cache_are_listed_each_once() {
         let (first, second, cache) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
