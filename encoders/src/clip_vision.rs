@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use imagine_unet::config::ConfigError;
 use imagine_unet::layers::{LayerNorm, Linear};
-use imagine_unet::weights::{Change, Init, KeyMap, Source, TensorFiles, Vs, Weights, WeightsError};
+use imagine_unet::weights::{
+    Change, Init, KeyMap, MappedPages, Source, TensorFiles, Vs, Weights, WeightsError,
+};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::clip_encoder::ClipEncoder;
@@ -53,6 +55,7 @@ pub struct ClipVisionModel {
     post_norm: LayerNorm,
     visual_projection: Option<Linear>,
     config: ClipVisionConfig,
+    pages: MappedPages,
     device: Device,
     kind: Kind,
 }
@@ -99,6 +102,7 @@ impl ClipVisionModel {
             post_norm: LayerNorm::new(&(&model / "post_layernorm"), d, eps)?,
             visual_projection,
             config: config.clone(),
+            pages: MappedPages::default(),
             device: vs.device(),
             kind: vs.kind(),
         })
@@ -120,7 +124,12 @@ impl ClipVisionModel {
         };
         let model = Self::new(&weights.root(), &config)?;
         weights.finish(&Self::IGNORED)?;
-        Ok(model)
+        Ok(Self { pages: weights.pages(), ..model })
+    }
+
+    /// The pages of the file that [`Self::from_folder`] read, in which the weights lie.
+    pub fn pages(&self) -> &MappedPages {
+        &self.pages
     }
 
     pub fn config(&self) -> &ClipVisionConfig {

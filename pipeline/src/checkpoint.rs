@@ -107,16 +107,21 @@ impl Checkpoint {
         Self::open_with(path, &SingleFileOptions::default())
     }
 
-    /// As [`Self::open`], with what a single file cannot say. A folder says what it predicts: it is refused
-    /// where a prediction is asked for.
+    /// As [`Self::open`], with what a single file cannot say. A folder says it all: options are refused there.
     pub fn open_with(path: &Path, options: &SingleFileOptions) -> Result<Self, PipelineError> {
         if !path.is_file() {
+            let folder = |option, says: &str| {
+                let reason = format!("{} is a folder, whose {says}", path.display());
+                Err(PipelineError::Unused { option, reason })
+            };
             if options.prediction.is_some() {
-                return Err(PipelineError::Unsupported(format!(
-                    "{} is a folder, whose scheduler/scheduler_config.json says what the model predicts; only of \
-                     a checkpoint in a single file it can be asked for (--prediction)",
-                    path.display()
-                )));
+                return folder(
+                    "--prediction",
+                    "scheduler/scheduler_config.json says what the model predicts",
+                );
+            }
+            if options.tokenizer.is_some() {
+                return folder("--tokenizer", "own tokenizer/ is read");
             }
             return CheckpointFolder::open(path).map(Self::Folder);
         }

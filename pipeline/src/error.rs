@@ -52,6 +52,9 @@ pub enum PipelineError {
     Request(#[from] RequestError),
     #[error("{0}")]
     Unsupported(String),
+    /// Something that was asked for and would have no effect.
+    #[error("{option} has no effect here: {reason}")]
+    Unused { option: &'static str, reason: String },
     #[error("device {asked}: {reason}")]
     Device { asked: String, reason: String },
     #[error("\"{value}\" is not a {what}; known are {known}")]

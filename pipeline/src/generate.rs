@@ -17,7 +17,7 @@ impl Engine for StableDiffusion {
         cancel: &CancelFlag,
     ) -> Result<(), EngineError> {
         let _no_grad = tch::no_grad_guard();
-        let mut floor = Floor::new(self, usual_cells(self.device), None);
+        let mut floor = Floor::new(self, usual_cells(self.device), None).frugal();
         floor.add(Task {
             request: request.clone(),
             owner: String::new(),

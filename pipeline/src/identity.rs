@@ -71,6 +71,15 @@ impl IdentityModel {
         }
     }
 
+    /// What looked at the photos rests until the next request: its weights need not be in memory.
+    pub fn release_encoder(&self) {
+        if let Self::Adapter(adapter) = self
+            && let Some(encoder) = &adapter.image_encoder
+        {
+            encoder.release_pages();
+        }
+    }
+
     /// InstantID's ControlNet.
     pub fn identity_net(&self) -> Option<&IdentityNet> {
         match self {

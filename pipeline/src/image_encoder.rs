@@ -52,7 +52,14 @@ impl ImageEncoder {
         }
         let processor = ClipImageProcessor::from_folder(&folder, model.config().image_size as u32)?;
         let zero_pixels = if needs.zero_pixels() { Some(model.of_zero_pixels()?) } else { None };
-        Ok(Some(Self { model, processor, states, zero_pixels }))
+        let encoder = Self { model, processor, states, zero_pixels };
+        encoder.release_pages();
+        Ok(Some(encoder))
+    }
+
+    /// Gives back the memory in which the weights lie, until the next picture.
+    pub fn release_pages(&self) {
+        self.model.pages().release();
     }
 
     /// States of pixel values that are all zero, for adapters that take them for nobody.

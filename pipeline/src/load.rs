@@ -6,6 +6,7 @@ use imagine_contract::ModelInfo;
 use imagine_encoders::ClipTextModel;
 use imagine_identity::adapters::Adapter;
 use imagine_unet::blocks::ModelError;
+use imagine_unet::weights::MappedPages;
 use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, ConfigError, UNet2DConditionModel};
 use tch::Kind;
 
@@ -42,6 +43,22 @@ pub(crate) struct Networks {
     pub text: TextConditioner,
     pub unet: UNet2DConditionModel,
     pub vae: AutoencoderKl,
+    pub pages: NetworkPages,
+}
+
+/// Where in mapped files the networks lie. They work one after the other, so that whichever rests need not be
+/// in memory.
+pub(crate) struct NetworkPages {
+    pub text: Vec<MappedPages>,
+    pub unet: MappedPages,
+    pub vae: MappedPages,
+}
+
+impl NetworkPages {
+    /// The text encoders rest until the next prompt.
+    pub fn release_text(&self) {
+        self.text.iter().for_each(MappedPages::release);
+    }
 }
 
 pub(crate) fn model_error(config: PathBuf, error: ModelError) -> PipelineError {
@@ -54,10 +71,14 @@ pub(crate) fn model_error(config: PathBuf, error: ModelError) -> PipelineError {
 impl Networks {
     /// Loads and checks all networks.
     pub fn load(checkpoint: &Checkpoint, changes: &Changes, target: Target) -> Result<Self, PipelineError> {
-        let text = load_text(checkpoint, changes.loras, target)?;
-        let unet = load_unet(checkpoint, changes, target)?;
-        let vae = load_vae(checkpoint, changes.vae, target)?;
-        let networks = Self { text, unet, vae };
+        // Every weight is looked at when it is loaded. Text encoders and autoencoder rest until they are used.
+        let (text, text_pages) = load_text(checkpoint, changes.loras, target)?;
+        text_pages.iter().for_each(MappedPages::release);
+        let (vae, vae_pages) = load_vae(checkpoint, changes.vae, target)?;
+        vae_pages.release();
+        let (unet, unet_pages) = load_unet(checkpoint, changes, target)?;
+        let pages = NetworkPages { text: text_pages, unet: unet_pages, vae: vae_pages };
+        let networks = Self { text, unet, vae, pages };
         networks.check_widths()?;
         Ok(networks)
     }
@@ -186,12 +207,12 @@ fn load_text(
     checkpoint: &Checkpoint,
     loras: &[LoadedLora],
     target: Target,
-) -> Result<TextConditioner, PipelineError> {
+) -> Result<(TextConditioner, Vec<MappedPages>), PipelineError> {
     let parts = checkpoint.text_encoders(target)?;
     for lora in loras {
         lora.file.check_text_encoders(parts.len())?;
     }
-    let mut encoders = Vec::new();
+    let (mut encoders, mut pages) = (Vec::new(), Vec::new());
     let slots = [TextEncoderSlot::First, TextEncoderSlot::Second];
     for ((tokenizer, Part { config, weights, .. }), slot) in parts.into_iter().zip(slots) {
         for lora in loras {
@@ -199,16 +220,17 @@ fn load_text(
         }
         let model = ClipTextModel::new(&weights.root(), &config)?;
         weights.finish(&ClipTextModel::IGNORED)?;
+        pages.push(weights.pages());
         encoders.push(TextEncoder::new(tokenizer, model));
     }
-    Ok(TextConditioner::new(encoders, checkpoint.hearing()))
+    Ok((TextConditioner::new(encoders, checkpoint.hearing()), pages))
 }
 
 fn load_unet(
     checkpoint: &Checkpoint,
     &Changes { adapter, loras, preset, .. }: &Changes,
     target: Target,
-) -> Result<UNet2DConditionModel, PipelineError> {
+) -> Result<(UNet2DConditionModel, MappedPages), PipelineError> {
     let Part { config, weights, file } = checkpoint.unet(target)?;
     let (key, found) = ("addition_embed_type", config.addition_embed_type.as_deref());
     let wanted = match checkpoint.family() {
@@ -234,14 +256,14 @@ fn load_unet(
     if let Some(adapter) = adapter {
         adapter.attach(&mut unet)?;
     }
-    Ok(unet)
+    Ok((unet, weights.pages()))
 }
 
 fn load_vae(
     checkpoint: &Checkpoint,
     instead: Option<&Path>,
     target: Target,
-) -> Result<AutoencoderKl, PipelineError> {
+) -> Result<(AutoencoderKl, MappedPages), PipelineError> {
     let kind = |config: &AutoencoderKlConfig| vae_kind(config, target.kind);
     let Part { config, weights, file } = match instead {
         Some(dir) => autoencoder_folder(dir, target.device, kind)?,
@@ -249,7 +271,7 @@ fn load_vae(
     };
     let vae = AutoencoderKl::new(&weights.root(), &config).map_err(|e| model_error(file, e))?;
     weights.finish(&[])?;
-    Ok(vae)
+    Ok((vae, weights.pages()))
 }
 
 /// SDXL's autoencoder overflows in f16, and says so by `force_upcast`: f32 holds, as bf16 does.

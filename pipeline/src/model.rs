@@ -12,7 +12,7 @@ use crate::device::{DeviceChoice, DtypeChoice};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
 use crate::identity::{IdentityAdapter, IdentityModel, is_photo_maker};
-use crate::load::{Changes, LoadedLora, Networks, scheduler_name};
+use crate::load::{Changes, LoadedLora, NetworkPages, Networks, scheduler_name};
 use crate::lora::LoraFile;
 use crate::photo_maker::PhotoMakerIdentity;
 use crate::presets::Preset;
@@ -60,6 +60,7 @@ pub struct StableDiffusion {
     pub(crate) text: TextConditioner,
     pub(crate) unet: UNet2DConditionModel,
     pub(crate) vae: AutoencoderKl,
+    pub(crate) pages: NetworkPages,
     pub(crate) inpainting: Inpainting,
     /// The checkpoint's own.
     scheduler: SchedulerConfig,
@@ -87,6 +88,7 @@ impl StableDiffusion {
             Some(file) => Opened::open(file, options, target)?,
             None => Opened::Nothing,
         };
+        opened.refuse_unused(options)?;
         let loras = opened.loras(&options.loras)?;
         let vae = options.vae.as_deref();
         let changes = Changes { adapter: opened.adapter(), loras: &loras, preset, vae };
@@ -97,22 +99,46 @@ impl StableDiffusion {
         if let Some(preset) = preset {
             (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
         }
+        if !matches!(opened, Opened::Nothing) {
+            // An image encoder may be as large as the U-Net, and is looked at and used before it.
+            networks.pages.unet.release();
+        }
         let identity = opened.finish(&checkpoint, networks.unet.config(), options, target)?;
         let info = ModelInfo {
             identity: identity.as_ref().map(IdentityModel::needs),
             ..networks.describe(&checkpoint, &defaults, name, target)
         };
         let inpainting = networks.inpainting();
-        let Networks { text, unet, vae } = networks;
-        Ok(Self { text, unet, vae, inpainting, scheduler, scheduler_file, preset, identity, device, info })
+        let Networks { text, unet, vae, pages } = networks;
+        Ok(Self {
+            text,
+            unet,
+            vae,
+            pages,
+            inpainting,
+            scheduler,
+            scheduler_file,
+            preset,
+            identity,
+            device,
+            info,
+        })
     }
 
-    /// The scheduler's settings for a request: the sampler that it names turned to this checkpoint, else the
-    /// preset's, else the checkpoint's own, if its class is implemented.
+    /// Text encoders and what looked at the photos rest until the next request.
+    pub(crate) fn release_encoders(&self) {
+        self.pages.release_text();
+        if let Some(identity) = &self.identity {
+            identity.release_encoder();
+        }
+    }
+
+    /// The scheduler's settings for a request: the sampler that it names, else the preset's, else the
+    /// checkpoint's own, if its class is implemented; with the preset's settings, if there is one.
     pub(crate) fn scheduler(&self, name: Option<&str>) -> Result<SchedulerConfig, PipelineError> {
         match (name, self.preset) {
-            (Some(name), _) => Ok(name.parse::<SchedulerChoice>()?.apply(&self.scheduler)),
-            (None, Some(preset)) => Ok(preset.scheduler_config(&self.scheduler)),
+            (named, Some(preset)) => Ok(preset.scheduler_for(named, &self.scheduler)?),
+            (Some(name), None) => Ok(name.parse::<SchedulerChoice>()?.apply(&self.scheduler)),
             (None, None) => match self.scheduler.kind() {
                 Ok(_) => Ok(self.scheduler.clone()),
                 Err(error) => Err(in_file(&self.scheduler_file, error)),
@@ -136,6 +162,36 @@ impl Opened {
         }
         let adapter_options = AdapterOptions { kind: options.adapter_kind, ..AdapterOptions::default() };
         Ok(Self::Adapter(Box::new(Adapter::open(file, &adapter_options, target.device, target.kind)?)))
+    }
+
+    /// Refuses what was named for an adapter and would not be used.
+    fn refuse_unused(&self, options: &LoadOptions) -> Result<(), PipelineError> {
+        let (takes_kind, sees, takes_net, reason) = match self {
+            Self::Nothing => {
+                let reason = "no identity adapter is loaded: nobody is to be drawn, and none is named";
+                (false, false, false, reason.to_string())
+            }
+            // It brings its own vision network, whose settings may lie in a folder.
+            Self::PhotoMaker(_, file) => {
+                (false, true, false, format!("{} is PhotoMaker's, which takes none", file.display()))
+            }
+            Self::Adapter(adapter) => {
+                let sees = adapter.needs().clip_vision_width.is_some();
+                let kind = adapter.kind();
+                let reason = format!("{} ({}) takes none", adapter.file().display(), kind.name());
+                (true, sees, kind == AdapterKind::InstantId, reason)
+            }
+        };
+        for (option, named, taken) in [
+            ("--adapter-kind", options.adapter_kind.is_some(), takes_kind),
+            ("--image-encoder", options.image_encoder.is_some(), sees),
+            ("--controlnet", options.controlnet.is_some(), takes_net),
+        ] {
+            if named && !taken {
+                return Err(PipelineError::Unused { option, reason });
+            }
+        }
+        Ok(())
     }
 
     fn adapter(&self) -> Option<&Adapter> {

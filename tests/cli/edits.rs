@@ -98,12 +98,18 @@ fn several_people_stand_in_their_places() {
     assert_eq!(json["identity_scales"], serde_json::json!([1.0, 0.5]));
     assert!(json["identity_scale"].is_null());
     draw(&format!("embedding=bob.npy;{left}"), &format!("embedding=ann.npy;{right}"), "b.png");
+    let line = Png::open(&place.path("a.png")).text("parameters").to_string();
+    assert!(line.contains("Identity scales: \"1, 0.5\", Identity steps: \"0-1, 0-0.6\""), "{line}");
+    assert_eq!(json["identity_steps_each"], serde_json::json!([[0.0, 1.0], [0.0, 0.6]]));
+    assert!(json.get("identity_steps").is_none());
     let rgb = |name: &str| Png::open(&place.path(name)).rgb;
     assert_ne!(rgb("a.png"), rgb("b.png"), "who stands where matters");
     place
         .generate(["--person", "embedding=ann.npy", "--person", "embedding=bob.npy"])
         .refused(&["each needs a box or a mask"]);
     place.generate(["--person", "embedding=ann.npy;box=1,0,0,1"]).refused(&["box=1,0,0,1"]);
+    let twice = format!("embedding=ann.npy;{left};mask=m.png");
+    place.generate(["--person", &twice]).refused(&["--person", "\"mask=m.png\" is a second region"]);
     place.generate(["--person", "photo=gone.jpg"]).refused(&["gone.jpg"]);
 }
 
@@ -132,6 +138,13 @@ fn what_a_model_is_loaded_with_is_checked_and_written_down() {
     assert_eq!((json["preset"].as_str(), json["guidance_scale"].as_f64()), (Some("turbo"), Some(0.0)));
     assert_eq!(json["scheduler"], "euler-a");
     assert!(Png::open(&place.path("a.png")).text("parameters").contains("Preset: turbo"));
+    // Another sampler keeps the recipe's spacing of the timesteps.
+    let drawn = |more: &[&str]| {
+        place.generate([&["--seed", "1", "--out", "b.png", "--scheduler", "euler"], more].concat()).done();
+        Png::open(&place.path("b.png")).rgb
+    };
+    let (plain, recipe) = (drawn(&["--guidance", "0"]), drawn(&["--preset", "turbo"]));
+    assert_ne!(plain, recipe);
     place.generate(["--preset", "nosuch"]).refused(&["nosuch", "lightning-4"]);
     place.generate(["--clip-skip", "9"]).refused(&["clip_skip is 9"]);
     let unet = place.model().join("unet/diffusion_pytorch_model.safetensors").display().to_string();

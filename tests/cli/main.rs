@@ -17,4 +17,5 @@ mod png_reader;
 mod serve;
 mod stub_hub;
 mod support;
+mod unused_options;
 mod usage;

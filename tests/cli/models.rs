@@ -185,6 +185,16 @@ fn what_is_pulled_is_whole_listed_and_shared_with_python() {
         before["available"].as_array().unwrap().iter().map(|a| a["name"].as_str().unwrap()).collect();
     assert!(available.contains(&"tiny-person") && available.contains(&"sdxl-instantid"), "{available:?}");
     assert_eq!(machine.hub.take_log().requests, 0, "listing asks nobody");
+    // A size that is only in part known beforehand says so.
+    let listed = |name: &str| {
+        let all = before["available"].as_array().unwrap();
+        all.iter().find(|a| a["name"] == name).unwrap()["bytes_known"].as_bool().unwrap()
+    };
+    assert!(listed("sdxl-instantid") && !listed("sdxl-lightning-faceid") && !listed("tiny-person"));
+    let lines = machine.models(&["list"]).done().stdout;
+    let row = |name: &str| lines.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    assert!(row("sdxl-lightning-faceid").contains(" GB+ "), "{lines}");
+    assert!(!row("sdxl-instantid").contains("GB+"), "{lines}");
 
     let run = machine.models(&["pull", "tiny-person"]).done();
     for says in ["someone/tiny", "MIT", "https://opensource.org/license/mit", "--model tiny-person"] {
@@ -388,7 +398,9 @@ fn parts_for_research_are_accepted_once_by_name() {
     assert!(run.stderr.contains("--accept-licence strict"), "{}", run.stderr);
     run.refused(&["research only", "Strict terms", "https://example.org/strict"]);
     assert_eq!(machine.hub.take_log().requests, 0, "nothing is asked for before");
-    machine.models(&["pull", "tiny-research", "--json", "--accept-licence", "lax"]).refused(&["lax"]);
+    let lax = machine.models(&["pull", "tiny-research", "--json", "--accept-licence", "lax"]);
+    assert!(lax.stderr.contains("strict") && !lax.stderr.contains("combination"), "{}", lax.stderr);
+    lax.refused(&["no licence \"lax\""]);
     machine.models(&["pull", "tiny-research", "--json", "--accept-licence", "strict"]).done();
     machine.models(&["rm", "tiny-research"]).done();
     machine.models(&["pull", "tiny-research", "--json"]).done();

@@ -21,7 +21,9 @@ struct Server {
 impl Server {
     fn start(place: Workplace, flags: &[&str]) -> Self {
         let mut command = place.command();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--data-dir", "data"]).args(flags);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--data-dir", "data"])
+            .args(flags);
         let log = fs::File::create(place.path("log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
@@ -107,7 +109,17 @@ fn a_person_is_enrolled_drawn_and_forgotten() {
     let refused = server.imagine(&["people", "add", "Eileen", "--photo", photo]);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("--consent self"), "{}", refused.stderr);
-    let added = server.imagine(&["people", "add", "Eileen", "--photo", photo, "--consent", "authorised", "--authorised-by", "NASA"]);
+    let added = server.imagine(&[
+        "people",
+        "add",
+        "Eileen",
+        "--photo",
+        photo,
+        "--consent",
+        "authorised",
+        "--authorised-by",
+        "NASA",
+    ]);
     let person = added.done().json();
     let id = person["id"].as_str().unwrap();
     assert_eq!((&person["embeddings"], &person["photos"][0]["kept"]), (&json!(1), &json!(false)));
@@ -120,7 +132,11 @@ fn a_person_is_enrolled_drawn_and_forgotten() {
     let events = server.events(job["urls"]["events"].as_str().unwrap());
     let named = |name: &str| events.iter().filter(move |(event, _)| event == name).map(|(_, data)| data);
     for name in ["job.started", "job.progress", "job.preview"] {
-        assert!(named(name).next().is_some(), "{name}: {:?}", events.iter().map(|e| &e.0).collect::<Vec<_>>());
+        assert!(
+            named(name).next().is_some(),
+            "{name}: {:?}",
+            events.iter().map(|e| &e.0).collect::<Vec<_>>()
+        );
     }
     assert_eq!(named("job.output").count(), 2);
     let done = named("job.succeeded").next().unwrap();
@@ -129,8 +145,19 @@ fn a_person_is_enrolled_drawn_and_forgotten() {
     // The same picture as from `imagine generate`.
     let out = server.place.path("alone.png");
     let alone = server.place.run([
-        "generate", "--photo", photo, "--prompt", prompt, "--steps", "4", "--seed", "7", "--device", "cpu",
-        "--out", out.to_str().unwrap(),
+        "generate",
+        "--photo",
+        photo,
+        "--prompt",
+        prompt,
+        "--steps",
+        "4",
+        "--seed",
+        "7",
+        "--device",
+        "cpu",
+        "--out",
+        out.to_str().unwrap(),
     ]);
     alone.done();
     let output = &done["output"][0];
@@ -166,7 +193,8 @@ fn a_batch_goes_on_where_it_was_and_keys_are_asked_for() {
     assert!(key.starts_with("imk_"), "a key");
     let listed = keys(&["list"]).done().stdout;
     assert!(listed.contains("laptop") && listed.contains("valid") && !listed.contains(&key), "{listed}");
-    let file = place.file("ideas.csv", b"prompt,seed,steps,expand\na red hat,1,2,false\na forest,2,2,false\n");
+    let file =
+        place.file("ideas.csv", b"prompt,seed,steps,expand\na red hat,1,2,false\na forest,2,2,false\n");
     let name = file.to_str().unwrap().to_owned();
     let mut server = Server::start(place, &["--require-key"]);
     let refused = server.imagine(&["batch", "run", &name]);

@@ -155,8 +155,11 @@ fn ip_adapter_plus_and_plus_face() {
 
 #[test]
 fn ip_adapter_full_face() {
-    let file = "ip-adapter-full-face_sd15.safetensors";
-    plain("sd1", file, "full-face", AdapterKind::IpAdapterFullFace, 17);
+    for (base, file) in
+        [("sd1", "ip-adapter-full-face_sd15.safetensors"), ("sdxl", "ip-adapter-full-face_sdxl.safetensors")]
+    {
+        plain(base, file, "full-face", AdapterKind::IpAdapterFullFace, 17);
+    }
 }
 
 #[test]
@@ -167,8 +170,11 @@ fn faceid_with_its_lora() {
 
 #[test]
 fn faceid_portrait() {
-    let file = "ip-adapter-faceid-portrait_sd15.bin";
-    plain("sd1", file, "portrait", AdapterKind::FaceIdPortrait, 16);
+    for (base, file) in
+        [("sd1", "ip-adapter-faceid-portrait_sd15.bin"), ("sdxl", "ip-adapter-faceid-portrait_sdxl.bin")]
+    {
+        plain(base, file, "portrait", AdapterKind::FaceIdPortrait, 16);
+    }
 }
 
 #[test]
@@ -181,12 +187,13 @@ fn faceid_plus_and_its_version_2_by_name_and_by_choice() {
     let by_choice = |kind| AdapterOptions { kind: Some(kind), ..AdapterOptions::default() };
     let weak = AdapterOptions { shortcut_scale: Some(0.4), ..AdapterOptions::default() };
     let (v1, v2) = (AdapterKind::FaceIdPlus, AdapterKind::FaceIdPlusV2);
-    for (base, file, by_name) in [
-        ("sd1", "ip-adapter-faceid-plus_sd15.safetensors", v1),
-        ("sdxl", "ip-adapter-faceid-plusv2_sdxl.safetensors", v2),
+    for (base, file, name, by_name) in [
+        ("sd1", "ip-adapter-faceid-plus_sd15.safetensors", "faceid-plus", v1),
+        ("sdxl", "ip-adapter-faceid-plusv2_sdxl.safetensors", "faceid-plus", v2),
+        ("sdxl", "ip-adapter-faceid-plus_sdxl.safetensors", "faceid-plus-of-v1", v1),
     ] {
         let file = published(file);
-        let name = |version: &str| format!("{base}.faceid-plus.{version}");
+        let name = |version: &str| format!("{base}.{name}.{version}");
         let recognised = open(&file, &AdapterOptions::default()).expect("the fixture's adapter");
         assert_eq!(recognised.kind(), by_name);
         compare(base, &file, &name("v1"), by_choice(v1), v1, 4);
@@ -204,6 +211,7 @@ fn the_lora_acts_where_the_identity_does_not() {
         ("sdxl", "ip-adapter-faceid_sdxl.safetensors", "faceid"),
         ("sd1", "ip-adapter-faceid-plus_sd15.safetensors", "faceid-plus"),
         ("sdxl", "ip-adapter-faceid-plusv2_sdxl.safetensors", "faceid-plus"),
+        ("sdxl", "ip-adapter-faceid-plus_sdxl.safetensors", "faceid-plus-of-v1"),
     ] {
         let (_, unet) = load(base, &published(file), &AdapterOptions::default()).expect(name);
         let cross = unet.cross_kv(&Condition { text: io.get("text"), identities: Vec::new() });

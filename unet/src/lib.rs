@@ -21,6 +21,7 @@ pub mod transformer;
 pub mod unet_2d_condition;
 pub mod vae_blocks;
 pub mod weights;
+pub mod winograd;
 
 pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig};
 pub use condition::{AddedCondition, Condition, CrossKv, IdentityTokens};

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use image::RgbImage;
 use imagine_contract::{
-    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, IdentityNeeds, ModelInfo, Picture,
+    CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, Identity, IdentityNeeds, ModelInfo,
+    Picture,
 };
 use imagine_pictures::{Parameters, Recipe, Seeds};
 use imagine_pipeline::{LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads};
@@ -15,7 +16,7 @@ use crate::edit;
 use crate::expand;
 use crate::failure::Failure;
 use crate::generate_args::GenerateArgs;
-use crate::model_choice::{Identity, ModelChoice};
+use crate::model_choice::{self, ModelChoice};
 use crate::model_lookup::locate;
 use crate::output::{self, Destination};
 use crate::person::{self, People};
@@ -33,11 +34,13 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let seed = first_seed(args)?;
     let destination = Destination::prepare(&args.out, args.n)?;
     let located = locate(&args.model)?;
-    let options = model_choice(args).options(&located, &progress)?;
-    let needs = match &options.adapter {
+    let choice = model_choice(args);
+    let adapter = choice.adapter(&located)?;
+    let needs = match &adapter {
         Some(file) => Some(identity::needs_of(file, args.adapter_kind).map_err(pipeline_failure)?),
         None => None,
     };
+    let options = choice.options(&located, adapter, needs.as_ref(), &progress);
     progress.stage("reading the prompt");
     let expansion = expand::of_prompt(args, &located, needs.as_ref(), seed, cancel)?;
     let idea = expansion.is_some().then(|| args.prompt.clone());
@@ -57,6 +60,7 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     stop_if_canceled(cancel)?;
 
     let request = request(args, seed, &people, engine.info().identity.as_ref(), edit);
+    check_negative(&request, engine.info())?;
     let order = Order { args, request: &request, options: &options, idea: idea.as_deref() };
     let info = engine.info().clone();
     let gallery = Gallery { people: &people, destination: &destination, order: &order, info: &info };
@@ -103,7 +107,11 @@ fn model_choice(args: &GenerateArgs) -> ModelChoice {
         preset: args.preset.clone(),
         device: args.device,
         dtype: args.dtype,
-        identity: if args.everyone().is_empty() { Identity::None } else { Identity::Needed },
+        identity: if args.everyone().is_empty() {
+            model_choice::Identity::None
+        } else {
+            model_choice::Identity::Needed
+        },
     }
 }
 
@@ -123,6 +131,17 @@ fn first_seed(args: &GenerateArgs) -> Result<u64, Failure> {
             Err(Failure::input(format!("--seed {seed} leaves no room for the seeds of {} pictures", args.n)))
         }
     }
+}
+
+/// Without guidance nothing hears the negative prompt.
+fn check_negative(request: &GenerateRequest, info: &ModelInfo) -> Result<(), Failure> {
+    let guidance = request.guidance_scale.unwrap_or(info.guidance_scale);
+    if guidance > 1.0 || request.negative_prompt.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("--negative-prompt has no effect here: with a guidance of {guidance} it is not heard");
+    Err(Failure::input(message).hint("leave it out, or set --guidance above 1"))
 }
 
 fn request(
@@ -260,6 +279,10 @@ impl Order<'_> {
             (name, lora.weight)
         };
         let people = &request.people;
+        let (one, several) =
+            if people.len() > 1 { (None, people.as_slice()) } else { (people.first(), &[][..]) };
+        let part = |person: &&Identity| person.steps != [0.0, 1.0];
+        let in_parts = several.iter().any(|person| part(&person));
         let edit = request.edit.as_ref();
         Recipe {
             prompt: args.prompt.clone(),
@@ -271,9 +294,10 @@ impl Order<'_> {
             width,
             height,
             model: info.name.clone(),
-            identity_scale: people.first().filter(|_| people.len() == 1).map(|person| person.scale),
-            identity_scales: people.iter().map(|p| p.scale).filter(|_| people.len() > 1).collect(),
-            identity_steps: people.first().map(|p| p.steps).filter(|steps| *steps != [0.0, 1.0]),
+            identity_scale: one.map(|person| person.scale),
+            identity_scales: several.iter().map(|person| person.scale).collect(),
+            identity_steps: one.filter(part).map(|person| person.steps),
+            identity_steps_each: several.iter().map(|person| person.steps).filter(|_| in_parts).collect(),
             dtype: info.dtype.clone(),
             strength: edit.map(|edit| edit.strength),
             mask: edit
@@ -329,9 +353,8 @@ mod tests {
         assert_eq!(full.scheduler.as_deref(), Some("lms-karras"));
     }
 
-    #[test]
-    fn a_trigger_word_must_stand_in_the_prompt() {
-        let needs = |word: Option<&str>| IdentityNeeds {
+    fn needs_of_a_word(word: Option<&str>) -> IdentityNeeds {
+        IdentityNeeds {
             kind: "photomaker-v1".into(),
             embedding_width: None,
             raw_embedding: false,
@@ -339,7 +362,12 @@ mod tests {
             key_points: false,
             regions: false,
             trigger_word: word.map(Into::into),
-        };
+        }
+    }
+
+    #[test]
+    fn a_trigger_word_must_stand_in_the_prompt() {
+        let needs = needs_of_a_word;
         let me = args(&["--photo", "me.jpg"]);
         let message = check_trigger(&me, Some(&needs(Some("img")))).unwrap_err().to_string();
         assert!(message.contains("\"img\"") && message.contains("a man img"), "{message}");
@@ -359,12 +387,12 @@ mod tests {
 
     #[test]
     fn an_adapter_is_needed_for_people_alone() {
-        assert_eq!(model_choice(&args(&[])).identity, Identity::None);
+        assert_eq!(model_choice(&args(&[])).identity, model_choice::Identity::None);
         let full = args(&["--photo", "me.jpg", "--vae", "v", "--lora", "l:0.5", "--preset", "turbo"]);
         let choice = model_choice(&full);
         assert_eq!(
             (choice.identity, choice.vae, choice.loras.len()),
-            (Identity::Needed, Some("v".into()), 1)
+            (model_choice::Identity::Needed, Some("v".into()), 1)
         );
         assert_eq!(choice.preset.as_deref(), Some("turbo"));
     }

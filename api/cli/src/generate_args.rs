@@ -110,11 +110,11 @@ pub struct GenerateArgs {
     pub vae: Option<PathBuf>,
 
     /// An InsightFace pack (folder or name) for the faces; the one that fits the adapter if left out
-    #[arg(long, value_name = "DIR|NAME", help_heading = "Model")]
+    #[arg(long, value_name = "DIR|NAME", requires = "somebody", help_heading = "Model")]
     pub face_encoder: Option<PathBuf>,
 
     /// Accept the licence of a face encoder; needed once, remembered
-    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    #[arg(long, value_name = "NAME", requires = "somebody", help_heading = "Model")]
     pub accept_licence: Option<String>,
 
     /// A LoRA to merge into the model, with its weight, e.g. style.safetensors:0.8; several add up

@@ -81,5 +81,8 @@ fn line(key: &ApiKey) -> String {
     let state = if key.revoked.is_some() { "revoked" } else { "valid" };
     let used = key.used.map(Millis::seconds).map_or("never".into(), |seconds| seconds.to_string());
     let created = key.created.seconds();
-    format!("{}\t{}…\t{}\t{}\t{state}\tcreated {created}\tused {used}", key.id, key.prefix, key.name, key.tenant)
+    format!(
+        "{}\t{}…\t{}\t{}\t{state}\tcreated {created}\tused {used}",
+        key.id, key.prefix, key.name, key.tenant
+    )
 }

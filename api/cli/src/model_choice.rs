@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use imagine_contract::IdentityNeeds;
 use imagine_identity::adapters::AdapterKind;
 use imagine_pipeline::presets::Preset;
 use imagine_pipeline::single_file::Prediction;
@@ -40,32 +41,41 @@ pub struct ModelChoice {
 }
 
 impl ModelChoice {
-    /// What to load of the model at `located`.
-    ///
-    /// # Errors
-    /// An adapter is needed and none or several are there.
-    pub fn options(&self, located: &Located, progress: &Progress) -> Result<LoadOptions, Failure> {
-        let or = |named: &Option<PathBuf>, own: &Option<PathBuf>| named.clone().or_else(|| own.clone());
+    /// What to load of the model at `located`, with this adapter, whose `needs` these are. Of a combination's
+    /// parts those that were pulled for its own adapter are left out where the adapter does not take them.
+    pub fn options(
+        &self,
+        located: &Located,
+        adapter: Option<PathBuf>,
+        needs: Option<&IdentityNeeds>,
+        progress: &Progress,
+    ) -> LoadOptions {
+        let own = |part: &Option<PathBuf>, takes: fn(&IdentityNeeds) -> bool| {
+            part.clone().filter(|_| needs.is_some_and(takes))
+        };
+        let own_encoder =
+            own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
+        let own_controlnet = own(&located.controlnet, |needs| needs.key_points);
         let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
         let preset = self.preset.clone().or_else(|| located.preset.clone());
         self.warn_of_presets(located, preset.as_deref(), progress);
         // A combination's autoencoder is for f16 alone: elsewhere the checkpoint's own does not overflow, and
         // draws what diffusers draws with this checkpoint.
         let f16_vae = located.vae.clone().filter(|_| self.dtype == DtypeChoice::F16);
-        Ok(LoadOptions {
+        LoadOptions {
             model: located.model.clone(),
             tokenizer: self.tokenizer.clone(),
             prediction: self.prediction,
-            adapter: self.adapter(located)?,
+            adapter,
             adapter_kind: self.adapter_kind,
-            image_encoder: or(&self.image_encoder, &located.image_encoder),
-            controlnet: or(&self.controlnet, &located.controlnet),
+            image_encoder: self.image_encoder.clone().or(own_encoder),
+            controlnet: self.controlnet.clone().or(own_controlnet),
             vae: self.vae.clone().or(f16_vae),
             loras: own_loras.chain(self.loras.iter().cloned()).collect(),
             preset,
             device: self.device,
             dtype: self.dtype,
-        })
+        }
     }
 
     fn warn_of_presets(&self, located: &Located, preset: Option<&str>, progress: &Progress) {
@@ -89,7 +99,11 @@ impl ModelChoice {
         }
     }
 
-    fn adapter(&self, located: &Located) -> Result<Option<PathBuf>, Failure> {
+    /// The adapter to load: the one that is named, else the model's own where people are to be drawn.
+    ///
+    /// # Errors
+    /// An adapter is needed and none or several are there.
+    pub fn adapter(&self, located: &Located) -> Result<Option<PathBuf>, Failure> {
         if self.adapter.is_some() {
             return Ok(self.adapter.clone());
         }
@@ -125,7 +139,10 @@ mod tests {
             preset: Some("lightning-4".into()),
             ..Located::default()
         };
-        let of = |choice: &ModelChoice| choice.options(&own, &Progress::new(false)).unwrap();
+        let of = |choice: &ModelChoice| {
+            let adapter = choice.adapter(&own).unwrap();
+            choice.options(&own, adapter, None, &Progress::new(false))
+        };
         assert_eq!(of(&ModelChoice::default()).adapter, None, "nobody is to be drawn");
         for identity in [Identity::IfThere, Identity::Needed] {
             let usual = of(&ModelChoice { identity, ..ModelChoice::default() });
@@ -155,14 +172,47 @@ mod tests {
     }
 
     #[test]
+    fn a_combination_s_parts_go_with_adapters_that_take_them() {
+        let parts = Located {
+            image_encoder: Some("vit".into()),
+            controlnet: Some("net".into()),
+            ..Located::default()
+        };
+        let taken = |needs: Option<&IdentityNeeds>, choice: &ModelChoice| {
+            let options = choice.options(&parts, None, needs, &Progress::new(false));
+            (options.image_encoder.is_some(), options.controlnet.is_some())
+        };
+        let needs = |face_side, key_points, word: Option<&str>| IdentityNeeds {
+            kind: "any".into(),
+            embedding_width: None,
+            raw_embedding: false,
+            face_side,
+            key_points,
+            regions: false,
+            trigger_word: word.map(Into::into),
+        };
+        let nothing = ModelChoice::default();
+        assert_eq!(taken(None, &nothing), (false, false));
+        assert_eq!(taken(Some(&needs(Some(224), false, None)), &nothing), (true, false));
+        assert_eq!(taken(Some(&needs(None, true, None)), &nothing), (false, true));
+        assert_eq!(taken(Some(&needs(Some(256), false, Some("img"))), &nothing), (false, false));
+        let named = ModelChoice {
+            image_encoder: Some("x".into()),
+            controlnet: Some("y".into()),
+            ..ModelChoice::default()
+        };
+        assert_eq!(taken(None, &named), (true, true), "refused later");
+    }
+
+    #[test]
     fn a_model_without_an_adapter_draws_no_given_person() {
         let model = tempfile::tempdir().unwrap();
         let own = Located { model: model.path().to_path_buf(), ..Located::default() };
         let of = |identity| {
             let choice = ModelChoice { identity, ..ModelChoice::default() };
-            choice.options(&own, &Progress::new(false)).map_err(|e| e.to_string())
+            choice.adapter(&own).map_err(|e| e.to_string())
         };
-        assert_eq!(of(Identity::IfThere).unwrap().adapter, None);
+        assert_eq!(of(Identity::IfThere).unwrap(), None);
         let failure = of(Identity::Needed).unwrap_err();
         assert!(failure.contains("no identity adapter") && failure.contains("--adapter"), "{failure}");
     }

@@ -34,6 +34,9 @@ impl FromStr for PersonSpec {
             if value.is_empty() {
                 return Err(format!("\"{field}\" has no value; a field is written photo=me.jpg"));
             }
+            if let Some(what) = person.already_has(key) {
+                return Err(format!("\"{field}\" is a second {what} of one person"));
+            }
             match key {
                 "photo" => person.photos.extend(value.split(',').map(|path| PathBuf::from(path.trim()))),
                 "embedding" => person.embedding = Some(value.into()),
@@ -62,6 +65,21 @@ impl FromStr for PersonSpec {
             }
             _ => Ok(person),
         }
+    }
+}
+
+impl PersonSpec {
+    /// What the field would overwrite.
+    fn already_has(&self, key: &str) -> Option<&'static str> {
+        let (has, what) = match key {
+            "embedding" => (self.embedding.is_some(), "embedding"),
+            "face" => (self.face.is_some(), "face"),
+            "scale" => (self.scale.is_some(), "scale"),
+            "steps" => (self.steps.is_some(), "part of the run"),
+            "box" | "mask" => (self.region.is_some(), "region"),
+            _ => (false, ""),
+        };
+        has.then_some(what)
     }
 }
 
@@ -124,6 +142,12 @@ mod tests {
             ("photo=a;box=0,0,2,1", "0,0,0.5,1"),
             ("photo=a;steps=0.8-0.1", "no part of the run"),
             ("photo=a;steps=1", "no part of the run"),
+            ("photo=a;box=0,0,1,1;box=0,0,0.5,1", "\"box=0,0,0.5,1\" is a second region"),
+            ("photo=a;box=0,0,1,1;mask=b.png", "\"mask=b.png\" is a second region"),
+            ("photo=a;face=0;face=1", "second face"),
+            ("photo=a;scale=1;scale=0.5", "second scale"),
+            ("photo=a;steps=0-1;steps=0-0.5", "second part of the run"),
+            ("embedding=a.npy;embedding=b.npy", "second embedding"),
         ] {
             let message = text.parse::<PersonSpec>().unwrap_err();
             assert!(message.contains(says), "{text}: {message}");

@@ -44,6 +44,9 @@ pub struct Recipe {
     /// The part of the run in which the person was heard, if not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity_steps: Option<[f64; 2]>,
+    /// The same of several people; empty where all of them were heard in all of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity_steps_each: Vec<[f64; 2]>,
     pub dtype: String,
     /// Of the change of a picture; none where there was none to change.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +121,12 @@ impl Recipe {
             let all = self.identity_scales.iter().map(f64::to_string);
             choices.push(("Identity scales", list(all.collect())));
         }
-        choices.extend(self.identity_steps.map(|[from, to]| ("Identity steps", format!("{from}-{to}"))));
+        let part = |[from, to]: [f64; 2]| format!("{from}-{to}");
+        choices.extend(self.identity_steps.map(|steps| ("Identity steps", part(steps))));
+        if !self.identity_steps_each.is_empty() {
+            let all = self.identity_steps_each.iter().copied().map(part);
+            choices.push(("Identity steps", list(all.collect())));
+        }
         choices
     }
 }
@@ -249,9 +257,14 @@ mod tests {
                        LoRA: \"style: 0.7, line: 1\", Preset: turbo, Identity scale: 0.8, \
                        Identity steps: 0-0.5, Precision";
         assert!(full.line().contains(choices), "{}", full.line());
-        let several = Recipe { identity_scales: vec![1.0, 0.5], ..full.recipe.clone() };
+        let several = Recipe {
+            identity_scales: vec![1.0, 0.5],
+            identity_steps: None,
+            identity_steps_each: vec![[0.0, 1.0], [0.2, 0.8]],
+            ..full.recipe.clone()
+        };
         let line = Parameters { recipe: several, ..full }.line();
-        assert!(line.contains("Identity scales: \"1, 0.5\""), "{line}");
+        assert!(line.contains("Identity scales: \"1, 0.5\", Identity steps: \"0-1, 0.2-0.8\","), "{line}");
     }
 
     /// (keyword, text, whether it is an iTXt chunk) and the pixels.

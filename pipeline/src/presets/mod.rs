@@ -153,8 +153,22 @@ impl Preset {
         request.guidance_scale.get_or_insert(self.guidance_scale);
     }
 
-    /// The request with the recipe's numbers where it leaves them open, and the scheduler to run it with: the
-    /// one that the request names, otherwise the recipe's.
+    /// The scheduler to run a request with: the recipe's, or the sampler that the request names with the
+    /// recipe's settings, such as the spacing of the timesteps.
+    pub fn scheduler_for(
+        &self,
+        named: Option<&str>,
+        checkpoint: &SchedulerConfig,
+    ) -> Result<SchedulerConfig, PresetError> {
+        let recipe = self.scheduler_config(checkpoint);
+        match named {
+            Some(name) => Ok(name.parse::<SchedulerChoice>()?.apply(&recipe)),
+            None => Ok(recipe),
+        }
+    }
+
+    /// The request with the recipe's numbers where it leaves them open, and the scheduler to run it with
+    /// ([`Self::scheduler_for`]).
     pub fn apply(
         &self,
         request: &GenerateRequest,
@@ -162,10 +176,7 @@ impl Preset {
     ) -> Result<(GenerateRequest, SchedulerConfig), PresetError> {
         let mut filled = request.clone();
         self.fill(&mut filled);
-        let config = match &request.scheduler {
-            Some(name) => name.parse::<SchedulerChoice>()?.apply(checkpoint),
-            None => self.scheduler_config(checkpoint),
-        };
+        let config = self.scheduler_for(request.scheduler.as_deref(), checkpoint)?;
         Ok((filled, config))
     }
 }
@@ -199,7 +210,11 @@ mod tests {
         let (filled, config) = preset.apply(&said, &sdxl()).unwrap();
         assert_eq!((filled.steps, filled.guidance_scale), (Some(6), Some(1.5)));
         assert_eq!(config.kind().unwrap(), SchedulerKind::DpmSolverMultistep);
-        assert_eq!(config.get_str("timestep_spacing").unwrap().as_deref(), Some("leading"));
+        let spacing = |config: &SchedulerConfig| config.get_str("timestep_spacing").unwrap();
+        assert_eq!(spacing(&config).as_deref(), Some("trailing"), "only the sampler was asked for");
+        assert_eq!(config.get_f64("beta_start").unwrap(), Some(0.00085), "the checkpoint's own");
+        let quarters = Preset::by_name("dmd2-4").unwrap().scheduler_for(Some("tcd"), &sdxl()).unwrap();
+        assert_eq!(quarters.get_usize("original_inference_steps").unwrap(), Some(4));
         let wrong = GenerateRequest { scheduler: Some("eulr".into()), ..said };
         assert!(preset.apply(&wrong, &sdxl()).unwrap_err().to_string().contains("eulr"));
     }

@@ -2,7 +2,10 @@
 //! predicts), from what stands beside them.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
+
+use imagine_unet::weights::TensorFiles;
 
 use crate::error::PipelineError;
 use crate::schedulers::SchedulerConfig;
@@ -100,6 +103,14 @@ impl fmt::Display for SingleFileKind {
 }
 
 impl SingleFileKind {
+    /// The kind of a file, from its keys and shapes alone: no weight is read.
+    ///
+    /// # Errors
+    /// As [`super::SingleFile::open`], for what is no checkpoint of a known kind.
+    pub fn of_file(file: &Path) -> Result<Self, SingleFileError> {
+        Self::infer(&Layout::new(TensorFiles::open(&[file.to_path_buf()])?), None)
+    }
+
     /// Infers the kind; `asked` overrides what is known of the prediction.
     pub(super) fn infer(layout: &Layout, asked: Option<Prediction>) -> Result<Self, SingleFileError> {
         refuse_others(layout)?;

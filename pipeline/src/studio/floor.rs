@@ -64,6 +64,8 @@ pub struct Floor<'m> {
     model: &'m StableDiffusion,
     cells: i64,
     observer: Option<Observer>,
+    /// Networks that rest give their memory back.
+    frugal: bool,
     orders: BTreeMap<OrderId, Work>,
     /// Orders with pictures to begin.
     queue: FairQueue,
@@ -86,6 +88,7 @@ impl<'m> Floor<'m> {
             model,
             cells,
             observer,
+            frugal: false,
             orders: BTreeMap::new(),
             queue: FairQueue::default(),
             drawing: Vec::new(),
@@ -97,6 +100,12 @@ impl<'m> Floor<'m> {
             turns: 0,
             orders_taken: 0,
         }
+    }
+
+    /// Whichever network rests gives its mapped pages back, for less memory at once: right where orders come one
+    /// by one, while many would have them read again and again.
+    pub fn frugal(self) -> Self {
+        Self { frugal: true, ..self }
     }
 
     /// Takes an order; what becomes of it is told in [`Floor::turn`].
@@ -202,6 +211,9 @@ impl<'m> Floor<'m> {
                 return Ok(false);
             }
             let started = guarded(|| work.prepare(model))?;
+            if self.frugal {
+                model.release_encoders();
+            }
             tell(order, OrderEvent::Happened(started));
         }
         if !has_room(work.cells(), self.cells, &self.drawing, &self.drawn) {
@@ -326,6 +338,9 @@ impl<'m> Floor<'m> {
     /// Decodes finished pictures: one at least, others while it takes no longer than `allowed`.
     fn decode(&mut self, allowed: Duration, tell: &mut Tell) {
         let started = Instant::now();
+        if self.frugal && !self.drawn.is_empty() {
+            self.model.pages.unet.release();
+        }
         while let Some(Drawing { order, index, seed, row, time, .. }) = self.drawn.pop_front() {
             let Some(work) = self.orders.get_mut(&order).filter(|work| !work.is_canceled()) else { continue };
             let decoding = Instant::now();
@@ -352,6 +367,9 @@ impl<'m> Floor<'m> {
             if started.elapsed() >= allowed {
                 break;
             }
+        }
+        if self.frugal && self.drawn.is_empty() {
+            self.model.pages.vae.release();
         }
     }
 }

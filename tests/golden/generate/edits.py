@@ -42,7 +42,13 @@ SCHEDULERS = {
     "lms": ("LMSDiscreteScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
     "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
+    "heun-karras": ("HeunDiscreteScheduler", {"use_karras_sigmas": True}),
+    "lms-karras": ("LMSDiscreteScheduler", {"use_karras_sigmas": True}),
+    "unipc-karras": ("UniPCMultistepScheduler", {"use_karras_sigmas": True}),
 }
+# TCD's stochasticity is an argument of the pipelines, 0 if left out; the class's own is this.
+ETA = {"tcd": 0.3}
 
 # `mask`: with the mask; `channels`: with the U-Net of nine channels
 IMAGE = {"strength": 0.6}
@@ -111,6 +117,8 @@ def main():
         inputs = {"image": Image.fromarray(picture.numpy()), "strength": request["strength"]}
         if masked:
             inputs |= {"mask_image": Image.fromarray(mask.numpy()), "width": WIDTH, "height": HEIGHT}
+        if request.get("scheduler") in ETA:
+            inputs["eta"] = ETA[request["scheduler"]]
         result = draw(pipe, request, **inputs)
         assert result.shape[1:3] == (HEIGHT, WIDTH)
         look(name, result, made)

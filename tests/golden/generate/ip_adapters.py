@@ -179,7 +179,7 @@ def mean_face(faces):
     return F.normalize(faces.mean(0, keepdim=True), dim=-1)
 
 
-def run(base, kind, reference, pictures, faces, io):
+def run(base, kind, name, reference, pictures, faces, io):
     """Nobody and one person of one reference, then of two side by side: tokens and a step of the U-Net."""
     results = {}
     needs_clip = kind in ("plain", "plus", "full-face", "faceid-plus")
@@ -213,7 +213,7 @@ def run(base, kind, reference, pictures, faces, io):
         reference.projection.shortcut, reference.projection.shortcut_scale = True, 1.0
         each = reference.tokens(mean_face(faces).expand_as(faces)[None])[0]  # [R, T, C]
         results["v2.tokens.mean"] = each.mean(0, keepdim=True)
-    return {f"{base}.{kind}.{key}": value for key, value in results.items()}
+    return {f"{base}.{name}.{key}": value for key, value in results.items()}
 
 
 # (base, kind, file, width of the resampler's heads together)
@@ -229,7 +229,12 @@ ADAPTERS = [
     ("sdxl", "faceid", "ip-adapter-faceid_sdxl.safetensors", 0),
     ("sdxl", "faceid-plus", "ip-adapter-faceid-plusv2_sdxl.safetensors", 64),
     ("sdxl", "instantid", "ip-adapter_instantid.safetensors", 64),
+    ("sdxl", "full-face", "ip-adapter-full-face_sdxl.safetensors", 0),
+    ("sdxl", "portrait", "ip-adapter-faceid-portrait_sdxl.bin", 0),
+    ("sdxl", "faceid-plus", "ip-adapter-faceid-plus_sdxl.safetensors", 64),
 ]
+# Two files of one kind, told apart in the names of the results.
+NAMES = {"ip-adapter-faceid-plus_sdxl.safetensors": "faceid-plus-of-v1"}
 
 
 def main():
@@ -252,10 +257,11 @@ def main():
         make_file(base, kind, file, inner, generator)
         faces = io["raw_faces"] if kind == "instantid" else io["faces"]
         reference = Reference(base, file, image_encoder)
+        name = NAMES.get(file, kind)
         if base == "sd1" and kind in ("plain", "plus"):
             states = reference.clip(pictures)
             io |= {f"clip.{kind}.nobody": states[0, :1], f"clip.{kind}.person": states[1]}
-        io |= run(base, kind, reference, pictures, faces, io)
+        io |= run(base, kind, name, reference, pictures, faces, io)
         if kind.startswith("faceid"):
             # That the LoRA is at work: with the identity switched off the picture still differs.
             reference.pipe.set_ip_adapter_scale(0.0)
@@ -266,7 +272,7 @@ def main():
             added = {"text_embeds": io["text_embeds"], "time_ids": io["time_ids"]}
             plain = load_unet(base)(io["sample"], io["timesteps"], io["text"], added_cond_kwargs=added).sample
             assert not torch.allclose(off, plain, atol=1e-3), "the LoRA was not loaded"
-            io[f"{base}.{kind}.output.off"] = off
+            io[f"{base}.{name}.output.off"] = off
     save_tensors(io, OUT / "io.safetensors")
 
 

@@ -9,6 +9,7 @@ use memmap2::{MmapMut, MmapOptions, UncheckedAdvice};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::WeightsError;
+use super::pages::MappedPages;
 use super::stored::{StoredTensor, StoredType};
 use super::{safetensors_file, sharded, torch_legacy, torch_pickle, torch_zip};
 
@@ -139,13 +140,14 @@ impl TensorFiles {
     }
 
     /// The tensor in `kind` on `device`; an error if it holds NaN or infinite values. `key` is for
-    /// errors.
+    /// errors; `pages` gets those that the tensor lies in, if it is not a copy.
     pub(super) fn read(
         &self,
         key: &str,
         stored: &StoredTensor,
         device: Device,
         kind: Kind,
+        pages: &mut MappedPages,
     ) -> Result<Tensor, WeightsError> {
         let of = |source| WeightsError::tensor(key, source);
         let file = || self.path_of(stored);
@@ -162,7 +164,10 @@ impl TensorFiles {
         let as_it_lies =
             if from == kind && device == Device::Cpu { mapped.in_place(stored, kind) } else { None };
         let tensor = match as_it_lies {
-            Some(tensor) => tensor.map_err(of)?,
+            Some(tensor) => {
+                pages.add(&mapped.map, stored.range(kind));
+                tensor.map_err(of)?
+            }
             None => {
                 let mut tensor = Tensor::f_empty(stored.shape(), (kind, device)).map_err(of)?;
                 stored.copy_into(&mapped.map, from, &mut tensor).map_err(of)?;

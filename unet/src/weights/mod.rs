@@ -9,6 +9,7 @@
 
 mod error;
 mod files;
+mod pages;
 mod pickle;
 mod remap;
 mod safetensors_file;
@@ -27,6 +28,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 pub use error::WeightsError;
 pub use files::TensorFiles;
+pub use pages::MappedPages;
 pub use remap::{Change, KeyMap, Source};
 use stored::StoredTensor;
 
@@ -59,6 +61,7 @@ pub struct Weights {
     device: Device,
     kind: Kind,
     used: RefCell<BTreeSet<String>>,
+    pages: RefCell<MappedPages>,
     changes: RefCell<HashMap<String, Vec<WeightChange>>>,
 }
 
@@ -133,7 +136,19 @@ impl Weights {
     }
 
     fn new(origin: Origin, device: Device, kind: Kind) -> Self {
-        Self { origin, device, kind, used: RefCell::default(), changes: RefCell::default() }
+        Self {
+            origin,
+            device,
+            kind,
+            used: RefCell::default(),
+            pages: RefCell::default(),
+            changes: RefCell::default(),
+        }
+    }
+
+    /// The pages of the files in which the tensors lie that were asked for; nothing of those that are copies.
+    pub fn pages(&self) -> MappedPages {
+        self.pages.borrow().clone()
     }
 
     /// The path at which a model starts to ask.
@@ -227,7 +242,8 @@ impl Weights {
                         found: entry.stored.shape().to_vec(),
                     });
                 }
-                files.read(&entry.stored_key, &entry.stored, self.device, self.kind)?
+                let pages = &mut self.pages.borrow_mut();
+                files.read(&entry.stored_key, &entry.stored, self.device, self.kind, pages)?
             }
             Origin::Fresh { parameters } => {
                 if let Some(existing) = parameters.borrow().get(key) {

@@ -67,7 +67,9 @@ pub fn run(args: &BatchArgs, cancel: &CancelFlag) -> Result<(), Failure> {
         cancel,
     };
     if run.out == args.file {
-        return Err(Failure::input("a file without an ending needs a folder for its pictures").hint("--out DIR"));
+        return Err(
+            Failure::input("a file without an ending needs a folder for its pictures").hint("--out DIR")
+        );
     }
     fs::create_dir_all(&run.out).map_err(|e| Failure::failed(format!("{}: {e}", run.out.display())))?;
     let mut failed = run.once(!args.watch)?;
@@ -202,7 +204,9 @@ fn new_lines(bytes: &[u8], begin: usize, csv: bool, whole: bool) -> Option<(Part
 fn bar() -> ProgressBar {
     let seen = std::io::stderr().is_terminal();
     let target = if seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template("drawing {bar:32} {pos}/{len} lines, {elapsed} so far, about {eta} left");
+    let style = ProgressStyle::with_template(
+        "drawing {bar:32} {pos}/{len} lines, {elapsed} so far, about {eta} left",
+    );
     let bar = ProgressBar::with_draw_target(None, target);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

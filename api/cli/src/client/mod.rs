@@ -40,7 +40,8 @@ pub struct Server {
 impl Server {
     pub fn new(args: &ServerArgs) -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let address = args.server.clone().or_else(|| variable("IMAGINE_SERVER")).unwrap_or_else(|| USUAL.into());
+        let address =
+            args.server.clone().or_else(|| variable("IMAGINE_SERVER")).unwrap_or_else(|| USUAL.into());
         let agent = Agent::config_builder()
             // A refusal has a body that says why.
             .http_status_as_error(false)
@@ -79,7 +80,13 @@ impl Server {
     }
 
     /// `once` is the same for requests that are one and the same, so that none is done twice.
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8], once: Option<&str>) -> Result<Value, Failure> {
+    pub fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+        once: Option<&str>,
+    ) -> Result<Value, Failure> {
         let request = self.with_key(self.agent.post(self.url(path))).header("content-type", content_type);
         let request = match once {
             Some(key) => request.header("idempotency-key", key),
@@ -129,7 +136,8 @@ pub fn all(server: &Server, path: &str) -> Result<Vec<Value>, Failure> {
     loop {
         let page = server.get(&format!("{path}?limit=100{after}"))?;
         objects.extend(page.get("data").and_then(Value::as_array).cloned().unwrap_or_default());
-        let next = page.get("next").and_then(Value::as_str).filter(|_| page.get("has_more") == Some(&true.into()));
+        let next =
+            page.get("next").and_then(Value::as_str).filter(|_| page.get("has_more") == Some(&true.into()));
         match next {
             Some(next) => after = format!("&after={next}"),
             None => return Ok(objects),

@@ -101,8 +101,9 @@ pub fn run(args: &PeopleArgs) -> Result<(), Failure> {
                 let english = text.pointer("/text/en").and_then(Value::as_str).unwrap_or_default();
                 // A closed stderr leaves nobody to tell.
                 let _ = writeln!(std::io::stderr(), "{english}");
-                return Err(Failure::input("nobody is remembered without consent")
-                    .hint("--consent self if you agree and this is you, --consent authorised if they allowed it"));
+                return Err(Failure::input("nobody is remembered without consent").hint(
+                    "--consent self if you agree and this is you, --consent authorised if they allowed it",
+                ));
             };
             let basis = match basis {
                 Basis::Myself => "self",
@@ -120,7 +121,8 @@ pub fn run(args: &PeopleArgs) -> Result<(), Failure> {
             form.field("consent", &consent.to_string());
             form.field("keep_photos", if *keep_photos { "true" } else { "false" });
             for file in photo {
-                let bytes = std::fs::read(file).map_err(|e| Failure::input(format!("{}: {e}", file.display())))?;
+                let bytes =
+                    std::fs::read(file).map_err(|e| Failure::input(format!("{}: {e}", file.display())))?;
                 form.file("photo", &bytes);
             }
             for index in face {

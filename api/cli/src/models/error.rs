@@ -17,6 +17,8 @@ pub enum ModelsError {
     Lock { file: PathBuf, reason: String },
     #[error("there is no combination \"{name}\" in the registry")]
     Unknown { name: String, known: Vec<String> },
+    #[error("there is no licence \"{name}\" in the registry, so it cannot be accepted")]
+    UnknownLicence { name: String, known: Vec<String> },
     #[error("\"{name}\" has not been pulled")]
     NotPulled { name: String, pulled: Vec<String> },
     #[error("{what} may be used for research only: {licences}")]
@@ -84,6 +86,7 @@ impl ModelsError {
             self,
             Self::Registry { .. }
                 | Self::Unknown { .. }
+                | Self::UnknownLicence { .. }
                 | Self::NotPulled { .. }
                 | Self::Licence { .. }
                 | Self::Endpoint { .. }
@@ -97,7 +100,9 @@ impl ModelsError {
             format!("make a token at {endpoint}/settings/tokens and set HF_TOKEN, or run `hf auth login`")
         };
         Some(match self {
-            Self::Unknown { known, .. } => format!("known: {}", known.join(", ")),
+            Self::Unknown { known, .. } | Self::UnknownLicence { known, .. } => {
+                format!("known: {}", known.join(", "))
+            }
             Self::NotPulled { pulled, .. } if pulled.is_empty() => "nothing has been pulled yet".into(),
             Self::NotPulled { pulled, .. } => format!("pulled: {}", pulled.join(", ")),
             Self::Licence { accept, .. } => format!("if your use is of that kind, say so once: {accept}"),

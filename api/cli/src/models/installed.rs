@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imagine_pipeline::single_file::{BaseModel, SingleFileKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ pub enum Kind {
     /// Of another width, as the starter model is.
     #[serde(rename = "own")]
     Own,
-    /// Cannot be told without reading the weights.
+    /// Damaged, or of a kind that is not supported.
     #[serde(rename = "unknown")]
     Unknown,
 }
@@ -52,9 +53,25 @@ impl Kind {
         }
     }
 
+    /// The kind of a checkpoint's folder or single file.
+    pub fn of(model: &Path) -> Self {
+        if model.is_dir() { Self::of_folder(model) } else { Self::of_file(model) }
+    }
+
+    /// Told from the names and shapes of the weights; a file that is no checkpoint, such as a LoRA, is of no
+    /// known kind.
+    fn of_file(file: &Path) -> Self {
+        match SingleFileKind::of_file(file).map(|kind| kind.base) {
+            Ok(BaseModel::Sd1) => Self::Sd15,
+            Ok(BaseModel::Sd2) => Self::Sd21,
+            Ok(BaseModel::Sdxl) => Self::Sdxl,
+            Err(_) => Self::Unknown,
+        }
+    }
+
     /// Told from the width of the text condition in the U-Net's configuration: 768 is one CLIP ViT-L, 1024 is
     /// OpenCLIP ViT-H, 2048 is ViT-L and bigG side by side, 1280 is bigG alone.
-    pub fn of(model: &Path) -> Self {
+    fn of_folder(model: &Path) -> Self {
         let config = fs::read_to_string(model.join("unet/config.json")).ok();
         let config = config.and_then(|text| serde_json::from_str::<Value>(&text).ok());
         let Some(config) = config else { return Self::Unknown };
@@ -122,7 +139,7 @@ fn newest_checkpoint(repository: &Path) -> Option<PathBuf> {
 }
 
 fn describe(name: String, path: PathBuf, place: String) -> Installed {
-    let kind = if path.is_dir() { Kind::of(&path) } else { Kind::Unknown };
+    let kind = Kind::of(&path);
     let (bytes, licence) = (bytes_of(&path), licence_of(&path));
     Installed { name, kind, place, path, bytes, licence }
 }
@@ -172,6 +189,28 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             model(folder.path(), config);
             assert_eq!(Kind::of(folder.path()), kind, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_single_file_comes_from_its_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let unet = "model.diffusion_model.input_blocks.0.0.weight";
+        let vae = "first_stage_model.decoder.conv_in.weight";
+        let (first, second) = ("conditioner.embedders.0.transformer.x", "conditioner.embedders.1.model.x");
+        let label = "model.diffusion_model.label_emb.x";
+        for (name, keys, kind) in [
+            ("sd1", vec![unet, vae, "cond_stage_model.transformer.x"], Kind::Sd15),
+            ("sd2", vec![unet, vae, "cond_stage_model.model.x"], Kind::Sd21),
+            ("sdxl", vec![unet, vae, first, second, label], Kind::Sdxl),
+            ("lora", vec!["lora_unet_x.alpha"], Kind::Unknown),
+        ] {
+            let values = vec![0u8; 4 * 4 * 4];
+            let view = || safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![4, 4], &values);
+            let tensors = keys.into_iter().map(|key| (key, view().unwrap()));
+            let file = dir.path().join(format!("{name}.safetensors"));
+            safetensors::serialize_to_file(tensors, None, &file).unwrap();
+            assert_eq!(Kind::of(&file), kind, "{name}");
         }
     }
 

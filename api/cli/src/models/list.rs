@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::installed::{Installed, Kind, installed};
 use super::lock::{Lock, LockedPart};
 use super::registry::Role;
-use super::{Context, print, table};
+use super::{Context, print, size_in_words, table};
 use crate::failure::Failure;
 use crate::model_lookup::places;
 
@@ -44,6 +44,8 @@ struct Available {
     about: String,
     /// Of the files whose size is known beforehand.
     bytes: u64,
+    /// False where more is fetched than `bytes`: the size of a large file is not in the registry.
+    bytes_known: bool,
     licences: Vec<String>,
 }
 
@@ -91,7 +93,8 @@ fn available(context: &Context, lock: &Lock) -> Vec<Available> {
         name: name.clone(),
         title: combination.title.clone(),
         about: combination.about.clone(),
-        bytes: registry.parts(combination).map(|(_, part)| part.known_bytes().0).sum(),
+        bytes: registry.known_bytes(combination).0,
+        bytes_known: registry.known_bytes(combination).1,
         licences: registry.licences(combination).into_iter().map(|(_, l)| l.title.clone()).collect(),
     })
     .collect()
@@ -125,7 +128,7 @@ impl Listing {
             .available
             .iter()
             .map(|a| {
-                let size = DecimalBytes(a.bytes).to_string();
+                let size = size_in_words((a.bytes, a.bytes_known));
                 [a.name.clone(), size, a.title.clone(), a.licences.join("; ")]
             })
             .collect();

@@ -23,6 +23,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use imagine_contract::CancelFlag;
+use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use self::command::{ModelsArgs, ModelsCommand};
@@ -90,6 +91,15 @@ pub fn cache_folder() -> Option<PathBuf> {
 /// The checkpoint that a repository `owner/name` has in the Hugging Face cache.
 pub fn cached_checkpoint(repository: &str) -> Option<PathBuf> {
     installed::cached_checkpoint(&cache_folder()?, repository)
+}
+
+/// A size for people; a plus behind it where a large file's size is not known beforehand.
+fn size_in_words((bytes, exact): (u64, bool)) -> String {
+    match (bytes, exact) {
+        (0, false) => "size not stated".into(),
+        (bytes, true) => DecimalBytes(bytes).to_string(),
+        (bytes, false) => format!("{}+", DecimalBytes(bytes)),
+    }
 }
 
 /// Writes an object or lines to stdout.

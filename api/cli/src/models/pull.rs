@@ -17,7 +17,7 @@ use super::error::ModelsError;
 use super::hub::{Description, Hub, Target};
 use super::lock::{Lock, LockedCombination, LockedFile, LockedPart};
 use super::registry::{Combination, Part, Use};
-use super::{Context, print, print_line, table};
+use super::{Context, print, print_line, size_in_words, table};
 use crate::failure::Failure;
 
 /// A part and its files on the Hub.
@@ -81,15 +81,9 @@ fn tell(report: &Report, json: bool) -> Result<(), Failure> {
 fn terms(context: &Context, combination: &Combination) -> Vec<String> {
     let registry = &context.registry;
     let row = |(_, part): (&str, &Part)| {
-        let (bytes, exact) = part.known_bytes();
-        let more = if exact { "" } else { "+" };
         let licence = registry.licence.get(&part.licence);
         let title = licence.map_or(part.licence.clone(), |l| l.title.clone());
-        let size = match bytes {
-            0 => "size not stated".into(),
-            bytes => format!("{}{more}", DecimalBytes(bytes)),
-        };
-        [part.repo.clone(), size, title, part.purpose.clone()]
+        [part.repo.clone(), size_in_words(part.known_bytes()), title, part.purpose.clone()]
     };
     let rows: Vec<[String; 4]> = registry.parts(combination).map(row).collect();
     let mut lines = vec![combination.title.clone()];
@@ -108,7 +102,10 @@ fn terms(context: &Context, combination: &Combination) -> Vec<String> {
 fn accept(context: &Context, combination: &Combination, args: &PullArgs) -> Result<(), ModelsError> {
     let known = &context.registry.licence;
     if let Some(name) = args.accept_licence.iter().find(|name| !known.contains_key(*name)) {
-        return Err(ModelsError::Unknown { name: name.clone(), known: known.keys().cloned().collect() });
+        return Err(ModelsError::UnknownLicence {
+            name: name.clone(),
+            known: known.keys().cloned().collect(),
+        });
     }
     // the same list that the face encoders look into before they are used
     let unusable = |e: IdentityError| ModelsError::Licences(e.to_string());

@@ -98,12 +98,16 @@ pub struct Combination {
     pub preset: Option<String>,
 }
 
+/// Configuration files are small enough to be left out of a total.
+pub fn is_configuration(path: &str) -> bool {
+    path.ends_with(".json")
+}
+
 impl Part {
-    /// Bytes of the files whose size is known, and whether that is all of them.
+    /// Bytes of the files whose size is known, and whether that is all of them but configuration files.
     pub fn known_bytes(&self) -> (u64, bool) {
         let known: u64 = self.files.iter().filter_map(|f| f.size).sum();
-        // configuration files are small enough to be left out of a total
-        let exact = self.files.iter().all(|f| f.size.is_some() || f.path.ends_with(".json"));
+        let exact = self.files.iter().all(|f| f.size.is_some() || is_configuration(&f.path));
         (known, exact)
     }
 }
@@ -227,6 +231,13 @@ impl Registry {
     /// The parts of a combination with their names, in its order.
     pub fn parts<'a>(&'a self, combination: &'a Combination) -> impl Iterator<Item = (&'a str, &'a Part)> {
         combination.parts.iter().filter_map(|name| Some((name.as_str(), self.part.get(name)?)))
+    }
+
+    /// Bytes of a combination's files whose size is known, and whether that is all of them but configuration
+    /// files.
+    pub fn known_bytes(&self, combination: &Combination) -> (u64, bool) {
+        let parts = self.parts(combination).map(|(_, part)| part.known_bytes());
+        parts.fold((0, true), |(sum, all), (bytes, exact)| (sum + bytes, all && exact))
     }
 
     /// The licences of a combination, each once, in the order of its parts.

@@ -9,8 +9,8 @@ use super::command::NameArgs;
 use super::error::ModelsError;
 use super::installed::{Installed, installed};
 use super::lock::{Lock, LockedPart};
-use super::registry::{Part, Role, Use};
-use super::{Context, print, table};
+use super::registry::{Part, Role, Use, is_configuration};
+use super::{Context, print, size_in_words, table};
 use crate::failure::Failure;
 use crate::model_lookup::places;
 
@@ -29,7 +29,10 @@ struct Shape {
     about: String,
     preset: Option<String>,
     complete: bool,
+    /// Of the files whose size is known.
     bytes: u64,
+    /// False where the size of a large file is not known before it is pulled.
+    bytes_known: bool,
     parts: Vec<ShownPart>,
 }
 
@@ -76,7 +79,9 @@ fn find(context: &Context, name: &str) -> Result<Shown, ModelsError> {
                 .parts(combination)
                 .map(|(name, part)| shown_part(context, name, part, lock.parts.get(name)))
                 .collect();
-            let bytes = parts.iter().flat_map(|p| &p.files).filter_map(|f| f.bytes).sum();
+            let files = || parts.iter().flat_map(|part| &part.files);
+            let bytes = files().filter_map(|file| file.bytes).sum();
+            let bytes_known = files().all(|file| file.bytes.is_some() || is_configuration(&file.path));
             return Ok(Shown::Combination(Shape {
                 name: name.into(),
                 title: combination.title.clone(),
@@ -84,6 +89,7 @@ fn find(context: &Context, name: &str) -> Result<Shown, ModelsError> {
                 preset: combination.preset.clone(),
                 complete: parts.iter().flat_map(|p| &p.files).all(|file| file.here),
                 bytes,
+                bytes_known,
                 parts,
             }));
         }
@@ -137,7 +143,7 @@ impl Shape {
             self.name,
             self.title,
             self.about,
-            DecimalBytes(self.bytes)
+            size_in_words((self.bytes, self.bytes_known))
         )];
         if let Some(preset) = &self.preset {
             lines.push(format!("preset {preset}"));

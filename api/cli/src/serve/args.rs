@@ -35,7 +35,8 @@ impl ConfigArgs {
         }
         // Variables whose names or values are no text are none of the settings.
         let variables = std::env::vars_os();
-        let texts = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let texts =
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let layers = layers.environment(texts).flags(self.flags.iter().cloned()).map_err(Failure::input)?;
         layers.finish().map_err(Failure::input)
     }
@@ -106,7 +107,8 @@ mod tests {
     fn flags_weigh_more_than_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("imagine.toml");
-        std::fs::write(&file, "[server]\nrequire_key = true\n[model]\nmodel = \"a\"\ndtype = \"bf16\"\n").unwrap();
+        std::fs::write(&file, "[server]\nrequire_key = true\n[model]\nmodel = \"a\"\ndtype = \"bf16\"\n")
+            .unwrap();
         let name = file.to_str().unwrap();
         let config = parsed(&["--config", name, "--model", "b", "--listen", "127.0.0.1:0"]).config().unwrap();
         assert!(config.server.require_key);

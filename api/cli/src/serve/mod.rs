@@ -70,7 +70,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         check_keys(&config, &archive).await?;
         // Before the model is loaded: a port that is taken is told at once.
         let listen = config.server.listen;
-        let listener = TcpListener::bind(listen).await.map_err(|e| Failure::failed(format!("{listen}: {e}")))?;
+        let listener =
+            TcpListener::bind(listen).await.map_err(|e| Failure::failed(format!("{listen}: {e}")))?;
         let address = listener.local_addr().map_err(Failure::failed)?;
         let loaded = load(&config).await?;
         let (faces, card) = (Arc::clone(&loaded.faces), loaded.card.clone());
@@ -91,7 +92,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         say(&format!("listening on http://{address}"))?;
         let stop = Stop::new()?;
         let served = async {
-            let served = imagine_api::serve(listener, config, parts, stop.wait()).await.map_err(Failure::failed);
+            let served =
+                imagine_api::serve(listener, config, parts, stop.wait()).await.map_err(Failure::failed);
             // Also where it ended by itself.
             stop.now();
             served
@@ -148,8 +150,10 @@ async fn check_keys(config: &Config, archive: &Archive) -> Result<(), Failure> {
     let keys = archive.store.keys(None).await.map_err(Failure::failed)?;
     match keys.iter().any(|key| key.revoked.is_none()) {
         true => Ok(()),
-        false => Err(Failure::input(format!("on {listen} nobody may connect without an API key, and there is none"))
-            .hint("`imagine keys add NAME` makes one")),
+        false => Err(Failure::input(format!(
+            "on {listen} nobody may connect without an API key, and there is none"
+        ))
+        .hint("`imagine keys add NAME` makes one")),
     }
 }
 

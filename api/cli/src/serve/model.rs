@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use imagine_api::config::{Config, ModelSettings};
 use imagine_api::ModelCard;
+use imagine_api::config::{Config, ModelSettings};
 use imagine_contract::{Dialect, FaceReader, IdentityNeeds, ModelInfo};
 use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
 use imagine_identity::{EncoderChoice, IdentityError, Limits};
 use imagine_pipeline::schedulers::SchedulerChoice;
-use imagine_pipeline::{BatchStudio, StableDiffusion, StudioOptions, threads};
+use imagine_pipeline::{BatchStudio, StableDiffusion, StudioOptions, identity, threads};
 
 use crate::face_encoder;
 use crate::faces::Faces;
@@ -46,7 +46,12 @@ pub fn load(config: &Config) -> Result<Loaded, Failure> {
         ..ModelChoice::default()
     };
     progress.stage("loading the model");
-    let options = choice.options(&located, &progress)?;
+    let adapter = choice.adapter(&located)?;
+    let needs = match &adapter {
+        Some(file) => Some(identity::needs_of(file, None).map_err(pipeline_failure)?),
+        None => None,
+    };
+    let options = choice.options(&located, adapter, needs.as_ref(), &progress);
     let model = StableDiffusion::load(&options).map_err(pipeline_failure)?;
     let info = imagine_contract::Engine::info(&model).clone();
     let faces = faces(config, &located, info.identity.as_ref(), &progress)?;
@@ -82,7 +87,8 @@ fn faces(
         packs: if instant_id { INSTANT_ID_PACKS } else { FACE_ID_PACKS },
         width: needs.and_then(|needs| needs.embedding_width),
     };
-    let encoder = face_encoder::open(choice, None, progress).map_err(|e: IdentityError| Failure::failed(e))?;
+    let encoder =
+        face_encoder::open(choice, None, progress).map_err(|e: IdentityError| Failure::failed(e))?;
     let limits = Limits { bytes: config.limits.photo_bytes as u64, ..Limits::default() };
     Ok(Faces::new(encoder, limits))
 }
