@@ -1,20 +1,23 @@
 //! Many orders that share the U-Net's calls, against the same orders one at a time: p50 and p95 of the time from
 //! order to picture, and pictures a second, with the same random arrivals for both.
 //!
-//! `cargo bench -p imagine-tests --bench batching -- [--model DIR] [--orders N] [--rounds N] [--load PART]`
+//! `cargo bench -p imagine-tests --bench batching -- [--model DIR] [--orders N] [--rounds N] [--load PART] [--clock cpu]`
 //!
 //! Arrivals come at PART (usually 0.8) of what one at a time can do, and at PART of what batching can do: more
 //! than the former may be able to. Both arms are the same studio, with room for one picture or for as many as
-//! it usually has. They take turns, because machines drift.
+//! it usually has. They take turns, because machines drift. With `--clock cpu` a second is one of this process's
+//! processor time, and time in which nothing is drawn is skipped: for a machine that others use, with one thread
+//! (`OMP_NUM_THREADS=1`) on a CPU.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use imagine_contract::{CancelFlag, Event, GenerateRequest, Identity, Order, OrderEvent, Studio};
 use imagine_pipeline::{BatchStudio, DeviceChoice, LoadOptions, StableDiffusion, StudioOptions};
+use rustix::time::{ClockId, clock_gettime};
 
 type Failure = Box<dyn Error>;
 
@@ -25,7 +28,13 @@ fn main() -> Result<(), Failure> {
     let number = |name: &str, usual: f64| options.get(name).map_or(Ok(usual), |n| n.parse::<f64>());
     let (orders, rounds) = (number("orders", 40.0)? as usize, number("rounds", 2.0)? as usize);
     let load = number("load", 0.8)?;
-    let arms = [Arm::open("one at a time", &model, Some(1))?, Arm::open("batching", &model, None)?];
+    let clock = match options.get("clock").map(String::as_str) {
+        None | Some("wall") => ClockId::Monotonic,
+        Some("cpu") => ClockId::ProcessCPUTime,
+        Some(other) => return Err(format!("there is no clock \"{other}\"").into()),
+    };
+    let arms =
+        [Arm::open("one at a time", &model, Some(1), clock)?, Arm::open("batching", &model, None, clock)?];
     // The first orders pay for what is made at the first use.
     for arm in &arms {
         arm.capacity(4)?;
@@ -80,15 +89,22 @@ impl std::fmt::Display for Measured {
 struct Arm {
     name: &'static str,
     studio: BatchStudio,
+    clock: ClockId,
+}
+
+/// The time of a clock.
+fn now(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl Arm {
-    fn open(name: &'static str, model: &Path, cells: Option<i64>) -> Result<Self, Failure> {
+    fn open(name: &'static str, model: &Path, cells: Option<i64>, clock: ClockId) -> Result<Self, Failure> {
         let options =
             LoadOptions { model: model.to_path_buf(), device: DeviceChoice::Auto, ..LoadOptions::default() };
         let model = StableDiffusion::load(&options)?;
         let options = StudioOptions { queue: 100_000, cells, observer: None };
-        Ok(Self { name, studio: BatchStudio::open(model, options)? })
+        Ok(Self { name, studio: BatchStudio::open(model, options)?, clock })
     }
 
     /// Pictures a second where there are always more orders.
@@ -98,34 +114,57 @@ impl Arm {
 
     /// Orders at these times from now, each by another owner.
     fn serve(&self, arrivals: &[Duration]) -> Result<Measured, Failure> {
-        let (sender, finished) = mpsc::channel();
-        let begin = Instant::now();
-        for (i, &arrival) in arrivals.iter().enumerate() {
-            std::thread::sleep(arrival.saturating_sub(begin.elapsed()));
-            let sender = sender.clone();
-            let events = move |event| {
-                let seconds = (begin.elapsed().saturating_sub(arrival)).as_secs_f64();
-                match event {
-                    OrderEvent::Happened(Event::Finished { .. }) => drop(sender.send(Ok(seconds))),
-                    OrderEvent::Failed(error) => drop(sender.send(Err(error.to_string()))),
-                    _ => {}
+        let (sender, events) = mpsc::channel();
+        let (clock, begin) = (self.clock, now(self.clock));
+        // Time that was skipped since nothing was to be done.
+        let mut skipped = Duration::ZERO;
+        let (mut next, mut seconds, mut at_work, mut end) = (0, Vec::new(), 0, Duration::ZERO);
+        while seconds.len() < arrivals.len() {
+            while let Some(&arrival) = arrivals.get(next) {
+                let time = now(clock) - begin + skipped;
+                if arrival > time {
+                    match clock {
+                        _ if at_work > 0 => break,
+                        ClockId::ProcessCPUTime => skipped += arrival - time,
+                        _ => std::thread::sleep(arrival - time),
+                    }
                 }
+                let sender = sender.clone();
+                let hear = move |event| {
+                    let what = match event {
+                        OrderEvent::Happened(Event::Finished { .. }) => Ok(Some(now(clock))),
+                        OrderEvent::Failed(error) => Err(error.to_string()),
+                        _ => Ok(None),
+                    };
+                    // Nobody listens after a failure.
+                    drop(sender.send((arrival, what)));
+                };
+                self.studio.submit(Order {
+                    request: self.request(next),
+                    owner: next.to_string(),
+                    previews_every: None,
+                    cancel: CancelFlag::default(),
+                    events: Box::new(hear),
+                })?;
+                (next, at_work) = (next + 1, at_work + 1);
+            }
+            let wait = match arrivals.get(next) {
+                Some(&arrival) if clock == ClockId::Monotonic => {
+                    arrival.saturating_sub(now(clock) - begin)
+                }
+                _ => Duration::from_secs(600),
             };
-            let order = Order {
-                request: self.request(i),
-                owner: i.to_string(),
-                previews_every: None,
-                cancel: CancelFlag::default(),
-                events: Box::new(events),
-            };
-            self.studio.submit(order)?;
+            let Ok((arrival, what)) = events.recv_timeout(wait) else { continue };
+            if let Some(finished) = what? {
+                end = finished - begin + skipped;
+                seconds.push(end.saturating_sub(arrival).as_secs_f64());
+                at_work -= 1;
+            }
         }
-        drop(sender);
-        let mut seconds = finished.iter().collect::<Result<Vec<f64>, String>>()?;
-        let total = begin.elapsed().as_secs_f64();
         seconds.sort_by(f64::total_cmp);
         let at = |part: f64| seconds[((seconds.len() as f64 * part) as usize).min(seconds.len() - 1)];
-        Ok(Measured { p50: at(0.5), p95: at(0.95), pictures_per_second: seconds.len() as f64 / total })
+        let pictures_per_second = seconds.len() as f64 / end.as_secs_f64();
+        Ok(Measured { p50: at(0.5), p95: at(0.95), pictures_per_second })
     }
 
     /// Every other order is of a person, every fourth takes twice the steps, every fifth goes without guidance.

@@ -111,8 +111,13 @@ fn dialect(model: &Path) -> Dialect {
     if model.join("text_encoder_2").is_dir() { Dialect::Sentences } else { Dialect::Tags }
 }
 
-/// The size that the model was made for, and an upright and a lying one of about as many pixels.
+/// The size that the model was made for, and an upright and a lying one of about as many pixels, which models of
+/// small pictures have never seen.
 fn sizes(info: &ModelInfo) -> Vec<[u32; 2]> {
+    const SMALL: u32 = 256;
+    if info.width.min(info.height) < SMALL {
+        return vec![[info.width, info.height]];
+    }
     // So that the feature maps stay whole after three halvings, as in published models.
     let grid = info.side_multiple * 8;
     let near = |side: f64| ((side / f64::from(grid)).round() as u32).max(1) * grid;
@@ -151,6 +156,6 @@ mod tests {
     fn upright_and_lying_pictures_have_about_as_many_pixels() {
         assert_eq!(sizes(&info(512, 8)), [[512, 512], [448, 640], [640, 448]]);
         assert_eq!(sizes(&info(1024, 8)), [[1024, 1024], [832, 1280], [1280, 832]]);
-        assert_eq!(sizes(&info(64, 4)), [[64, 64], [64, 96], [96, 64]]);
+        assert_eq!(sizes(&info(64, 4)), [[64, 64]]);
     }
 }
