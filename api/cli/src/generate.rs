@@ -7,6 +7,7 @@ use image::RgbImage;
 use imagine_contract::{
     CancelFlag, Edit, Engine, EngineError, Event, GenerateRequest, IdentityNeeds, ModelInfo, Picture,
 };
+use imagine_pictures::{Parameters, Recipe, Seeds};
 use imagine_pipeline::presets::Preset;
 use imagine_pipeline::{
     DtypeChoice, LoadOptions, LoraChoice, PipelineError, StableDiffusion, identity, threads,
@@ -19,7 +20,6 @@ use crate::generate_args::GenerateArgs;
 use crate::model_lookup::{Located, find_adapter, locate};
 use crate::output::{self, Destination};
 use crate::person::{self, People};
-use crate::png_text::{self, Parameters, Recipe, Seeds};
 use crate::progress::Progress;
 use crate::report::{PictureReport, Report, rounded};
 
@@ -321,7 +321,7 @@ impl Order<'_> {
 }
 
 fn save(path: &Path, image: &RgbImage, parameters: &Parameters) -> Result<(), Failure> {
-    let encoded = png_text::encode(image.width(), image.height(), image.as_raw(), parameters);
+    let encoded = imagine_pictures::encode(image.width(), image.height(), image.as_raw(), parameters);
     let bytes = encoded.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
     output::write(path, &bytes)
 }
@@ -339,6 +339,13 @@ mod tests {
         let all = ["imagine", "generate", "--prompt", "x"].iter().chain(more);
         let Command::Generate(args) = Cli::parse_from(all).command else { panic!("another command") };
         *args
+    }
+
+    #[test]
+    fn every_scheduler_has_a_name_that_others_know() {
+        for name in imagine_pipeline::schedulers::SchedulerChoice::names() {
+            assert_ne!(imagine_pictures::sampler(&name), name);
+        }
     }
 
     fn nobody(args: &GenerateArgs) -> People {

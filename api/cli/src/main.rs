@@ -18,7 +18,6 @@ mod models;
 mod output;
 mod person;
 mod person_spec;
-mod png_text;
 mod process_settings;
 mod progress;
 mod report;

@@ -3,10 +3,10 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
+use imagine_pictures::Recipe;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::png_text::Recipe;
 
 /// The result of a run.
 #[derive(Debug, Serialize)]

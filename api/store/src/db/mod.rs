@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
-use sqlx::{AnyPool, ConnectOptions};
+use sqlx::{AnyPool, ConnectOptions, Connection};
 
 use crate::error::StoreError;
 use dialect::Dialect;
@@ -123,6 +123,12 @@ impl Store {
             AnyPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_secs(30))
+                // A caller that was given up while a transaction began leaves it open, and with it SQLite's
+                // write lock: such a connection is closed, which rolls it back.
+                .before_acquire(|connection, _| {
+                    let idle = !Connection::is_in_transaction(connection);
+                    Box::pin(async move { Ok(idle) })
+                })
                 .after_connect(move |connection, _| {
                     Box::pin(async move { dialect.prepare(connection).await })
                 })

@@ -1,0 +1,127 @@
+//! People: sealed, read back, renamed; what was handed in for one job goes with it.
+
+use imagine_contract::{FaceData, KeyPoints, PhotoProblem, RgbPixels};
+use imagine_store::{
+    Archive, EditInput, EditSource, NewPerson, NewPhoto, Outcome, PageRequest, PersonInput, StoreError, Vault,
+};
+
+use crate::queue::claim;
+use crate::support::{Place, both, consent, job};
+
+both!(sealed_and_read_back, one_shot_people_and_uploads_go_with_the_job, retention);
+
+/// Numbers that are found nowhere by chance.
+pub fn face(mark: f32) -> FaceData {
+    let crop = |side: u32| RgbPixels {
+        width: side,
+        height: side,
+        rgb: (0..side * side * 3).map(|i| (i * 7 % 251) as u8).collect(),
+    };
+    FaceData {
+        index: 0,
+        embedding: (0..128).map(|i| mark + i as f32 * 0.001_234_5).collect(),
+        norm: 12.5,
+        crops: vec![crop(224), crop(256)],
+        key_points: KeyPoints { points: [[1.5, 2.5]; 5], photo: [640, 480] },
+    }
+}
+
+pub fn person(name: &str, photo: Option<&'static [u8]>) -> NewPerson {
+    let problem = PhotoProblem { code: "too_dark".into(), advice: "more light".into(), blocks: true };
+    NewPerson {
+        tenant: "anna".into(),
+        name: name.into(),
+        consent: consent(),
+        encoder: "sface".into(),
+        keep_photos: photo.is_some(),
+        one_shot: false,
+        photos: vec![
+            NewPhoto { problems: Vec::new(), face: Some(face(0.25)), photo: photo.map(Into::into) },
+            NewPhoto { problems: vec![problem], face: None, photo: None },
+        ],
+    }
+}
+
+pub fn drawn(id: imagine_store::PersonId) -> PersonInput {
+    PersonInput { person: id, scale: None, steps: None, region: None }
+}
+
+async fn sealed_and_read_back(place: Place) {
+    let archive = place.archive().await;
+    let made = archive.enrol(person("Anna", Some(b"a photo"))).await.unwrap();
+    assert_eq!((made.name.as_str(), made.encoder.as_str(), made.pictures), ("Anna", "sface", 0));
+    assert_eq!(made.consent, consent());
+    assert!(made.photos[0].usable && made.photos[0].kept && !made.photos[1].usable);
+    assert_eq!(made.photos[1].problems[0].code, "too_dark");
+    assert!(!format!("{made:?}").contains("Anna"));
+    assert_eq!(archive.faces("anna", made.id).await.unwrap(), [face(0.25)]);
+    assert_eq!(archive.photo("anna", made.id, 0).await.unwrap().unwrap(), b"a photo");
+    assert!(archive.photo("anna", made.id, 1).await.unwrap().is_none());
+    assert!(archive.person("bea", made.id).await.unwrap().is_none());
+    assert!(matches!(archive.faces("bea", made.id).await.unwrap_err(), StoreError::NoPerson));
+    assert_eq!(archive.rename("anna", made.id, "Anne").await.unwrap().name, "Anne");
+    let more = vec![NewPhoto { problems: Vec::new(), face: Some(face(0.5)), photo: None }];
+    let grown = archive.add_photos("anna", made.id, more).await.unwrap();
+    assert_eq!(grown.photos.iter().map(|p| p.index).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(archive.faces("anna", made.id).await.unwrap(), [face(0.25), face(0.5)]);
+    assert_eq!(archive.people("anna", &PageRequest::default()).await.unwrap().data.len(), 1);
+    // The same data with another master key opens nothing, and says so at once.
+    let other = Archive::open(archive.store.clone(), archive.blobs.clone(), Vault::new([1; 32])).await;
+    assert!(other.unwrap_err().to_string().contains("master key"));
+}
+
+async fn one_shot_people_and_uploads_go_with_the_job(place: Place) {
+    let archive = place.archive().await;
+    let once = archive.enrol(NewPerson { one_shot: true, ..person("", None) }).await.unwrap();
+    assert!(archive.people("anna", &PageRequest::default()).await.unwrap().data.is_empty());
+    let upload = archive.put_upload("anna", b"a picture").await.unwrap();
+    let mask = archive.put_upload("anna", b"a mask").await.unwrap();
+    assert_eq!(archive.open_upload("anna", upload).await.unwrap().unwrap().as_slice(), b"a picture");
+    assert!(archive.open_upload("bea", upload).await.unwrap().is_none());
+    let mut jobs = Vec::new();
+    for _ in 0..2 {
+        let mut new = imagine_store::NewJob { tenant: "anna".into(), ..job("me") };
+        new.input.people.push(drawn(once.id));
+        new.input.edit = Some(EditInput {
+            source: EditSource::Upload(upload),
+            strength: 0.5,
+            mask: Some(mask),
+            keep_face: false,
+            feather: None,
+        });
+        jobs.push(archive.store.create_job(new).await.unwrap().into_inner().id);
+    }
+    let held = claim(&archive.store, 1).await.remove(0);
+    archive.store.finish(&held.lease, &Outcome::Succeeded).await.unwrap();
+    assert_eq!(archive.faces("anna", once.id).await.unwrap().len(), 1, "another job needs it still");
+    archive.store.cancel_job("anna", jobs[1]).await.unwrap();
+    assert!(archive.person("anna", once.id).await.unwrap().is_none());
+    assert!(archive.open_upload("anna", upload).await.unwrap().is_none());
+    assert!(archive.take_away().await.unwrap() >= 3);
+    assert!(archive.blobs.list("", None, 10).await.unwrap().is_empty());
+}
+
+async fn retention(place: Place) {
+    let archive = place.archive().await;
+    let store = &archive.store;
+    let mut images = Vec::new();
+    for _ in 0..2 {
+        let job = store.create_job(job("a hat")).await.unwrap().into_inner();
+        let held = claim(store, 1).await.remove(0);
+        let new = crate::queue::output(&job, 0);
+        archive.blobs.put(&new.blob, b"png".as_slice().into(), "image/png").await.unwrap();
+        images.push(store.record_output(&held.lease, &new).await.unwrap());
+        store.finish(&held.lease, &Outcome::Succeeded).await.unwrap();
+    }
+    store.set_favourite("local", images[1].id, true).await.unwrap();
+    let waiting = store.create_job(job("later")).await.unwrap().into_inner();
+    let year = std::time::Duration::from_secs(365 * 24 * 3600);
+    assert_eq!(archive.sweep(Some(year)).await.unwrap().jobs, 0);
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let swept = archive.sweep(Some(std::time::Duration::ZERO)).await.unwrap();
+    assert_eq!((swept.jobs, swept.blobs), (1, 2));
+    assert!(store.image("local", images[0].id).await.unwrap().is_none());
+    assert!(archive.blobs.head(&images[0].blob).await.unwrap().is_none());
+    assert!(archive.blobs.head(&images[1].blob).await.unwrap().is_some(), "a favourite stays");
+    assert!(store.job("local", waiting.id).await.unwrap().is_some(), "what waits stays");
+}
