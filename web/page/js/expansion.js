@@ -206,7 +206,7 @@ function partChip(slot, text, change, remove) {
     null,
     h(
       "span",
-      { class: `part ${slot}` },
+      { class: slot === "subject" ? "part subject" : "part" },
       h("span", { class: "part-name", "aria-hidden": "true" }, label),
       input,
       remove ? button({ icon: "close", label: t("expand.remove", { part: label }), hide: true, class: "bare", on: remove }) : null,
