@@ -35,8 +35,8 @@ impl Joined {
     }
 
     fn is_of(&self, of: &[(Rc<Heard>, usize)]) -> bool {
-        let same = |(a, b): (&(Rc<Heard>, usize), &(Rc<Heard>, usize))| Rc::ptr_eq(&a.0, &b.0) && a.1 == b.1;
-        self.of.len() == of.len() && self.of.iter().zip(of).all(same)
+        let mut pairs = self.of.iter().zip(of);
+        self.of.len() == of.len() && pairs.all(|(a, b)| Rc::ptr_eq(&a.0, &b.0) && a.1 == b.1)
     }
 }
 

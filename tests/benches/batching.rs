@@ -149,9 +149,7 @@ impl Arm {
                 (next, at_work) = (next + 1, at_work + 1);
             }
             let wait = match arrivals.get(next) {
-                Some(&arrival) if clock == ClockId::Monotonic => {
-                    arrival.saturating_sub(now(clock) - begin)
-                }
+                Some(&arrival) if clock == ClockId::Monotonic => arrival.saturating_sub(now(clock) - begin),
                 _ => Duration::from_secs(600),
             };
             let Ok((arrival, what)) = events.recv_timeout(wait) else { continue };

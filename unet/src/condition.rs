@@ -119,13 +119,27 @@ struct Part {
     strengths: Vec<Strength>,
 }
 
+/// Width and height, in cells or pixels.
+type Size = (i64, i64);
+
+/// Strengths over feature maps of a size.
+type StrengthsBySize = HashMap<Size, Rc<[Strengths]>>;
+
+/// What of one identity rows must have in common.
+#[derive(PartialEq)]
+struct IdentityShape {
+    tokens: i64,
+    /// Size of its region.
+    region: Option<Size>,
+    off: bool,
+}
+
 /// What rows must have in common to be attended to in one operation.
 #[derive(PartialEq)]
 struct Shape {
     /// Tokens of the text.
     text: i64,
-    /// Of each identity the tokens, the size of its region and whether it is off.
-    identities: Vec<(i64, Option<(i64, i64)>, bool)>,
+    identities: Vec<IdentityShape>,
 }
 
 impl Part {
@@ -136,7 +150,9 @@ impl Part {
         let identities = first.identities.iter().zip(&self.strengths);
         Shape {
             text: tokens(&first.text.key),
-            identities: identities.map(|(kv, s)| (tokens(&kv.key), region(s), s.off)).collect(),
+            identities: identities
+                .map(|(kv, s)| IdentityShape { tokens: tokens(&kv.key), region: region(s), off: s.off })
+                .collect(),
         }
     }
 
@@ -167,7 +183,7 @@ pub struct CrossKv {
     /// Of each part of the rows, of each identity.
     strengths: Vec<Vec<Strength>>,
     /// Strengths over feature maps of a size: the same in many layers and in all steps.
-    over: RefCell<HashMap<(i64, i64), Rc<[Strengths]>>>,
+    over: RefCell<StrengthsBySize>,
 }
 
 impl CrossKv {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod args;
+mod expander;
 mod model;
 
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use imagine_api::{Config, Parts};
-use imagine_contract::Studio;
+use imagine_contract::{Expander, FaceReader, Studio};
 use imagine_pipeline::composite::all_but_faces;
 use imagine_store::Archive;
 use imagine_worker::{Worker, WorkerOptions};
@@ -79,16 +80,12 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             true => Some(Arc::new(loaded.studio(&config.model)?)),
             false => None,
         };
-        let worker = studio.as_ref().map(|studio| worker(&config, &archive, Arc::clone(studio), &faces));
-        let parts = Parts {
-            archive,
-            studio,
-            faces,
-            expander: None,
-            models: vec![card],
-            styles: Vec::new(),
-            gpu_memory: None,
-        };
+        let expander = expander(&config).await?;
+        let styles = expander::styles(&card.dialect)?;
+        let worker = studio
+            .as_ref()
+            .map(|studio| worker(&config, &archive, Arc::clone(studio), &faces, expander.clone()));
+        let parts = Parts { archive, studio, faces, expander, models: vec![card], styles, gpu_memory: None };
         say(&format!("listening on http://{address}"))?;
         let stop = Stop::new()?;
         let served = async {
@@ -114,7 +111,8 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
         let archive = open_archive(&config).await?;
         let loaded = load(&config).await?;
         let faces = Arc::clone(&loaded.faces);
-        let worker = worker(&config, &archive, Arc::new(loaded.studio(&config.model)?), &faces);
+        let expander = expander(&config).await?;
+        let worker = worker(&config, &archive, Arc::new(loaded.studio(&config.model)?), &faces, expander);
         say(&format!("working as {}", worker.options.name))?;
         let stop = Stop::new()?;
         let drained = worker.run(stop.wait()).await;
@@ -141,6 +139,11 @@ async fn load(config: &Config) -> Result<Loaded, Failure> {
     tokio::task::spawn_blocking(move || model::load(&config)).await.map_err(Failure::failed)?
 }
 
+async fn expander(config: &Config) -> Result<Option<Arc<dyn Expander>>, Failure> {
+    let settings = config.expand.clone();
+    tokio::task::spawn_blocking(move || expander::open(&settings)).await.map_err(Failure::failed)?
+}
+
 /// Says so before the model is loaded; the API checks again.
 async fn check_keys(config: &Config, archive: &Archive) -> Result<(), Failure> {
     let listen = config.server.listen;
@@ -161,7 +164,8 @@ fn worker(
     config: &Config,
     archive: &Archive,
     studio: Arc<dyn Studio>,
-    faces: &Arc<dyn imagine_contract::FaceReader>,
+    faces: &Arc<dyn FaceReader>,
+    expander: Option<Arc<dyn Expander>>,
 ) -> Worker {
     let settings = &config.worker;
     let usual = WorkerOptions::default();
@@ -178,7 +182,7 @@ fn worker(
         face_mask: Some(all_but_faces),
         ..usual
     };
-    Worker { archive: archive.clone(), studio, faces: Some(Arc::clone(faces)), expander: None, options }
+    Worker { archive: archive.clone(), studio, faces: Some(Arc::clone(faces)), expander, options }
 }
 
 /// A line on stdout, at once.

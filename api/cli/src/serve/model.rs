@@ -6,12 +6,13 @@ use std::time::UNIX_EPOCH;
 
 use imagine_api::ModelCard;
 use imagine_api::config::{Config, ModelSettings};
-use imagine_contract::{Dialect, FaceReader, IdentityNeeds, ModelInfo};
+use imagine_contract::{FaceReader, IdentityNeeds, ModelInfo};
 use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
 use imagine_identity::{EncoderChoice, IdentityError, Limits};
 use imagine_pipeline::schedulers::SchedulerChoice;
 use imagine_pipeline::{BatchStudio, StableDiffusion, StudioOptions, identity, threads};
 
+use crate::expand::dialect;
 use crate::face_encoder;
 use crate::faces::Faces;
 use crate::failure::Failure;
@@ -55,7 +56,7 @@ pub fn load(config: &Config) -> Result<Loaded, Failure> {
     let model = StableDiffusion::load(&options).map_err(pipeline_failure)?;
     let info = imagine_contract::Engine::info(&model).clone();
     let faces = faces(config, &located, info.identity.as_ref(), &progress)?;
-    Ok(Loaded { card: card(info, &located), model, faces: Arc::new(faces) })
+    Ok(Loaded { card: card(info, &located)?, model, faces: Arc::new(faces) })
 }
 
 impl Loaded {
@@ -93,22 +94,17 @@ fn faces(
     Ok(Faces::new(encoder, limits))
 }
 
-fn card(info: ModelInfo, located: &Located) -> ModelCard {
+fn card(info: ModelInfo, located: &Located) -> Result<ModelCard, Failure> {
     let modified = std::fs::metadata(&located.model).and_then(|found| found.modified()).ok();
     let created = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    ModelCard {
-        dialect: dialect(&located.model),
+    Ok(ModelCard {
+        dialect: dialect::of(&located.model)?,
         schedulers: SchedulerChoice::names(),
         sizes: sizes(&info),
         created: created.map_or(0, |age| age.as_secs() as i64),
         default: true,
         info,
-    }
-}
-
-/// SDXL has a second text encoder and follows sentences.
-fn dialect(model: &Path) -> Dialect {
-    if model.join("text_encoder_2").is_dir() { Dialect::Sentences } else { Dialect::Tags }
+    })
 }
 
 /// The size that the model was made for, and an upright and a lying one of about as many pixels, which models of

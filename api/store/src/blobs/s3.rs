@@ -254,7 +254,7 @@ impl Blobs for S3Blobs {
             let names = || listed.contents().iter().filter_map(|object| object.key());
             // What others put there under names of their own is left alone.
             keys.extend(names().filter_map(|name| name.strip_prefix(&own)?.parse().ok()));
-            after = names().last().map(str::to_owned);
+            after = names().next_back().map(str::to_owned);
             if listed.is_truncated != Some(true) || after.is_none() {
                 break;
             }
