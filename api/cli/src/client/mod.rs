@@ -45,6 +45,8 @@ impl Server {
         let agent = Agent::config_builder()
             // A refusal has a body that says why.
             .http_status_as_error(false)
+            // Packed answers that come in pieces are not read to their end (ureq 3.5.2: "Peer disconnected").
+            .accept_encoding("identity")
             .timeout_global(Some(PATIENCE))
             .build()
             .into();

@@ -85,7 +85,7 @@ pub fn run(args: &PeopleArgs) -> Result<(), Failure> {
         PeopleCommand::List { server } => {
             for person in all(&Server::new(server), "/v1/people")? {
                 let photos = person.get("photos").and_then(Value::as_array).map_or(0, Vec::len);
-                println!("{}\t{}\t{photos} photos", text(&person, "id"), text(&person, "name"));
+                println!("{}\t{}\tphotos: {photos}", text(&person, "id"), text(&person, "name"));
             }
             Ok(())
         }
