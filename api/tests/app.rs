@@ -131,7 +131,10 @@ impl TestApp {
 
     /// Somebody with this name, and with a face that goes with it.
     pub async fn person(&self, name: &str) -> String {
-        let form = Form::new().text("name", name).text("consent", &consent()).file("photo", &support::photo(&[name]));
+        let form = Form::new()
+            .text("name", name)
+            .text("consent", &consent())
+            .file("photo", &support::photo(&[name]));
         self.form("/v1/people", form).await.expect(201)["id"].as_str().unwrap().to_owned()
     }
 
@@ -153,7 +156,8 @@ pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: Body)
 /// Consent to the text of now.
 pub fn consent() -> String {
     let text = imagine_api::consent();
-    json!({"basis": "self", "text_version": text.version, "text_sha256": text.sha256, "agreed": true}).to_string()
+    json!({"basis": "self", "text_version": text.version, "text_sha256": text.sha256, "agreed": true})
+        .to_string()
 }
 
 /// A multipart form.

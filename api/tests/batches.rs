@@ -37,19 +37,23 @@ async fn every_line_has_its_result_and_its_pictures() {
 
     let results = app.get(batch["urls"]["results"].as_str().unwrap()).await;
     assert_eq!(results.header("content-type"), "application/jsonl");
-    let results: Vec<Value> = results.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let results: Vec<Value> =
+        results.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |field: &str| results.iter().map(|line| line[field].clone()).collect::<Vec<_>>();
     assert_eq!(of("line"), [0, 1, 2, 3, 4]);
     assert_eq!(of("status"), ["succeeded", "failed", "failed", "succeeded", "failed"]);
     assert_eq!((&results[0]["custom_id"], &results[0]["output"][1]["seed"]), (&json!("k"), &json!(8)));
     assert_eq!(results[0]["input"]["prompt"], "as a king");
     let codes: Vec<_> = results.iter().map(|line| line["error"]["code"].clone()).collect();
-    assert_eq!(codes, [json!(null), json!("not_found"), json!("out_of_memory"), json!(null), json!("invalid_json")]);
+    assert_eq!(
+        codes,
+        [json!(null), json!("not_found"), json!("out_of_memory"), json!(null), json!("invalid_json")]
+    );
 
     let zip = app.get(batch["urls"]["pictures"].as_str().unwrap()).await;
     assert_eq!(zip.header("content-type"), "application/zip");
     let mut zip = zip::ZipArchive::new(Cursor::new(zip.bytes)).unwrap();
-    let names: Vec<_> = zip.file_names().map(str::to_owned).collect();
+    let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
     assert_eq!(names, ["00000-0.png", "00000-1.png", "00003-0.png", "manifest.jsonl"]);
     let mut picture = Vec::new();
     zip.by_name("00003-0.png").unwrap().read_to_end(&mut picture).unwrap();

@@ -13,7 +13,10 @@ fn is_as_committed(file: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text, "{file} is not what the code says; IMAGINE_BLESS=1 cargo test -p imagine-api writes it");
+    assert!(
+        committed == text,
+        "{file} is not what the code says; IMAGINE_BLESS=1 cargo test -p imagine-api writes it"
+    );
 }
 
 #[tokio::test]
@@ -26,7 +29,10 @@ async fn the_description_is_as_committed() {
     for (path, methods) in api["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path}");
-            assert!(operation["responses"].as_object().unwrap().len() > 1 || !path.starts_with("/v1"), "{method} {path}");
+            assert!(
+                operation["responses"].as_object().unwrap().len() > 1 || !path.starts_with("/v1"),
+                "{method} {path}"
+            );
             ids.push(operation["operationId"].as_str().unwrap().to_owned());
         }
     }
@@ -75,11 +81,17 @@ async fn the_server_tells_what_it_has_and_takes() {
     let app = TestApp::new().await;
     let models = app.get("/v1/models").await.expect(200);
     let model = &models["data"][0];
-    assert_eq!((&model["id"], &model["object"], &model["default"]), (&json!("stand-in"), &json!("model"), &json!(true)));
+    assert_eq!(
+        (&model["id"], &model["object"], &model["default"]),
+        (&json!("stand-in"), &json!("model"), &json!(true))
+    );
     assert_eq!((&model["identity"]["regions"], &model["sizes"][1]), (&json!(true), &json!("64x96")));
     assert_eq!(app.get("/v1/styles").await.expect(200)["data"][0]["id"], "oil");
     let limits = app.get("/v1/limits").await.expect(200);
-    assert_eq!((&limits["photos"], &limits["n"], &limits["keep"]["photos"]), (&json!(5), &json!(10), &json!(false)));
+    assert_eq!(
+        (&limits["photos"], &limits["n"], &limits["keep"]["photos"]),
+        (&json!(5), &json!(10), &json!(false))
+    );
     assert_eq!(limits["expansion"], true);
 }
 
@@ -96,7 +108,8 @@ async fn health_and_metrics_are_told() {
         tokio::task::yield_now().await;
         text = app.get("/metrics").await.text();
     }
-    for line in ["imagine_jobs_total{status=\"succeeded\"} 1", "imagine_job_queue_depth{class=\"normal\"} 0"] {
+    for line in ["imagine_jobs_total{status=\"succeeded\"} 1", "imagine_job_queue_depth{class=\"normal\"} 0"]
+    {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("secret"));

@@ -37,7 +37,8 @@ async fn a_job_that_has_ended_is_told_again() {
     let job = app.drawn(json!({"prompt": "a", "n": 2})).await;
     let path = job["urls"]["events"].as_str().unwrap();
     let told = events(&app.get(path).await.text());
-    let names: Vec<_> = told.iter().map(|event| event.name.as_str()).filter(|name| *name != "job.progress").collect();
+    let names: Vec<_> =
+        told.iter().map(|event| event.name.as_str()).filter(|name| *name != "job.progress").collect();
     assert_eq!(names, ["job.queued", "job.started", "job.output", "job.output", "job.succeeded"]);
     let last = told.last().unwrap().id.clone().unwrap();
     assert_eq!(events(&app.get_with(path, &[("last-event-id", &last)]).await.text()), []);

@@ -46,7 +46,10 @@ async fn the_gallery_is_paged_searched_marked_and_cleared() {
     assert_eq!((first["data"].as_array().unwrap().len(), &first["has_more"]), (3, &json!(true)));
     assert_eq!(first["data"][0]["prompt"], "a queen", "the newest first");
     let rest = list(&format!("?limit=3&after={}", first["next"].as_str().unwrap())).await;
-    assert_eq!((rest["data"].as_array().unwrap().len(), &rest["has_more"], &rest["next"]), (1, &json!(false), &json!(null)));
+    assert_eq!(
+        (rest["data"].as_array().unwrap().len(), &rest["has_more"], &rest["next"]),
+        (1, &json!(false), &json!(null))
+    );
     let oldest = rest["data"][0].clone();
     assert_eq!((&oldest["seed"], &oldest["index"], &oldest["people"]), (&json!(7), &json!(0), &json!([ann])));
     assert_eq!(list("?q=queen").await["data"].as_array().unwrap().len(), 1);
@@ -58,7 +61,11 @@ async fn the_gallery_is_paged_searched_marked_and_cleared() {
     assert_eq!(list("?favourite=true").await["data"][0], app.get(&format!("{path}/info")).await.expect(200));
     let blobs = app.archive.blobs.list("images/", None, 100).await.unwrap().len();
     assert_eq!(app.delete(&path).await.expect(200)["deleted"], true);
-    assert_eq!(app.archive.blobs.list("images/", None, 100).await.unwrap().len(), blobs - 2, "picture and thumbnail");
+    assert_eq!(
+        app.archive.blobs.list("images/", None, 100).await.unwrap().len(),
+        blobs - 2,
+        "picture and thumbnail"
+    );
     for gone in [path.clone(), format!("{path}/info"), format!("{path}/thumb")] {
         app.get(&gone).await.problem(404, "not_found");
     }

@@ -1,5 +1,5 @@
-use axum::http::Method;
 use axum::body::Body;
+use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ use crate::support::photo;
 async fn a_job_is_made_drawn_and_listed() {
     let app = TestApp::new().await;
     let ann = app.person("ann").await;
-    let job = json!({"prompt": "as a king", "people": [{"person": ann, "scale": 0.8}], "n": 2, "expand": false});
+    let job =
+        json!({"prompt": "as a king", "people": [{"person": ann, "scale": 0.8}], "n": 2, "expand": false});
     let made = app.post("/v1/jobs", &job).await;
     let body = made.expect(202);
     let id = body["id"].as_str().unwrap();
@@ -25,16 +26,27 @@ async fn a_job_is_made_drawn_and_listed() {
     let done = app.get_with(&format!("/v1/jobs/{id}"), &[("prefer", "wait=30")]).await;
     assert_eq!(done.header("preference-applied"), "wait");
     let done = done.expect(200);
-    assert_eq!((&done["status"], &done["progress"], &done["attempts"]), (&json!("succeeded"), &json!(1.0), &json!(1)));
+    assert_eq!(
+        (&done["status"], &done["progress"], &done["attempts"]),
+        (&json!("succeeded"), &json!(1.0), &json!(1))
+    );
     assert_eq!(done["output"].as_array().unwrap().len(), 2);
     let second = &done["output"][1];
-    assert_eq!((&second["index"], &second["seed"], &second["likeness"]), (&json!(1), &json!(seed + 1), &json!([0.5])));
+    assert_eq!(
+        (&second["index"], &second["seed"], &second["likeness"]),
+        (&json!(1), &json!(seed + 1), &json!([0.5]))
+    );
     assert!(done["metrics"]["run_seconds"].as_f64().unwrap() >= 0.0);
     assert_eq!(app.get(second["url"].as_str().unwrap()).await.status, 200);
 
     for (query, found) in [
-        ("", 1), ("?status=succeeded", 1), ("?status=queued", 0), ("?q=KING", 1), ("?q=queen", 0),
-        (&format!("?person={ann}"), 1), ("?limit=1", 1),
+        ("", 1),
+        ("?status=succeeded", 1),
+        ("?status=queued", 0),
+        ("?q=KING", 1),
+        ("?q=queen", 0),
+        (&format!("?person={ann}"), 1),
+        ("?limit=1", 1),
     ] {
         let list = app.get(&format!("/v1/jobs{query}")).await.expect(200);
         assert_eq!(list["data"].as_array().unwrap().len(), found, "{query}");
@@ -147,7 +159,9 @@ async fn every_value_is_checked() {
         assert_eq!(problem.status, 400, "{job} {}", problem.text());
         assert_eq!(problem.json()["error"]["param"], param, "{job} {}", problem.text());
     }
-    app.post("/v1/jobs", &json!({"prompt": "x", "people": [{"person": "nobody"}]})).await.problem(404, "not_found");
+    app.post("/v1/jobs", &json!({"prompt": "x", "people": [{"person": "nobody"}]}))
+        .await
+        .problem(404, "not_found");
     app.post("/v1/jobs", &json!({"prompt": "x", "sead": 1})).await.problem(400, "invalid_json");
     app.post("/v1/jobs", &json!({"prompt": "something forbidden"})).await.problem(422, "refused");
     assert_eq!(app.get("/v1/jobs").await.expect(200)["data"], json!([]));
@@ -175,12 +189,16 @@ async fn a_picture_is_changed_where_the_mask_says() {
     let first = app.drawn(json!({"prompt": "a"})).await;
     let image = first["output"][0]["id"].as_str().unwrap();
     let mut png = std::io::Cursor::new(Vec::new());
-    image::GrayImage::from_pixel(8, 8, image::Luma([255])).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    image::GrayImage::from_pixel(8, 8, image::Luma([255]))
+        .write_to(&mut png, image::ImageFormat::Png)
+        .unwrap();
     let mask = STANDARD.encode(png.into_inner());
     let edit = json!({"image": image, "strength": 0.7, "mask": mask, "feather": 4});
     let job = app.drawn(json!({"prompt": "b", "edit": edit})).await;
     assert_eq!(job["input"]["edit"], json!({"image": image, "strength": 0.7, "feather": 4}));
-    for (change, value) in [("strength", json!(2)), ("mask", json!("?")), ("feather", json!(5_000)), ("keep_face", json!(true))] {
+    for (change, value) in
+        [("strength", json!(2)), ("mask", json!("?")), ("feather", json!(5_000)), ("keep_face", json!(true))]
+    {
         let mut edit = edit.clone();
         edit[change] = value;
         app.post("/v1/jobs", &json!({"prompt": "b", "edit": edit})).await.problem(400, "invalid_request");

@@ -21,8 +21,12 @@ async fn pictures_are_generated_for_built_in_names_and_sizes() {
     let data = made["data"].as_array().unwrap();
     assert_eq!((data.len(), &made["size"], &made["output_format"]), (2, &json!("64x96"), &json!("png")));
     assert_eq!((picture(&data[0]["b64_json"]).height(), &data[1]["seed"]), (96, &json!(8)));
-    assert_eq!((&data[0]["revised_prompt"], &data[0]["likeness"]), (&json!("as a king, soft light"), &json!([0.5])));
-    let asked = json!({"prompt": "x", "response_format": "url", "output_format": "jpeg", "output_compression": 80});
+    assert_eq!(
+        (&data[0]["revised_prompt"], &data[0]["likeness"]),
+        (&json!("as a king, soft light"), &json!([0.5]))
+    );
+    let asked =
+        json!({"prompt": "x", "response_format": "url", "output_format": "jpeg", "output_compression": 80});
     let made = app.post_with("/v1/images/generations", &asked, &[("host", "localhost:9")]).await.expect(200);
     let url = made["data"][0]["url"].as_str().unwrap();
     let path = url.strip_prefix("http://localhost:9").unwrap();
@@ -39,9 +43,13 @@ async fn refusals_are_read_by_their_clients() {
     let problem = post(json!({"prompt": "x", "n": 99})).await.problem(400, "invalid_request");
     assert_eq!(problem["error"]["param"], "n");
     for bad in [
-        json!({}), json!({"prompt": ""}), json!({"prompt": "x", "partial_images": 4}),
-        json!({"prompt": "x", "response_format": "gif"}), json!({"prompt": "x", "background": "transparent"}),
-        json!({"prompt": "x", "output_compression": 101}), json!({"prompt": "x", "person": {"id": 1}}),
+        json!({}),
+        json!({"prompt": ""}),
+        json!({"prompt": "x", "partial_images": 4}),
+        json!({"prompt": "x", "response_format": "gif"}),
+        json!({"prompt": "x", "background": "transparent"}),
+        json!({"prompt": "x", "output_compression": 101}),
+        json!({"prompt": "x", "person": {"id": 1}}),
     ] {
         post(bad).await.problem(400, "invalid_request");
     }
@@ -57,12 +65,16 @@ async fn a_retry_is_not_drawn_again() {
     let app = TestApp::new().await;
     let asked = json!({"prompt": "x"});
     let send = async |count: &str| {
-        app.post_with("/v1/images/generations", &asked, &[("x-stainless-retry-count", count)]).await.expect(200)
+        app.post_with("/v1/images/generations", &asked, &[("x-stainless-retry-count", count)])
+            .await
+            .expect(200)
     };
     let first = send("0").await;
     assert_eq!(send("1").await["job"], first["job"]);
     assert_ne!(send("0").await["job"], first["job"], "asked again on purpose");
-    let form = |edge: &str| Form::new().text("prompt", edge).text("consent", &consent()).file("image", &photo(&["ann"]));
+    let form = |edge: &str| {
+        Form::new().text("prompt", edge).text("consent", &consent()).file("image", &photo(&["ann"]))
+    };
     let first = app.form("/v1/images/edits", form("x")).await.expect(200);
     let retry = [("x-stainless-retry-count", "1")];
     let again = app.form_with("/v1/images/edits", form("x"), &retry).await.expect(200);
@@ -79,13 +91,19 @@ async fn pictures_stream_with_previews() {
     assert_eq!(stream.header("content-type"), "text/event-stream");
     let told = events(&stream.text());
     let last = told.last().unwrap();
-    assert_eq!((last.name.as_str(), &last.data["type"]), ("image_generation.completed", &json!("image_generation.completed")));
+    assert_eq!(
+        (last.name.as_str(), &last.data["type"]),
+        ("image_generation.completed", &json!("image_generation.completed"))
+    );
     assert_eq!((picture(&last.data["b64_json"]).width(), &last.data["size"]), (64, &json!("64x64")));
     assert_eq!(last.data["revised_prompt"], "x, soft light");
     // Previews are not kept, so one that is drawn before the stream is open is not seen.
     for (number, event) in told[..told.len() - 1].iter().enumerate() {
         assert_eq!(event.name, "image_generation.partial_image");
-        assert_eq!((&event.data["partial_image_index"], picture(&event.data["b64_json"]).width()), (&json!(number), 8));
+        assert_eq!(
+            (&event.data["partial_image_index"], picture(&event.data["b64_json"]).width()),
+            (&json!(number), 8)
+        );
     }
     let failed = app.post("/v1/images/generations", &json!({"prompt": "fail", "stream": true})).await;
     let told = events(&failed.text());
@@ -102,8 +120,10 @@ async fn selfies_become_pictures_and_are_forgotten() {
     let made = app.form("/v1/images/edits", form).await.expect(200);
     assert_eq!((made["data"].as_array().unwrap().len(), &made["data"][0]["likeness"]), (2, &json!([0.5])));
     let text = imagine_api::consent();
-    let brackets = selfies().text("prompt", "x").text("consent[basis]", "self").text("consent[agreed]", "True");
-    let brackets = brackets.text("consent[text_version]", &text.version).text("consent[text_sha256]", &text.sha256);
+    let brackets =
+        selfies().text("prompt", "x").text("consent[basis]", "self").text("consent[agreed]", "True");
+    let brackets =
+        brackets.text("consent[text_version]", &text.version).text("consent[text_sha256]", &text.sha256);
     let stream = app.form("/v1/images/edits", brackets.text("stream", "true")).await;
     assert_eq!(events(&stream.text()).last().unwrap().name, "image_edit.completed");
     assert_eq!(app.get("/v1/people").await.expect(200)["data"], json!([]));

@@ -7,7 +7,10 @@ async fn ideas_are_expanded_at_once_or_piece_by_piece() {
     let app = TestApp::new().await;
     let idea = json!({"idea": "me at sea", "seed": 7});
     let whole = app.post("/v1/prompts/expand", &idea).await.expect(200);
-    assert_eq!((&whole["prompt"], &whole["parts"]["light"]), (&json!("me at sea, soft light"), &json!("soft light")));
+    assert_eq!(
+        (&whole["prompt"], &whole["parts"]["light"]),
+        (&json!("me at sea, soft light"), &json!("soft light"))
+    );
     let stream = app.post_with("/v1/prompts/expand", &idea, &[("accept", "text/event-stream")]).await;
     assert_eq!(stream.header("content-type"), "text/event-stream");
     let told = events(&stream.text());
@@ -24,7 +27,10 @@ async fn refusals_name_the_rule() {
     for headers in [&[][..], &[("accept", "text/event-stream")]] {
         let refused = app.post_with("/v1/prompts/expand", &json!({"idea": "forbidden"}), headers).await;
         let refused = refused.problem(422, "refused");
-        assert_eq!((&refused["rule"], &refused["detail"]), (&json!("test-rule"), &json!("this word is forbidden")));
+        assert_eq!(
+            (&refused["rule"], &refused["detail"]),
+            (&json!("test-rule"), &json!("this word is forbidden"))
+        );
     }
     app.post("/v1/prompts/expand", &json!({"idea": ""})).await.problem(400, "invalid_request");
     let none = TestApp::with(&[], Default::default(), |parts| parts.expander = None).await;

@@ -29,7 +29,9 @@ async fn bodies_are_read_strictly_and_within_limits() {
     send("text/plain", "/v1/jobs", b"{}".to_vec()).await.problem(415, "unsupported_media_type");
     send("application/json", "/v1/jobs", b"{".to_vec()).await.problem(400, "invalid_json");
     send("application/json", "/v1/jobs", vec![b' '; 13 << 20]).await.problem(413, "too_large");
-    send("multipart/form-data; boundary=x", "/v1/people", b"--x\r\n".to_vec()).await.problem(400, "invalid_json");
+    send("multipart/form-data; boundary=x", "/v1/people", b"--x\r\n".to_vec())
+        .await
+        .problem(400, "invalid_json");
     send("multipart/form-data", "/v1/people", b"x".to_vec()).await.problem(400, "invalid_json");
     send("text/csv", "/v1/batches", vec![b'x'; 2 << 20]).await.problem(413, "too_large");
     send("image/png", "/v1/batches", b"x".to_vec()).await.problem(415, "unsupported_media_type");

@@ -18,7 +18,8 @@ async fn what_belongs_to_others_does_not_exist() {
     let (mut app, _, second) = two_keys().await;
     let ann = app.person("ann").await;
     let job = app.drawn(json!({"prompt": "a", "people": [{"person": ann}]})).await;
-    let batch = request(Method::POST, "/v1/batches", &[("content-type", "text/csv")], Body::from("prompt\na\n"));
+    let batch =
+        request(Method::POST, "/v1/batches", &[("content-type", "text/csv")], Body::from("prompt\na\n"));
     let batch = app.send(batch).await.expect(202);
     let id = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let (job_id, image, batch) = (id(&job["id"]), id(&job["output"][0]["id"]), id(&batch["id"]));
@@ -42,11 +43,17 @@ async fn what_belongs_to_others_does_not_exist() {
     ] {
         app.send(request(method, &path, &[], Body::empty())).await.problem(404, "not_found");
     }
-    app.json(Method::PATCH, &format!("/v1/people/{ann}"), &json!({"name": "x"}), &[]).await.problem(404, "not_found");
-    app.json(Method::PATCH, &format!("/v1/images/{image}"), &json!({"favourite": true}), &[]).await.problem(404, "not_found");
+    app.json(Method::PATCH, &format!("/v1/people/{ann}"), &json!({"name": "x"}), &[])
+        .await
+        .problem(404, "not_found");
+    app.json(Method::PATCH, &format!("/v1/images/{image}"), &json!({"favourite": true}), &[])
+        .await
+        .problem(404, "not_found");
     let more = Form::new().file("photo", &photo(&["ann"]));
     app.form(&format!("/v1/people/{ann}/photos"), more).await.problem(404, "not_found");
-    app.post("/v1/jobs", &json!({"prompt": "a", "people": [{"person": ann}]})).await.problem(404, "not_found");
+    app.post("/v1/jobs", &json!({"prompt": "a", "people": [{"person": ann}]}))
+        .await
+        .problem(404, "not_found");
     let edit = json!({"image": image, "strength": 0.5});
     app.post("/v1/jobs", &json!({"prompt": "a", "edit": edit})).await.problem(404, "not_found");
     for list in ["people", "jobs", "images", "batches"] {

@@ -15,7 +15,8 @@ async fn an_ended_job_is_told_signed() {
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let job = app.post("/v1/jobs", &json!({"prompt": "a", "webhook": {"url": url}})).await.expect(202);
     assert!(job["input"].get("webhook").is_none(), "where it is told is nobody else's business");
-    let (mut stream, _) = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await.unwrap().unwrap();
+    let (mut stream, _) =
+        tokio::time::timeout(Duration::from_secs(30), listener.accept()).await.unwrap().unwrap();
     let mut heard = String::new();
     let (head, body) = loop {
         let mut part = [0; 4096];
@@ -30,7 +31,9 @@ async fn an_ended_job_is_told_signed() {
     };
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     let field = |name: &str| {
-        let of = |line: &str| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_owned());
+        let of = |line: &str| {
+            line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_owned())
+        };
         head.lines().find_map(of).unwrap()
     };
     let headers = axum::http::HeaderMap::from_iter(

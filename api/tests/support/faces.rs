@@ -22,7 +22,11 @@ impl FaceReader for StandInFaces {
     fn read(&self, bytes: &[u8], face: Option<usize>) -> Result<PhotoReading, PhotoRefused> {
         let refused = |code: &str| PhotoRefused { code: code.into(), message: format!("refused: {code}") };
         // Real pictures, too, show somebody: the service's own come back as photos.
-        let text = if bytes.starts_with(b"\x89PNG") { "photo picture" } else { std::str::from_utf8(bytes).unwrap_or("") };
+        let text = if bytes.starts_with(b"\x89PNG") {
+            "photo picture"
+        } else {
+            std::str::from_utf8(bytes).unwrap_or("")
+        };
         let names: Vec<&str> = match text.strip_prefix("photo ") {
             Some(names) => names.split_whitespace().collect(),
             None if text == "bomb" => return Err(refused("too_large")),
@@ -40,7 +44,8 @@ impl FaceReader for StandInFaces {
             .into_iter()
             .map(|(code, advice)| PhotoProblem { code: code.into(), advice: advice.into(), blocks: true })
             .collect();
-        let faces = (0..names.len()).map(|i| FaceBox { x: i as f32, y: 0.0, width: 9.0, height: 9.0 }).collect();
+        let faces =
+            (0..names.len()).map(|i| FaceBox { x: i as f32, y: 0.0, width: 9.0, height: 9.0 }).collect();
         let usable = chosen.filter(|_| problems.is_empty());
         Ok(PhotoReading {
             pixels: RgbPixels { width: 8, height: 8, rgb: vec![128; 192] },

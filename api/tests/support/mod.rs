@@ -18,7 +18,8 @@ pub use faces::{StandInFaces, photo};
 
 /// Settings over the defaults, as variables.
 pub fn config(settings: &[(&str, &str)]) -> Config {
-    let variables = settings.iter().map(|(key, text)| (format!("IMAGINE_{}", key.to_uppercase()), (*text).to_owned()));
+    let variables =
+        settings.iter().map(|(key, text)| (format!("IMAGINE_{}", key.to_uppercase()), (*text).to_owned()));
     Layers::default().environment(variables).finish().unwrap()
 }
 
