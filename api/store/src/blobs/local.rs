@@ -80,7 +80,7 @@ impl Blobs for LocalBlobs {
     async fn head(&self, key: &BlobKey) -> Result<Option<BlobInfo>, BlobError> {
         let path = self.path(key);
         match self.blocking(key.as_str(), move |_| fs::metadata(path)).await {
-            Ok(data) => Ok(data.is_file().then(|| BlobInfo { bytes: data.len() })),
+            Ok(data) => Ok(data.is_file().then_some(BlobInfo { bytes: data.len() })),
             Err(BlobError::NotFound(_)) => Ok(None),
             Err(e) => Err(e),
         }
