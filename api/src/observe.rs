@@ -41,7 +41,7 @@ fn count(app: &App, events: &[NumberedEvent]) -> bool {
     let queued = events.iter().find(|event| event.event == JobEvent::Queued);
     let started = || events.iter().filter(|event| event.event == JobEvent::Started);
     let waited = started().next().zip(queued).map(|(start, queued)| start.at.seconds_since(queued.at));
-    let ran = started().last().map(|start| end.at.seconds_since(start.at));
+    let ran = started().next_back().map(|start| end.at.seconds_since(start.at));
     let images = events.iter().filter(|event| matches!(event.event, JobEvent::Output(_))).count();
     let status = end.event.name().trim_start_matches("job.");
     app.metrics.job_ended(status, waited, ran, images as u64);

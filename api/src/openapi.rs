@@ -95,6 +95,20 @@ fn split(app: &App) -> (Router<App>, OpenApi) {
     let (router, mut api) = documented(app).split_for_parts();
     let bearer =
         HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key: `imk_…`")).build();
+    for (path, item) in &mut api.paths.paths {
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            // Functions in several modules share a name; ids must not.
+            let words = path.split(['/', '.', '{', '}']).filter(|word| !word.is_empty() && *word != "v1");
+            let id = [method].into_iter().chain(words).collect::<Vec<_>>().join("_");
+            operation.iter_mut().for_each(|operation| operation.operation_id = Some(id.clone()));
+        }
+    }
     api.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
     (router, api)
 }

@@ -53,7 +53,7 @@ async fn every_line_has_its_result_and_its_pictures() {
     let zip = app.get(batch["urls"]["pictures"].as_str().unwrap()).await;
     assert_eq!(zip.header("content-type"), "application/zip");
     let mut zip = zip::ZipArchive::new(Cursor::new(zip.bytes)).unwrap();
-    let names: Vec<_> = zip.file_names().map(str::to_owned).collect();
+    let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
     assert_eq!(names, ["00000-0.png", "00000-1.png", "00003-0.png", "manifest.jsonl"]);
     let mut picture = Vec::new();
     zip.by_name("00003-0.png").unwrap().read_to_end(&mut picture).unwrap();

@@ -14,7 +14,9 @@ mod types;
 mod vault;
 
 pub use archive::{Archive, NewPerson, NewPhoto};
-pub use blobs::{BlobError, BlobInfo, BlobKey, Blobs, LocalBlobs, S3Blobs, S3Options, expire_after_days};
+pub use blobs::{BlobError, BlobInfo, BlobKey, Blobs, LocalBlobs};
+#[cfg(feature = "s3")]
+pub use blobs::{S3Blobs, S3Options, expire_after_days};
 pub use db::{
     Claim, Claimed, Depth, Follow, ImageFilter, JobFilter, Lease, Notice, Outcome, Policy, Reaped, Removed,
     Renewal, Reservation, Store, Swept,

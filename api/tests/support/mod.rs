@@ -26,7 +26,7 @@ pub fn config(settings: &[(&str, &str)]) -> Config {
 /// A store in a folder.
 pub async fn archive(folder: &Path, policy: Policy) -> Archive {
     let store = Store::open_file(&folder.join("imagine.sqlite"), policy).await.unwrap();
-    let blobs = LocalBlobs::open(&folder.join("blobs")).unwrap();
+    let blobs = LocalBlobs::open(folder.join("blobs")).unwrap();
     let vault = Vault::open_or_create(&folder.join("master.key")).unwrap();
     Archive::open(store, Arc::new(blobs), vault).await.unwrap()
 }

@@ -2,6 +2,7 @@
 
 mod key;
 mod local;
+#[cfg(feature = "s3")]
 mod s3;
 
 use std::fmt::Debug;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 
 pub use key::BlobKey;
 pub use local::LocalBlobs;
+#[cfg(feature = "s3")]
 pub use s3::{S3Blobs, S3Options, expire_after_days};
 
 /// Why bytes could not be stored or read.
