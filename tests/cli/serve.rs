@@ -130,7 +130,8 @@ fn a_person_is_enrolled_drawn_and_forgotten() {
     let (status, job) = server.post("/v1/jobs", &wish);
     assert_eq!(status, 202, "{job}");
     let events = server.events(job["urls"]["events"].as_str().unwrap());
-    let named = |name: &str| events.iter().filter(move |(event, _)| event == name).map(|(_, data)| data);
+    let named =
+        |name: &'static str| events.iter().filter(move |(event, _)| event == name).map(|(_, data)| data);
     for name in ["job.started", "job.progress", "job.preview"] {
         assert!(
             named(name).next().is_some(),

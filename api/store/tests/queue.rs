@@ -240,7 +240,7 @@ async fn an_output_is_recorded_once(place: Place) {
     assert_eq!((first.seed, first.likeness.as_slice()), (u64::MAX - 1, &[Some(0.5), None][..]));
     wait_for_expiry(&store).await;
     let next = claim(&store, 1).await.remove(0);
-    assert_eq!(next.job.outputs, [first.clone()], "the next attempt knows what is done");
+    assert_eq!(next.job.outputs, std::slice::from_ref(&first), "the next attempt knows what is done");
     let failed = Outcome::Failed(JobError { code: "engine_failed".into(), message: "no".into() });
     store.finish(&next.lease, &failed).await.unwrap();
     let job = store.job("local", id).await.unwrap().unwrap();
