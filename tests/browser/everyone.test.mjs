@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { assertClean, axe, base, call, card, enrol, finished, imagine, open, selfie } from "./harness.mjs";
+
+const phone = { width: 390, height: 844 };
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe finds nothing on any screen, ${colorScheme}`, async () => {
+    const page = await open({ colorScheme });
+    assert.deepEqual(await axe(page), [], "welcome");
+    await page.locator("main input[type=file]").first().setInputFiles(selfie);
+    await page.getByRole("button", { name: "I agree" }).waitFor();
+    assert.deepEqual(await axe(page), [], "consent");
+    await page.getByRole("button", { name: "I agree" }).click();
+    await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+    assert.deepEqual(await axe(page), [], "photos");
+    await page.getByLabel("Name").fill("Eileen");
+    await page.getByRole("button", { name: "Done, let me imagine" }).click();
+    await page.locator("dialog").waitFor({ state: "detached" });
+    await page.locator("details.advanced").evaluate((details) => (details.open = true));
+    await imagine(page, "as a pirate", { expand: true });
+    await finished(page);
+    assert.deepEqual(await axe(page), [], "results");
+    await card(page).locator(".open-picture").first().click();
+    await page.locator(".settings").waitFor();
+    await page.keyboard.press("c");
+    await page.locator("compare-slider").waitFor();
+    assert.deepEqual(await axe(page), [], "picture");
+    await page.getByRole("button", { name: "Change only this" }).click();
+    await page.locator(".painter").waitFor();
+    assert.deepEqual(await axe(page), [], "mask");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Escape");
+    for (const place of ["history", "people", "batches"]) {
+      await page.goto(`${base}/#/${place}`);
+      await page.locator("h1:not(.visually-hidden)").waitFor();
+      if (place === "history") await page.locator(".wall-tile img.here").first().waitFor();
+      assert.deepEqual(await axe(page), [], place);
+    }
+    await page.goto(`${base}/#/people`);
+    await page.locator(".person").getByRole("button", { name: "Delete" }).click();
+    assert.deepEqual(await axe(page), [], "delete");
+    assertClean();
+  });
+}
+
+test("dark and light follow the system, and can be chosen", async () => {
+  const page = await open({ colorScheme: "dark" });
+  const lightness = () => page.evaluate(() => Number(getComputedStyle(document.documentElement).backgroundColor.match(/\d+/)[0]));
+  assert.ok((await lightness()) < 60);
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByText("Light", { exact: true }).click();
+  assert.ok((await lightness()) > 200);
+  await page.reload();
+  await page.locator(".welcome").waitFor();
+  assert.ok((await lightness()) > 200, "it is remembered");
+});
+
+test("both languages, every text; chosen by the browser or by the person", async () => {
+  const texts = Object.fromEntries(["en", "it"].map((code) => [code, JSON.parse(readFileSync(new URL(`../../web/page/i18n/${code}.json`, import.meta.url), "utf8"))]));
+  assert.deepEqual(Object.keys(texts.it).sort(), Object.keys(texts.en).sort());
+  for (const [key, text] of Object.entries(texts.en)) {
+    const names = (one) => [...JSON.stringify(one).matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
+    assert.deepEqual([...new Set(names(texts.it[key]))], [...new Set(names(text))], key);
+  }
+  const page = await open({ locale: "it-IT" });
+  await page.getByRole("heading", { name: texts.it["welcome.title"] }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "it");
+  await page.getByRole("button", { name: texts.it["settings.title"] }).click();
+  await page.getByText("English", { exact: true }).click();
+  await page.getByRole("heading", { name: texts.en["welcome.title"] }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
+});
+
+test("a phone: nothing wider than the screen, targets large enough, the whole way works", async () => {
+  const page = await open({ viewport: phone, hasTouch: true, isMobile: true });
+  const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+  assert.ok(await fits(), "welcome");
+  await enrol(page);
+  await imagine(page, "as an astronaut");
+  await finished(page);
+  assert.ok(await fits(), "results");
+  await card(page).locator(".open-picture").first().tap();
+  await page.locator(".settings").waitFor();
+  assert.ok(await fits(), "picture");
+  const small = await page.evaluate(() =>
+    [...document.querySelectorAll("button, a, select, input:not(.visually-hidden)")]
+      .filter((one) => one.checkVisibility() && !one.closest("[inert]"))
+      .map((one) => [one.textContent, one.getBoundingClientRect()])
+      .filter(([, box]) => box.width > 1 && (box.width < 24 || box.height < 24))
+      .map(([text]) => text),
+  );
+  assert.deepEqual(small, [], "targets of 24 pixels at least");
+  await page.keyboard.press("Escape");
+  for (const place of ["History", "People", "Batches"]) {
+    await page.getByRole("navigation", { name: "Main, below" }).getByRole("link", { name: place }).tap();
+    await page.getByRole("heading", { level: 1, name: place }).waitFor();
+    assert.ok(await fits(), place);
+  }
+});
+
+test("by keyboard alone: from the name to a picture and back", async () => {
+  const page = await open();
+  await enrol(page);
+  await page.evaluate(() => document.activeElement?.blur());
+  const reach = async (wanted) => {
+    for (let turn = 0; turn < 80; turn += 1) {
+      await page.keyboard.press("Tab");
+      if (await page.evaluate((selector) => document.activeElement?.matches(selector), wanted)) return;
+    }
+    assert.fail(`${wanted} cannot be reached`);
+  };
+  await page.keyboard.press("Tab");
+  assert.ok(await page.evaluate(() => document.activeElement?.matches(".skip")), "the way past the navigation comes first");
+  await page.keyboard.press("Enter");
+  await reach(".prompt textarea");
+  await page.keyboard.type("as a knight");
+  await page.keyboard.press("Control+Enter");
+  await finished(page);
+  await reach(".open-picture");
+  const seen = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.notEqual(seen, "none", "the focus is seen");
+  await page.keyboard.press("Enter");
+  await page.locator(".settings").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  assert.ok(await page.evaluate(() => document.activeElement?.matches(".open-picture")), "the focus is where it was");
+  await page.keyboard.press("?");
+  await page.getByRole("heading", { name: "Keys" }).waitFor();
+  await page.keyboard.press("Escape");
+});
+
+test("less motion where it is asked for", async () => {
+  const page = await open({ reducedMotion: "reduce" });
+  await enrol(page);
+  const long = await page.evaluate(() => [...document.querySelectorAll("*")].map((one) => parseFloat(getComputedStyle(one).transitionDuration)).filter((seconds) => seconds > 0.01));
+  assert.deepEqual(long, []);
+  assert.ok(await call("GET", "/v1/people"));
+});

@@ -1,0 +1,127 @@
+// What the tests share. They run against the stand-in, or, with IMAGINE_URL, against a real server: there
+// every person and job of the key is deleted before each test, so give it a data folder of its own.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, beforeEach } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { launch } from "./browser.mjs";
+import { start } from "./mock-server.mjs";
+
+export const real = process.env.IMAGINE_URL?.replace(/\/$/, "") ?? null;
+export const selfie = fileURLToPath(new URL("../../assets/portraits/astronaut.jpg", import.meta.url));
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const patience = 60_000;
+
+/** The address of the server under test. */
+export let base = real ?? "";
+let browser;
+let server;
+/** @type {{ page: import("playwright-core").Page, foreign: string[], errors: string[] }[]} */
+let opened = [];
+
+before(async () => {
+  if (!real) {
+    server = await start();
+    base = server.url;
+  }
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+beforeEach(async () => {
+  for (const { page } of opened) await page.context().close().catch(() => undefined);
+  opened = [];
+  await clear();
+});
+
+export async function call(method, path, body) {
+  const answer = await fetch(base + path, { method, ...(body ? { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : {}) });
+  return answer.json().catch(() => null);
+}
+
+async function clear() {
+  if (!real) return call("POST", "/mock/reset");
+  for (const job of (await call("GET", "/v1/jobs?limit=100")).data) {
+    await call("POST", `/v1/jobs/${job.id}/cancel`);
+    await call("DELETE", `/v1/jobs/${job.id}`);
+  }
+  for (const person of (await call("GET", "/v1/people?limit=100")).data) await call("DELETE", `/v1/people/${person.id}?pictures=delete`);
+}
+
+/** A page in a browser of its own, or, with `beside`, in that page's. */
+export async function open(options = {}, beside) {
+  const context = beside?.context() ?? (await browser.newContext({ locale: "en-GB", viewport: { width: 1280, height: 900 }, permissions: ["camera"], ...options }));
+  const page = await context.newPage();
+  page.setDefaultTimeout(patience);
+  const seen = { page, foreign: [], errors: [] };
+  opened.push(seen);
+  page.on("request", (request) => {
+    if (!/^(blob:|data:)/.test(request.url()) && !request.url().startsWith(base)) seen.foreign.push(request.url());
+  });
+  page.on("pageerror", (error) => seen.errors.push(error.message));
+  page.on("console", (message) => {
+    if (/Content Security Policy/i.test(message.text())) seen.errors.push(message.text());
+  });
+  await page.addInitScript(() => {
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) {
+        const what = entry.sources.map((source) => source.node?.className ?? source.node?.nodeName);
+        if (!entry.hadRecentInput) window.shifts.push({ at: entry.startTime, value: entry.value, what });
+      }
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  await page.goto(base);
+  await page.locator("main .screen > *").first().waitFor();
+  return page;
+}
+
+/** Nothing from elsewhere was asked for, no policy was broken, nothing failed unseen. */
+export function assertClean() {
+  for (const { foreign, errors } of opened) {
+    assert.deepEqual(foreign, []);
+    assert.deepEqual(errors, []);
+  }
+}
+
+/** Through consent, photo and name. */
+export async function enrol(page, name = "Eileen") {
+  await page.locator("main input[type=file]").first().setInputFiles(selfie);
+  await agreeAndName(page, name);
+}
+
+export async function agreeAndName(page, name) {
+  await page.getByRole("button", { name: "I agree" }).click();
+  await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+  await page.getByLabel("Name").fill(name);
+  await page.getByRole("button", { name: "Done, let me imagine" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+}
+
+/** Orders pictures; with many steps there is time to look at what happens on the way. */
+export async function imagine(page, idea, { steps, expand = false } = {}) {
+  if (!expand) await page.getByRole("switch", { name: /Llama/ }).setChecked(false);
+  if (steps) {
+    await page.locator("details.advanced").evaluate((details) => (details.open = true));
+    await page.getByLabel("Steps").fill(String(steps));
+  }
+  await page.getByLabel("Imagine me", { exact: true }).fill(idea);
+  await page.getByRole("button", { name: "Imagine", exact: true }).click();
+  await page.locator("article.job").first().waitFor();
+}
+
+export const card = (page) => page.locator("article.job").first();
+export const finished = (page, count = 4) => card(page).locator(".tile.done").nth(count - 1).waitFor();
+
+/** What axe finds wrong, in short. */
+export async function axe(page) {
+  await page.evaluate(() => Promise.all(document.getAnimations().filter((one) => one.effect?.getComputedTiming().iterations === 1).map((one) => one.finished.catch(() => 0))));
+  await page.evaluate(axeSource);
+  const found = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  return found.violations.map((one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
+}

@@ -1,0 +1,121 @@
+// Settings for those who want them, folded away. Empty means the model's own choice, shown as the placeholder.
+
+import { limits, models } from "./api.js";
+import { button, fill, h, icon } from "./dom.js";
+import { amend, amendAdvanced, draft, modelsChoice } from "./draft.js";
+import { t } from "./i18n.js";
+import { field } from "./ui.js";
+
+/** @typedef {import("./draft.js").Advanced} Advanced */
+
+/** @param {(() => void)[]} stops is given what ends it */
+export function advancedPanel(stops) {
+  const body = h("div", { class: "advanced-grid" });
+  const details = h(
+    "details",
+    { class: "advanced", open: sessionStorage.getItem("imagine.advanced") === "open" },
+    h("summary", null, icon("settings"), t("advanced.title")),
+    body,
+  );
+  details.addEventListener("toggle", () => sessionStorage.setItem("imagine.advanced", details.open ? "open" : ""));
+  Promise.all([models(), limits()])
+    .then(([known, most]) => drawPanel(body, known, most, stops))
+    .catch(() => drawPanel(body, [], null, stops));
+  return details;
+}
+
+/** @param {HTMLElement} body @param {Api.Model[]} known @param {Api.Limits | null} most @param {(() => void)[]} stops */
+function drawPanel(body, known, most, stops) {
+  /** @type {{ draw: (now: Advanced, model: Api.Model | undefined) => void }[]} */
+  const inputs = [];
+
+  /** @param {keyof Advanced} key @param {Record<string, unknown>} props @param {(model: Api.Model | undefined) => string} placeholder */
+  const numeric = (key, props, placeholder) => {
+    const input = h("input", {
+      type: "number",
+      inputMode: "decimal",
+      ...props,
+      on: { input: () => amendAdvanced({ [key]: input.value }) },
+    });
+    inputs.push({
+      draw: (now, model) => {
+        if (document.activeElement !== input) input.value = now[key];
+        input.placeholder = placeholder(model);
+      },
+    });
+    return field(t(`advanced.${key}`), input);
+  };
+
+  /** @param {keyof Advanced} key @param {(model: Api.Model | undefined) => [string, string][]} options */
+  const choice = (key, options) => {
+    const select = h("select", { on: { change: () => amendAdvanced({ [key]: select.value }) } });
+    inputs.push({
+      draw: (now, model) => {
+        const wanted = options(model);
+        if (now[key] && !wanted.some(([value]) => value === now[key])) wanted.push([now[key], now[key]]);
+        fill(select, ...wanted.map(([value, label]) => h("option", { value }, label)));
+        select.value = now[key];
+      },
+    });
+    return field(t(`advanced.${key}`), select);
+  };
+
+  const strength = h("input", {
+    type: "range",
+    min: "0",
+    max: "2",
+    step: "0.05",
+    on: { input: () => amendAdvanced({ strength: strength.value }) },
+  });
+  const strengthValue = h("output", null);
+  inputs.push({
+    draw: (now) => {
+      strength.value = now.strength || "1";
+      strengthValue.textContent = Number(strength.value).toFixed(2);
+    },
+  });
+  const strengthField = field(t("advanced.strength"), strength, t("advanced.strength.hint"), "whole");
+  strengthField.querySelector("label")?.append(" ", strengthValue);
+
+  const negative = h("textarea", { rows: 2, on: { input: () => amendAdvanced({ negative: negative.value }) } });
+  inputs.push({
+    draw: (now) => {
+      if (document.activeElement !== negative) negative.value = now.negative;
+    },
+  });
+
+  const seed = numeric("seed", { min: "0", step: "1", inputMode: "numeric" }, () => t("advanced.seed.any"));
+
+  fill(
+    body,
+    choice("model", () => [["", t("advanced.default")], ...known.map((one) => /** @type {[string, string]} */ ([one.id, one.id]))]),
+    choice("n", () => Array.from({ length: Math.min(most?.n ?? 4, 12) }, (_, at) => [String(at + 1), String(at + 1)])),
+    choice("size", (model) => [["", model ? `${model.width} × ${model.height}` : t("advanced.default")], ...sizes(model)]),
+    choice("scheduler", (model) => [
+      ["", model?.scheduler ?? t("advanced.default")],
+      ...(model?.schedulers ?? []).filter((name) => name !== model?.scheduler).map((name) => /** @type {[string, string]} */ ([name, name])),
+    ]),
+    numeric("steps", { min: "1", max: "200", step: "1", inputMode: "numeric" }, (model) => String(model?.steps ?? "")),
+    numeric("guidance", { min: "0", max: "30", step: "0.1" }, (model) => String(model?.guidance_scale ?? "")),
+    seed,
+    strengthField,
+    field(t("advanced.negative"), negative, undefined, "whole"),
+    h(
+      "div",
+      { class: "whole" },
+      button({ icon: "undo", label: t("advanced.reset"), class: "quiet small", on: () => amend({ advanced: modelsChoice }) }),
+    ),
+  );
+
+  const stop = draft.watch((now) => {
+    const model = known.find((one) => one.id === now.advanced.model) ?? known.find((one) => one.default) ?? known[0];
+    for (const input of inputs) input.draw(now.advanced, model);
+  });
+  stops.push(stop);
+}
+
+/** What the model draws well, beside its own size. @param {Api.Model | undefined} model @returns {[string, string][]} */
+function sizes(model) {
+  const own = `${model?.width}x${model?.height}`;
+  return (model?.sizes ?? []).filter((size) => size !== own).map((size) => [size, size.replace("x", " × ")]);
+}

@@ -1,0 +1,288 @@
+// Batches: many orders in one file, their progress row by row, all pictures in one ZIP.
+
+import { call, request } from "./api.js";
+import { button, fill, h, icon } from "./dom.js";
+import { moment, t } from "./i18n.js";
+import { blobOf, save, show } from "./images.js";
+import { acceptDrops } from "./photo-tray.js";
+import { readRows } from "./rows.js";
+import { confirm, empty, failure, notice } from "./ui.js";
+
+const rowsShown = 200;
+const lookEvery = 2000;
+const columns = ["person", "prompt", "seed", "size", "n"];
+
+/** @returns {import("./ui.js").Screen} */
+export function createBatches() {
+  const form = h("div", { class: "stack" });
+  const list = h("div", { class: "batches" });
+  let closed = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  /** @type {Map<string, ReturnType<typeof batchCard>>} */
+  const cards = new Map();
+
+  const load = async () => {
+    clearTimeout(timer);
+    try {
+      /** @type {Api.List<Api.Batch>} */
+      const page = await call("/v1/batches?limit=50");
+      if (closed) return;
+      if (!page.data.length) fill(list, empty(t("batch.empty"), t("batch.empty.text"), button({ icon: "download", label: t("batch.example"), on: saveExample })));
+      else {
+        if (!cards.size) fill(list);
+        for (const batch of [...page.data].reverse()) {
+          let card = cards.get(batch.id);
+          if (!card) {
+            card = batchCard(batch, load);
+            cards.set(batch.id, card);
+            list.prepend(card.element);
+          }
+          card.update(batch);
+        }
+      }
+      if (page.data.some((batch) => !isDone(batch))) timer = setTimeout(load, lookEvery);
+    } catch (error) {
+      if (!closed) fill(list, failure(error, load));
+    }
+  };
+
+  picker(form, load);
+  const element = h(
+    "div",
+    { class: "screen narrow" },
+    h("header", { class: "screen-head" }, h("div", null, h("h1", null, t("nav.batches")), h("p", { class: "hint" }, t("batch.hint")))),
+    form,
+    list,
+  );
+  load();
+  return {
+    element,
+    title: t("nav.batches"),
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** @param {Api.Batch} batch */
+function isDone({ counts }) {
+  return counts.queued + counts.running === 0;
+}
+
+function saveExample() {
+  const text = "person,prompt,seed,size,n\n,a portrait of a young woman as a pirate,1,,1\n,a portrait of an elderly man as an astronaut,2,,1\n";
+  save(new Blob([text], { type: "text/csv" }), "imagine-batch.csv");
+}
+
+/** Where a file is dropped, looked at, and sent. @param {HTMLElement} form @param {() => void} onSent */
+function picker(form, onSent) {
+  const file = h("input", {
+    type: "file",
+    accept: ".csv,.jsonl,.ndjson,text/csv,application/jsonl",
+    class: "visually-hidden",
+    tabIndex: -1,
+    "aria-label": t("batch.choose"),
+    on: {
+      change: () => {
+        const [chosen] = file.files ?? [];
+        file.value = "";
+        if (chosen) look(chosen);
+      },
+    },
+  });
+  const drop = h(
+    "section",
+    { class: "drop", "aria-label": t("batch.drop") },
+    file,
+    h("p", { class: "drop-title" }, t("batch.drop")),
+    h(
+      "div",
+      { class: "row center wrap" },
+      button({ icon: "upload", label: t("batch.choose"), class: "primary", on: () => file.click() }),
+      button({ icon: "download", label: t("batch.example"), on: saveExample }),
+    ),
+    h("p", { class: "hint" }, t("batch.columns")),
+  );
+  acceptDrops(drop, ([chosen]) => look(chosen), (transfer) => [...(transfer?.files ?? [])]);
+  fill(form, drop);
+
+  /** @param {File} chosen */
+  const look = async (chosen) => {
+    const text = await chosen.text();
+    const rows = readRows(text, chosen.name);
+    const wrong = rows.filter((row) => row.wrong);
+    const said = h("div", { "aria-live": "polite" });
+    const jsonl = /\.(jsonl|ndjson)$/i.test(chosen.name) || text.trimStart().startsWith("{");
+    const go = button({
+      icon: "spark",
+      label: t("batch.go", { count: rows.length }),
+      class: "primary",
+      disabled: !rows.length || wrong.length > 0,
+      on: async () => {
+        go.classList.add("busy");
+        try {
+          await request("/v1/batches", { method: "POST", body: text, headers: { "Content-Type": jsonl ? "application/jsonl" : "text/csv" } });
+          picker(form, onSent);
+          onSent();
+        } catch (error) {
+          fill(said, failure(error, null));
+        } finally {
+          go.classList.remove("busy");
+        }
+      },
+    });
+    const used = columns.filter((column) => rows.some((row) => row.values[column]));
+    fill(
+      form,
+      h("h2", null, chosen.name),
+      h("p", { class: wrong.length ? "hint warn" : "hint" }, wrong.length ? t("batch.wrong", { count: wrong.length }) : t("batch.rows", { count: rows.length })),
+      table(used, rows.slice(0, rowsShown).map((row) => ({ line: row.line, wrong: row.wrong, cells: used.map((column) => row.values[column] ?? "") }))),
+      rows.length > rowsShown ? h("p", { class: "hint" }, t("batch.first", { count: rowsShown })) : null,
+      said,
+      h("div", { class: "row" }, go, button({ label: t("cancel"), on: () => picker(form, onSent) })),
+    );
+    form.querySelector("h2")?.scrollIntoView({ block: "nearest" });
+  };
+}
+
+/** @param {string[]} names @param {{ line: number, wrong: string | null, cells: (string | Node)[] }[]} rows */
+function table(names, rows) {
+  return h(
+    "div",
+    { class: "table", tabIndex: 0, role: "region", "aria-label": t("batch.table") },
+    h(
+      "table",
+      null,
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, t("batch.line")), ...names.map((name) => h("th", { scope: "col" }, name)))),
+      h(
+        "tbody",
+        null,
+        ...rows.map((row) =>
+          h(
+            "tr",
+            { class: row.wrong ? "wrong" : "" },
+            h("td", { class: "figure" }, row.line),
+            ...row.cells.map((cell) => h("td", null, cell)),
+            row.wrong ? h("td", null, t(`batch.wrong.${row.wrong}`)) : null,
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** @param {Api.Batch} first @param {() => void} reload */
+function batchCard(first, reload) {
+  const words = h("p", { class: "job-status", role: "status" });
+  const bar = h("div", { class: "bar" }, h("span"));
+  const actions = h("div", { class: "row wrap" });
+  const rows = h("div");
+  let now = first;
+  let drawn = "";
+  const details = h("details", { class: "told-box" }, h("summary", null, t("batch.per_row")), rows);
+  details.addEventListener("toggle", () => details.open && drawRows());
+
+  const drawRows = async () => {
+    try {
+      const answer = await request(`/v1/batches/${first.id}/results`);
+      const lines = (await answer.text()).split("\n").filter(Boolean).slice(0, rowsShown);
+      const read = lines.map((line, index) => ({ index, said: JSON.parse(line) }));
+      fill(
+        rows,
+        table(
+          [t("batch.status"), t("batch.pictures")],
+          read.map(({ index, said }) => ({ line: said.line ?? index + 1, wrong: null, cells: [statusOf(said), picturesOf(said)] })),
+        ),
+      );
+    } catch (error) {
+      fill(rows, failure(error, drawRows));
+    }
+  };
+
+  const zip = button({
+    icon: "download",
+    label: t("batch.zip"),
+    class: "small",
+    on: async () => {
+      zip.classList.add("busy");
+      try {
+        save(await blobOf(`/v1/batches/${first.id}/pictures.zip`), `${first.id}.zip`);
+      } catch (error) {
+        notice(/** @type {Error} */ (error).message);
+      } finally {
+        zip.classList.remove("busy");
+      }
+    },
+  });
+
+  return {
+    element: h(
+      "article",
+      { class: "job batch", "aria-label": t("batch.of", { moment: moment(first.created) }) },
+      h("header", { class: "job-head" }, h("div", { class: "job-words" }, h("h2", null, t("batch.of", { moment: moment(first.created) })), words), actions),
+      bar,
+      details,
+    ),
+    /** @param {Api.Batch} batch */
+    update(batch) {
+      now = batch;
+      const { counts } = batch;
+      const over = counts.succeeded + counts.failed + counts.canceled;
+      words.textContent = [
+        t("batch.done", { done: over, total: counts.total }),
+        counts.failed ? t("batch.failed", { count: counts.failed }) : "",
+        counts.canceled ? t("batch.canceled", { count: counts.canceled }) : "",
+      ]
+        .filter(Boolean)
+        .join(" · ");
+      bar.style.setProperty("--done", String(counts.total ? over / counts.total : 0));
+      const state = isDone(batch) ? "done" : "open";
+      if (state !== drawn) {
+        drawn = state;
+        fill(
+          actions,
+          state === "open"
+            ? button({
+                icon: "close",
+                label: t("cancel"),
+                class: "small",
+                on: async () => {
+                  const sure = await confirm({ title: t("batch.cancel"), body: t("batch.cancel.text"), yes: t("batch.cancel"), danger: true });
+                  if (sure) await call(`/v1/batches/${now.id}/cancel`, { method: "POST" }).then(reload, (error) => notice(error.message));
+                },
+              })
+            : null,
+          zip,
+        );
+      }
+      zip.disabled = !counts.succeeded;
+      bar.hidden = isDone(batch);
+      if (details.open) drawRows();
+    },
+  };
+}
+
+/** @param {any} said a line of the results */
+function statusOf(said) {
+  const status = said.status ?? (said.error ? "failed" : "queued");
+  const place = h("span", { class: `state ${status}` }, t(`batch.is.${status}`));
+  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, said.error.message ?? "")) : place;
+}
+
+/** @param {any} said */
+function picturesOf(said) {
+  /** @type {{ id: string, url: string }[]} */
+  const outputs = said.output ?? said.outputs ?? [];
+  return h(
+    "span",
+    { class: "row" },
+    ...outputs.slice(0, 4).map((output) => {
+      const img = h("img", { class: "row-thumb", alt: "", width: 40, height: 40, loading: "lazy" });
+      show(img, `/v1/images/${output.id}/thumb`);
+      return img;
+    }),
+    outputs.length ? null : icon("wait"),
+  );
+}

@@ -1,0 +1,246 @@
+// The prompt box that finishes "Imagine me…", and all that belongs to an order.
+
+import { defaultModel, limits, models, styles } from "./api.js";
+import { advancedPanel } from "./advanced.js";
+import { button, fill, freshId, h, icon } from "./dom.js";
+import { amend, chosenPeople, draft, mostPeople, orderOf } from "./draft.js";
+import { createExpansion } from "./expansion.js";
+import { list, t } from "./i18n.js";
+import { submit } from "./jobs.js";
+import { openEnrol } from "./enrol.js";
+import { people } from "./people.js";
+import { avatar, failure, toggle } from "./ui.js";
+
+const ideasShown = 5;
+
+/** @returns {import("./ui.js").Screen & { focus: () => void }} */
+export function createComposer() {
+  const stops = /** @type {(() => void)[]} */ ([]);
+  const said = h("div", { "aria-live": "polite" });
+
+  const lead = h("span", { class: "imagine-lead", "aria-hidden": "true" });
+  const idea = h("textarea", {
+    rows: 2,
+    maxLength: 2000,
+    spellcheck: true,
+    "aria-label": t("compose.label"),
+    placeholder: t("compose.placeholder"),
+    value: draft.get().idea,
+    on: { input: () => amend({ idea: idea.value }) },
+  });
+  const go = button({ icon: "spark", label: t("compose.go"), key: "Control+Enter", class: "primary go", on: () => order() });
+
+  const expansion = createExpansion();
+  stops.push(expansion.close);
+
+  let sending = false;
+  const order = async () => {
+    fill(said);
+    if (sending) return;
+    if (!draft.get().idea.trim()) {
+      idea.focus();
+      fill(said, h("p", { class: "hint warn" }, t("compose.empty")));
+      return;
+    }
+    sending = true;
+    go.classList.add("busy");
+    try {
+      await expansion.settled();
+      const known = await models();
+      const model = known.find((one) => one.id === draft.get().advanced.model) ?? (await defaultModel());
+      await submit(orderOf(draft.get(), model));
+      document.dispatchEvent(new CustomEvent("imagine:ordered"));
+    } catch (error) {
+      fill(said, failure(error, null));
+    } finally {
+      sending = false;
+      go.classList.remove("busy");
+    }
+  };
+
+  const element = h(
+    "form",
+    {
+      class: "composer",
+      "aria-label": t("compose.form"),
+      on: {
+        submit: (/** @type {Event} */ event) => {
+          event.preventDefault();
+          order();
+        },
+      },
+    },
+    whoPicker(stops),
+    h("div", { class: "prompt" }, lead, idea),
+    ideasRow((text) => {
+      idea.value = text;
+      amend({ idea: text });
+      idea.focus();
+    }),
+    stylePicker(stops),
+    expandSwitch(),
+    expansion.element,
+    advancedPanel(stops),
+    said,
+    h("div", { class: "go-row" }, go),
+  );
+
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    order();
+  };
+  document.addEventListener("keydown", onKey);
+
+  stops.push(
+    () => document.removeEventListener("keydown", onKey),
+    draft.watch((now) => {
+      if (idea.value !== now.idea) idea.value = now.idea;
+      const chosen = chosenPeople(now);
+      lead.textContent = chosen.length ? t("compose.lead_me") : t("compose.lead");
+      if (chosen.length > 1) lead.textContent = t("compose.lead_two", { name: chosen[1].name });
+    }),
+  );
+  return { element, close: () => stops.forEach((stop) => stop()), focus: () => idea.focus() };
+}
+
+/** The off switch of the expansion; not there where the server has none. */
+function expandSwitch() {
+  const element = toggle(t("expand.switch"), draft.get().expand, (on) => amend({ expand: on }), t("expand.hint"));
+  limits()
+    .then((said) => {
+      if (said.expansion) return;
+      element.hidden = true;
+      amend({ expand: false });
+    })
+    .catch(() => undefined);
+  return element;
+}
+
+/** Who is in the picture: the first chosen is "me", a second joins. @param {(() => void)[]} stops */
+function whoPicker(stops) {
+  const row = h("div", { class: "who", role: "group", "aria-label": t("who.label") });
+  const draw = () => {
+    const known = people.get() ?? [];
+    const chosen = chosenPeople(draft.get()).map((person) => person.id);
+    fill(
+      row,
+      ...known.map((person) => {
+        const at = chosen.indexOf(person.id);
+        return h(
+          "button",
+          {
+            type: "button",
+            class: "person-chip",
+            "aria-pressed": String(at >= 0),
+            on: { click: () => toggleIn(person.id, chosen) },
+          },
+          avatar(person),
+          h("span", null, person.name),
+          at === 0 && chosen.length > 1 ? h("span", { class: "tag" }, t("who.me")) : null,
+        );
+      }),
+      button({
+        icon: "plus",
+        label: t("who.add"),
+        hide: known.length > 0,
+        class: "round",
+        on: () => openEnrol({ onDone: (person) => amend({ people: [person.id] }) }),
+      }),
+    );
+  };
+  let drawn = "";
+  const redraw = () => {
+    const state = JSON.stringify([people.get()?.map((person) => [person.id, person.name]), draft.get().people]);
+    if (state === drawn) return;
+    drawn = state;
+    const focused = row.contains(document.activeElement) ? [...row.children].indexOf(/** @type {Element} */ (document.activeElement)) : -1;
+    draw();
+    if (focused >= 0) /** @type {HTMLElement | undefined} */ (row.children[focused])?.focus();
+  };
+  stops.push(people.watch(redraw), draft.watch(redraw));
+  return row;
+}
+
+/** @param {string} id @param {string[]} chosen */
+function toggleIn(id, chosen) {
+  if (chosen.includes(id)) amend({ people: chosen.filter((one) => one !== id) });
+  else amend({ people: [...chosen, id].slice(-mostPeople) });
+}
+
+/** Ideas to click. @param {(text: string) => void} take */
+function ideasRow(take) {
+  const all = list("ideas");
+  let from = Math.floor(Math.random() * all.length);
+  const row = h("ul", { class: "ideas", "aria-label": t("ideas.label") });
+  const draw = () => {
+    const shown = Array.from({ length: Math.min(ideasShown, all.length) }, (_, at) => all[(from + at) % all.length]);
+    fill(
+      row,
+      ...shown.map((text) => h("li", null, h("button", { type: "button", class: "idea", on: { click: () => take(text) } }, text))),
+      h(
+        "li",
+        null,
+        button({
+          icon: "again",
+          label: t("ideas.more"),
+          hide: true,
+          class: "round quiet small",
+          on: () => {
+            from += ideasShown;
+            draw();
+            row.querySelector("button")?.focus();
+          },
+        }),
+      ),
+    );
+  };
+  draw();
+  return row;
+}
+
+/** @param {(() => void)[]} stops */
+function stylePicker(stops) {
+  const name = freshId("style");
+  const row = h("div", { class: "styles" });
+  const set = h("fieldset", { class: "style-set", hidden: true }, h("legend", null, t("style.legend")), row);
+  styles()
+    .then((known) => {
+      if (!known.length) return;
+      set.hidden = false;
+      const options = [{ id: "", name: t("style.none"), text: "" }, ...known];
+      const inputs = options.map((style) =>
+        h("input", {
+          type: "radio",
+          name,
+          value: style.id,
+          id: freshId("style"),
+          class: "visually-hidden",
+          on: { change: () => amend({ style: style.id }) },
+        }),
+      );
+      fill(
+        row,
+        ...options.map((style, index) =>
+          h("div", { class: "style" }, inputs[index], h("label", { for: inputs[index].id, title: style.text }, styleThumb(style.id), h("span", null, style.name))),
+        ),
+      );
+      stops.push(draft.watch((now) => inputs.forEach((input) => (input.checked = input.value === now.style))));
+    })
+    .catch(() => undefined);
+  return set;
+}
+
+/** What a style looks like, where the page has a picture of it. @param {string} id */
+function styleThumb(id) {
+  const place = h("span", { class: "style-thumb" });
+  if (!id) {
+    place.append(icon("spark"));
+    return place;
+  }
+  const img = h("img", { alt: "", loading: "lazy", width: 64, height: 64 });
+  img.addEventListener("error", () => img.remove());
+  img.src = new URL(`../img/styles/${encodeURIComponent(id)}.webp`, import.meta.url).href;
+  place.append(img);
+  return place;
+}

@@ -1,0 +1,176 @@
+// What the person is about to ask for: kept over a reload, for this tab alone.
+
+import { request } from "./api.js";
+import { t } from "./i18n.js";
+import { personOf } from "./people.js";
+import { readEvents } from "./sse.js";
+import { createStore } from "./store.js";
+
+/**
+ * @typedef {object} Advanced numbers as typed; empty is the model's own choice
+ * @property {string} model
+ * @property {string} n
+ * @property {string} size
+ * @property {string} steps
+ * @property {string} guidance
+ * @property {string} strength
+ * @property {string} seed
+ * @property {string} scheduler
+ * @property {string} negative
+ */
+/**
+ * @typedef {object} Draft
+ * @property {string} idea what follows "Imagine me"
+ * @property {string[]} people ids, at most two
+ * @property {string} style
+ * @property {boolean} expand
+ * @property {Api.Expansion | null} expansion
+ * @property {boolean} edited the parts were changed by hand and stay
+ * @property {Advanced} advanced
+ */
+
+export const mostPeople = 2;
+export const slots = /** @type {const} */ (["style", "setting", "wardrobe", "light", "camera", "expression", "pose"]);
+
+/** @type {Advanced} */
+export const modelsChoice = {
+  model: "",
+  n: "4",
+  size: "",
+  steps: "",
+  guidance: "",
+  strength: "1",
+  seed: "",
+  scheduler: "",
+  negative: "",
+};
+
+/** @type {Draft} */
+const empty = { idea: "", people: [], style: "", expand: true, expansion: null, edited: false, advanced: modelsChoice };
+
+/** @returns {Draft} */
+function restored() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem("imagine.draft") ?? "{}");
+    return { ...empty, ...kept, advanced: { ...modelsChoice, ...kept.advanced } };
+  } catch {
+    return empty;
+  }
+}
+
+export const draft = createStore(restored());
+draft.watch((now) => sessionStorage.setItem("imagine.draft", JSON.stringify(now)));
+
+/** @param {Partial<Draft>} change */
+export function amend(change) {
+  draft.set({ ...draft.get(), ...change });
+}
+
+/** @param {Partial<Advanced>} change */
+export function amendAdvanced(change) {
+  amend({ advanced: { ...draft.get().advanced, ...change } });
+}
+
+/** People that still exist, of those chosen. @param {Draft} of */
+export function chosenPeople(of) {
+  return of.people.flatMap((id) => personOf(id) ?? []);
+}
+
+/** The idea as a sentence about "me". @param {Draft} of */
+export function ideaText(of) {
+  const idea = of.idea.trim();
+  const who = chosenPeople(of);
+  if (!who.length) return idea;
+  const subject = who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : t("prompt.me");
+  return `${subject} ${idea}`.trim();
+}
+
+/** @param {string} text */
+function asNumber(text) {
+  const value = Number(text.trim().replace(",", "."));
+  return text.trim() && Number.isFinite(value) ? value : undefined;
+}
+
+/** The order for the service. @param {Draft} of @param {Api.Model | undefined} model @returns {Api.JobRequest} */
+export function orderOf(of, model) {
+  const { advanced } = of;
+  const scale = asNumber(advanced.strength);
+  const who = chosenPeople(of);
+  const apart = who.length === 2 && model?.identity?.regions;
+  const steps = asNumber(advanced.steps);
+  /** @type {Api.JobRequest} */
+  const order = {
+    prompt: ideaText(of),
+    n: asNumber(advanced.n) ?? 4,
+    previews: Math.max(1, Math.round((steps ?? model?.steps ?? 20) / 8)),
+    expand: of.expand ? (of.expansion ?? true) : false,
+  };
+  if (who.length) {
+    order.people = who.map((person, index) => ({
+      person: person.id,
+      ...(scale !== undefined && scale !== 1 ? { scale } : {}),
+      ...(apart ? { box: index ? [0.5, 0, 1, 1] : [0, 0, 0.5, 1] } : {}),
+    }));
+  }
+  if (of.style) order.style = of.style;
+  if (advanced.model) order.model = advanced.model;
+  if (advanced.size) order.size = advanced.size;
+  if (advanced.scheduler) order.scheduler = advanced.scheduler;
+  if (advanced.negative.trim()) order.negative_prompt = advanced.negative.trim();
+  if (steps !== undefined) order.steps = steps;
+  const guidance = asNumber(advanced.guidance);
+  if (guidance !== undefined) order.guidance_scale = guidance;
+  const seed = asNumber(advanced.seed);
+  if (seed !== undefined) order.seed = seed;
+  return order;
+}
+
+/** Settings of an earlier job, to go on from. @param {Api.JobRequest} input @returns {Advanced} */
+export function advancedOf(input) {
+  const text = (/** @type {number | string | undefined | null} */ value) => (value === undefined || value === null ? "" : String(value));
+  return {
+    model: text(input.model),
+    n: text(input.n ?? 4),
+    size: text(input.size),
+    steps: text(input.steps),
+    guidance: text(input.guidance_scale),
+    strength: text(input.people?.[0]?.scale ?? 1),
+    seed: "",
+    scheduler: text(input.scheduler),
+    negative: text(input.negative_prompt),
+  };
+}
+
+/**
+ * Lets the service fill in the scene. `onText` is handed the text as it grows.
+ * @param {Draft} of
+ * @param {(text: string) => void} onText
+ * @param {AbortSignal} signal
+ * @returns {Promise<Api.Expansion>}
+ */
+export async function expand(of, onText, signal) {
+  const answer = await request("/v1/prompts/expand", {
+    method: "POST",
+    json: { idea: ideaText(of), ...(of.style ? { style: of.style } : {}) },
+    headers: { Accept: "text/event-stream" },
+    signal,
+  });
+  if (!answer.headers.get("content-type")?.startsWith("text/event-stream")) return answer.json();
+  /** @type {Api.Expansion | null} */
+  let whole = null;
+  let text = "";
+  await readEvents(answer, ({ event, data }) => {
+    if (event === "expansion.delta") onText((text += data.text));
+    else if (event === "expansion.completed") whole = data.expansion;
+  });
+  if (!whole) throw new Error(t("expand.broken"));
+  return whole;
+}
+
+/** The prompt of parts that were changed by hand. @param {Api.Expansion} expansion @param {AbortSignal} signal */
+export async function assemble(expansion, signal) {
+  const answer = await request("/v1/prompts/assemble", { method: "POST", json: { expansion }, signal });
+  /** @type {{ prompt: string }} */
+  const said = await answer.json();
+  return said.prompt;
+}

@@ -1,0 +1,259 @@
+// Jobs, newest first: each a grid that fills while its pictures come out of the noise.
+
+import { button, fill, h, icon } from "./dom.js";
+import { amend, draft } from "./draft.js";
+import { duration, t } from "./i18n.js";
+import { show } from "./images.js";
+import { cancel, isOver, jobs, remove, submit } from "./jobs.js";
+import { personOf } from "./people.js";
+import { avatar, confirm, empty, failureText, notice } from "./ui.js";
+import { explainJob, likenessNumber, likenessWord } from "./words.js";
+
+/** @typedef {import("./jobs.js").Followed} Followed */
+
+/** @returns {import("./ui.js").Screen} */
+export function createFeed() {
+  const column = h("div", { class: "feed" });
+  /** @type {Map<string, ReturnType<typeof createCard>>} */
+  const cards = new Map();
+  const nothing = empty(t("feed.empty"), t("feed.empty.text"));
+
+  const stop = jobs.watch((all) => {
+    if (!all) {
+      fill(column, h("p", { class: "quiet-text" }, t("loading")));
+      return;
+    }
+    const ids = new Set(all.map((one) => one.job.id));
+    for (const [id, card] of cards) {
+      if (ids.has(id)) continue;
+      card.element.remove();
+      cards.delete(id);
+    }
+    for (const one of all) {
+      let card = cards.get(one.job.id);
+      if (!card) cards.set(one.job.id, (card = createCard(one)));
+      card.update(one);
+    }
+    const wanted = all.map((one) => /** @type {HTMLElement} */ (cards.get(one.job.id)?.element));
+    if (!wanted.length) fill(column, nothing);
+    else if (wanted.some((element, at) => column.children[at] !== element) || column.children.length !== wanted.length) fill(column, ...wanted);
+  });
+  const clock = setInterval(() => {
+    for (const one of jobs.get() ?? []) if (!isOver(one.job)) cards.get(one.job.id)?.update(one);
+  }, 1000);
+  return {
+    element: h("section", { class: "results", "aria-label": t("feed.title") }, column),
+    close() {
+      stop();
+      clearInterval(clock);
+    },
+  };
+}
+
+/** @param {Followed} first */
+function createCard(first) {
+  const id = first.job.id;
+  const people = (first.job.input.people ?? []).flatMap((one) => personOf(one.person) ?? []);
+  const status = h("p", { class: "job-status", role: "status" });
+  const bar = h("div", { class: "bar" }, h("span"));
+  const actions = h("div", { class: "row" });
+  const trouble = h("div");
+  const count = first.job.input.n ?? 1;
+  const tiles = Array.from({ length: count }, (_, index) => createTile(first, index));
+  const grid = h("div", { class: `grid count-${Math.min(count, 4)}` }, ...tiles.map((tile) => tile.element));
+  const element = h(
+    "article",
+    { class: "job", "aria-label": first.job.input.prompt, "data-job": id },
+    h(
+      "header",
+      { class: "job-head" },
+      people.length ? h("span", { class: "faces" }, ...people.map(avatar)) : null,
+      h("div", { class: "job-words" }, h("h2", null, first.job.input.prompt), status),
+      actions,
+    ),
+    bar,
+    grid,
+    trouble,
+  );
+  let drawnStatus = "";
+
+  return {
+    element,
+    /** @param {Followed} now */
+    update(now) {
+      const { job } = now;
+      const words = statusWords(now);
+      if (status.textContent !== words) status.textContent = words;
+      element.dataset.status = job.status;
+      bar.style.setProperty("--done", String(job.status === "queued" ? 0 : job.progress));
+      bar.hidden = isOver(job);
+      tiles.forEach((tile) => tile.update(now));
+      if (drawnStatus === job.status) return;
+      drawnStatus = job.status;
+      fill(actions, ...jobActions(now));
+      fill(trouble);
+      if (job.status === "failed") {
+        const { what, todo } = explainJob(job.error);
+        fill(trouble, failureText(what, todo, button({ icon: "again", label: t("again"), on: () => retry(job) })));
+      }
+      grid.hidden = isOver(job) && !job.output.length;
+    },
+  };
+}
+
+/** @param {Followed} now */
+function statusWords(now) {
+  const { job, etaAt, lost } = now;
+  if (lost && !isOver(job)) return t("status.lost");
+  const left = etaAt ? t("status.left", { time: duration(Math.max(0, etaAt - Date.now()) / 1000) }) : "";
+  switch (job.status) {
+    case "queued":
+      return job.queue_position
+        ? [t("status.position", { count: job.queue_position }), left].filter(Boolean).join(" · ")
+        : t("status.queued");
+    case "running":
+      return [t("status.running", { percent: Math.round(job.progress * 100) }), left].filter(Boolean).join(" · ");
+    case "succeeded": {
+      const seconds = job.metrics?.run_seconds ?? (job.started && job.finished ? job.finished - job.started : null);
+      return seconds ? t("status.done", { count: job.output.length, time: duration(seconds) }) : t("status.done_plain", { count: job.output.length });
+    }
+    case "canceled":
+      return t("status.canceled");
+    default:
+      return t("status.failed");
+  }
+}
+
+/** @param {Followed} now @returns {HTMLElement[]} */
+function jobActions({ job }) {
+  if (!isOver(job)) {
+    return [
+      button({
+        icon: "close",
+        label: t("cancel"),
+        class: "small",
+        on: () => cancel(job.id).catch((error) => notice(`${t("cancel.failed")} ${error.message}`)),
+      }),
+    ];
+  }
+  return [
+    button({ icon: "edit", label: t("job.reuse"), hide: true, class: "round quiet", on: () => reuse(job) }),
+    button({ icon: "again", label: t("job.again"), hide: true, class: "round quiet", on: () => retry(job) }),
+    button({
+      icon: "trash",
+      label: t("job.delete"),
+      hide: true,
+      class: "round quiet",
+      on: async () => {
+        const sure = await confirm({
+          title: t("job.delete"),
+          body: t("job.delete.text", { count: job.output.length }),
+          yes: t("delete"),
+          danger: true,
+        });
+        if (sure) await remove(job.id).catch((error) => notice(error.message));
+      },
+    }),
+  ];
+}
+
+/** The same order with a new seed. @param {Api.Job} job */
+async function retry(job) {
+  const { seed: _, ...input } = job.input;
+  try {
+    await submit({ ...input, ...(job.expansion ? { expand: job.expansion } : {}) });
+  } catch (error) {
+    notice(/** @type {Error} */ (error).message);
+  }
+}
+
+/** Puts the order back into the prompt box. @param {Api.Job} job */
+async function reuse(job) {
+  const { advancedOf } = await import("./draft.js");
+  amend({
+    idea: withoutMe(job.input.prompt),
+    people: (job.input.people ?? []).map((one) => one.person),
+    style: job.input.style ?? "",
+    expand: job.input.expand !== false,
+    expansion: job.expansion,
+    edited: Boolean(job.expansion),
+    advanced: { ...advancedOf(job.input), seed: draft.get().advanced.seed },
+  });
+  document.querySelector("textarea")?.focus();
+}
+
+/** @param {Followed} first @param {number} index */
+function createTile(first, index) {
+  const place = h("div", { class: "tile" });
+  const [width, height] = (first.job.input.size ?? "").split("x").map(Number);
+  if (width && height) place.style.setProperty("aspect-ratio", `${width} / ${height}`);
+  let drawn = "";
+  const preview = h("img", { class: "preview", alt: "" });
+
+  return {
+    element: place,
+    /** @param {Followed} now */
+    update(now) {
+      const output = now.job.output.find((one) => one.index === index);
+      if (output) {
+        if (drawn === output.id) return;
+        drawn = output.id;
+        const img = h("img", { class: "final", alt: "", width: output.width, height: output.height });
+        img.addEventListener("load", () => place.classList.add("done"), { once: true });
+        show(img, output.url);
+        place.style.setProperty("aspect-ratio", `${output.width} / ${output.height}`);
+        const best = output.likeness?.[0];
+        fill(
+          place,
+          preview.src ? preview : null,
+          h(
+            "button",
+            {
+              type: "button",
+              class: "open-picture",
+              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? `${likenessWord(best)} ${likenessNumber(best)}` : "" }),
+              on: { click: () => openFrom(now.job.id, output.id) },
+            },
+            img,
+            typeof best === "number" ? h("span", { class: "badge", "aria-hidden": "true" }, likenessNumber(best)) : null,
+          ),
+        );
+        return;
+      }
+      if (drawn && drawn !== "gone" && isOver(now.job)) {
+        drawn = "gone";
+        place.classList.remove("done");
+        fill(place, h("span", { class: "gone" }, t("tile.deleted")));
+        return;
+      }
+      if (drawn) return;
+      if (isOver(now.job)) {
+        fill(place, h("span", { class: "gone" }, icon("close"), h("span", { class: "visually-hidden" }, t("tile.none"))));
+        place.classList.add("void");
+        return;
+      }
+      const shown = now.previews[index];
+      if (shown && preview.src !== shown) {
+        preview.src = shown;
+        if (!preview.isConnected) fill(place, preview);
+      }
+      place.style.setProperty("--clear", String(now.job.progress));
+      place.classList.toggle("working", now.job.status === "running");
+    },
+  };
+}
+
+/** @param {string} job @param {string} image */
+async function openFrom(job, image) {
+  const { openViewer } = await import("./viewer.js");
+  const all = jobs.get()?.find((one) => one.job.id === job)?.job.output ?? [];
+  const items = all.map((output) => ({ id: output.id, url: output.url, seed: output.seed, width: output.width, height: output.height, job }));
+  openViewer(items, items.findIndex((item) => item.id === image));
+}
+
+
+/** The idea alone: the prompt box says "me" by itself. @param {string} prompt */
+function withoutMe(prompt) {
+  const second = draft.get().people.length > 1 ? /^me (?:and|e) \S+\s+/i : /^me\s+/i;
+  return prompt.replace(second, "").replace(/^me\s+/i, "");
+}

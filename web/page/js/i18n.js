@@ -1,0 +1,98 @@
+// Languages are data: i18n/en.json and its sisters. A text that is missing is shown by its key.
+
+/** @type {Record<string, any>} */
+let texts = {};
+/** @type {Record<string, any>} */
+let fallback = {};
+
+export const languages = /** @type {const} */ (["en", "it"]);
+/** @typedef {(typeof languages)[number]} Language */
+
+/** @type {Language} */
+let current = "en";
+
+export function language() {
+  return current;
+}
+
+/** What was chosen before, else what the browser asks for. @returns {Language} */
+export function preferredLanguage() {
+  const chosen = localStorage.getItem("imagine.language");
+  const asked = [chosen, ...navigator.languages].map((tag) => tag?.slice(0, 2).toLowerCase());
+  return languages.find((known) => known === asked.find((tag) => languages.some((l) => l === tag))) ?? "en";
+}
+
+/** @param {string} code @returns {Promise<Record<string, any>>} */
+async function load(code) {
+  const answer = await fetch(new URL(`../i18n/${code}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`i18n/${code}.json: ${answer.status}`);
+  return answer.json();
+}
+
+/** @param {Language} code */
+export async function useLanguage(code) {
+  if (code !== "en" && !Object.keys(fallback).length) fallback = await load("en");
+  texts = await load(code);
+  current = code;
+  document.documentElement.lang = code;
+}
+
+/** @param {Language} code */
+export function rememberLanguage(code) {
+  localStorage.setItem("imagine.language", code);
+}
+
+/** @param {string} key */
+function find(key) {
+  return texts[key] ?? fallback[key];
+}
+
+export function has(/** @type {string} */ key) {
+  return find(key) !== undefined;
+}
+
+/**
+ * The text of a key, with `{name}` filled in. An entry may be an object of plural forms, chosen by `count`.
+ * @param {string} key
+ * @param {Record<string, string | number>} [values]
+ * @returns {string}
+ */
+export function t(key, values = {}) {
+  let text = find(key);
+  if (text && typeof text === "object" && !Array.isArray(text)) {
+    text = text[new Intl.PluralRules(current).select(Number(values.count))] ?? text.other;
+  }
+  if (typeof text !== "string") return key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = values[name];
+    if (value === undefined) return whole;
+    return typeof value === "number" ? new Intl.NumberFormat(current).format(value) : value;
+  });
+}
+
+/** A list of texts. @param {string} key @returns {string[]} */
+export function list(key) {
+  const found = find(key);
+  return Array.isArray(found) ? found : [];
+}
+
+/** A day, for people. @param {number} seconds since 1970 */
+export function day(seconds) {
+  return new Intl.DateTimeFormat(current, { dateStyle: "medium" }).format(seconds * 1000);
+}
+
+/** @param {number} seconds since 1970 */
+export function moment(seconds) {
+  return new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
+}
+
+/** How long, roughly: what is left rarely is known to the second. @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 90) return t("time.seconds", { count: Math.max(1, Math.round(seconds)) });
+  return t("time.minutes", { count: Math.round(seconds / 60) });
+}
+
+/** @param {number} value @param {number} [digits] */
+export function number(value, digits = 2) {
+  return new Intl.NumberFormat(current, { maximumFractionDigits: digits }).format(value);
+}

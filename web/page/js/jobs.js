@@ -1,0 +1,223 @@
+// Jobs as this page follows them: what the service last said, and the newest preview of each picture.
+
+import { Problem, address, call } from "./api.js";
+import { createStore, onNews, tellTabs } from "./store.js";
+import { follow } from "./sse.js";
+
+/**
+ * @typedef {object} Followed
+ * @property {Api.Job} job
+ * @property {(string | null)[]} previews JPEG data addresses, by picture
+ * @property {number} step
+ * @property {number} steps
+ * @property {number | null} etaAt when it should be done, milliseconds
+ * @property {boolean} lost the connection is being sought again
+ */
+
+/** Newest first. Null until they have been asked for. */
+export const jobs = createStore(/** @type {Followed[] | null} */ (null));
+
+const askedJobs = 50;
+const shownJobs = 12;
+/** A browser opens six connections to one server, for all its tabs together. */
+const mostStreams = 2;
+const pollEvery = 3000;
+
+/** @type {Map<string, () => void>} */
+const streams = new Map();
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let polling;
+
+/** @param {Api.Job} job */
+export function isOver(job) {
+  return job.status === "succeeded" || job.status === "failed" || job.status === "canceled";
+}
+
+/** @param {Api.Job} job @returns {Followed} */
+function followed(job) {
+  return { job, previews: Array(job.input.n ?? 1).fill(null), step: 0, steps: 0, etaAt: etaOf(job.eta_seconds), lost: false };
+}
+
+/** @param {number | null | undefined} seconds */
+function etaOf(seconds) {
+  return typeof seconds === "number" ? Date.now() + seconds * 1000 : null;
+}
+
+export async function loadJobs() {
+  /** @type {Api.List<Api.Job>} */
+  const page = await call(address("/v1/jobs", { limit: askedJobs }));
+  const known = new Map((jobs.get() ?? []).map((one) => [one.job.id, one]));
+  // rows of a batch are shown where batches are
+  const own = page.data.filter((job) => !job.batch).slice(0, shownJobs);
+  jobs.set(own.map((job) => ({ ...followed(job), ...keepFrom(known.get(job.id)), job })));
+  attend();
+}
+
+/** @param {Followed | undefined} old */
+function keepFrom(old) {
+  return old ? { previews: old.previews, step: old.step, steps: old.steps } : {};
+}
+
+/** `crypto.randomUUID` is missing where the page came over plain HTTP from another machine. */
+function onceOnly() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** @param {Api.JobRequest} body @returns {Promise<Api.Job>} */
+export async function submit(body) {
+  /** @type {Api.Job} */
+  const job = await call("/v1/jobs", { method: "POST", json: body, headers: { "Idempotency-Key": onceOnly() } });
+  put(job);
+  attend();
+  tellTabs("jobs", job.id);
+  return job;
+}
+
+/** @param {string} id */
+export async function cancel(id) {
+  put(await call(`/v1/jobs/${id}/cancel`, { method: "POST" }));
+  tellTabs("jobs", id);
+}
+
+/** With its pictures. @param {string} id */
+export async function remove(id) {
+  await call(`/v1/jobs/${id}`, { method: "DELETE" });
+  drop(id);
+  tellTabs("jobs");
+  tellTabs("images");
+}
+
+/** @param {string} id */
+function drop(id) {
+  streams.get(id)?.();
+  streams.delete(id);
+  jobs.set((jobs.get() ?? []).filter((one) => one.job.id !== id));
+}
+
+/** A picture is gone: its place stays empty. @param {string} image */
+export function forgetImage(image) {
+  jobs.set(
+    (jobs.get() ?? []).map((one) =>
+      one.job.output.some((output) => output.id === image)
+        ? { ...one, job: { ...one.job, output: one.job.output.filter((output) => output.id !== image) } }
+        : one,
+    ),
+  );
+}
+
+/** @param {Api.Job} job */
+function put(job) {
+  const all = jobs.get() ?? [];
+  const old = all.find((one) => one.job.id === job.id);
+  if (old) change(job.id, (one) => ({ ...one, job, lost: false }));
+  else jobs.set([followed(job), ...all]);
+}
+
+/** @param {string} id @param {(one: Followed) => Followed} how */
+function change(id, how) {
+  jobs.set((jobs.get() ?? []).map((one) => (one.job.id === id ? how(one) : one)));
+}
+
+/** Sees to it that every job that is not over is either streamed or asked for now and then. */
+function attend() {
+  const open = (jobs.get() ?? []).filter((one) => !isOver(one.job)).reverse();
+  const streamed = document.hidden ? [] : open.slice(0, mostStreams).map((one) => one.job.id);
+  for (const [id, close] of streams) {
+    if (streamed.includes(id)) continue;
+    close();
+    streams.delete(id);
+  }
+  for (const id of streamed) if (!streams.has(id)) streams.set(id, stream(id));
+  clearTimeout(polling);
+  const polled = open.map((one) => one.job.id).filter((id) => !streamed.includes(id));
+  if (polled.length) polling = setTimeout(() => poll(polled), pollEvery);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (jobs.get()) attend();
+});
+
+/** @param {string[]} ids */
+async function poll(ids) {
+  await Promise.all(ids.map(refresh));
+  attend();
+}
+
+/** @param {string} id */
+async function refresh(id) {
+  try {
+    put(await call(`/v1/jobs/${id}`));
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) drop(id);
+  }
+}
+
+/** @param {string} id */
+function stream(id) {
+  return follow(`/v1/jobs/${id}/events`, {
+    onMessage: (message) => take(id, message.event, message.data),
+    onLost: () => change(id, (one) => ({ ...one, lost: true })),
+    onRefused: (error) => {
+      streams.delete(id);
+      if (error.status === 404) drop(id);
+      else attend();
+    },
+  });
+}
+
+/** @param {string} id @param {string} event @param {any} data @returns {boolean} whether that was the last word */
+function take(id, event, data) {
+  switch (event) {
+    case "job.queued":
+      change(id, (one) => ({
+        ...one,
+        lost: false,
+        etaAt: etaOf(data.eta_seconds),
+        job: { ...one.job, status: "queued", queue_position: data.queue_position ?? null, eta_seconds: data.eta_seconds ?? null },
+      }));
+      return false;
+    case "job.started":
+      change(id, (one) => ({ ...one, lost: false, job: { ...one.job, status: "running", queue_position: null } }));
+      return false;
+    case "job.progress":
+      change(id, (one) => ({
+        ...one,
+        lost: false,
+        step: data.step ?? one.step,
+        steps: data.steps ?? one.steps,
+        etaAt: etaOf(data.eta_seconds),
+        job: { ...one.job, status: "running", progress: data.progress ?? one.job.progress },
+      }));
+      return false;
+    case "job.preview":
+      change(id, (one) => ({
+        ...one,
+        lost: false,
+        previews: one.previews.map((old, index) => (index === data.index ? `data:image/jpeg;base64,${data.b64_jpeg}` : old)),
+      }));
+      return false;
+    case "job.output":
+      change(id, (one) => ({ ...one, lost: false, job: { ...one.job, output: withOutput(one.job.output, data) } }));
+      return false;
+    case "job.succeeded":
+    case "job.failed":
+    case "job.canceled":
+      streams.delete(id);
+      put({ ...data, progress: event === "job.succeeded" ? 1 : data.progress });
+      tellTabs("images");
+      document.dispatchEvent(new CustomEvent("imagine:job-over", { detail: data }));
+      attend();
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Events may come twice. @param {Api.Output[]} outputs @param {Api.Output} output */
+function withOutput(outputs, output) {
+  return [...outputs.filter((one) => one.index !== output.index), output].sort((a, b) => a.index - b.index);
+}
+
+onNews((news) => {
+  if (news.what === "jobs" && jobs.get()) loadJobs().catch(() => undefined);
+});

@@ -1,0 +1,69 @@
+// Photos are made smaller here, before anything is sent: the copy holds pixels and nothing else of the file.
+
+const longestSide = 1600;
+const faceSide = 512;
+
+/** A photo that no browser could open. */
+export class UnreadablePhoto extends Error {}
+
+/** Upright, at most 1600 pixels wide and high, as JPEG. @param {Blob} file */
+export async function shrink(file) {
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    throw new UnreadablePhoto("name" in file ? String(file.name) : "photo");
+  }
+  const scale = Math.min(1, longestSide / Math.max(bitmap.width, bitmap.height));
+  const blob = await draw(bitmap, [0, 0, bitmap.width, bitmap.height], bitmap.width * scale, bitmap.height * scale);
+  bitmap.close();
+  return blob;
+}
+
+/** The face with some room around it, square. @param {Blob} photo @param {Api.Face} face in pixels of the photo */
+export async function cutFace(photo, face) {
+  const bitmap = await createImageBitmap(photo);
+  const side = Math.min(Math.max(face.width, face.height) * 1.9, bitmap.width, bitmap.height);
+  const left = clamp(face.x + face.width / 2 - side / 2, 0, bitmap.width - side);
+  const top = clamp(face.y + face.height / 2 - side / 2, 0, bitmap.height - side);
+  const blob = await draw(bitmap, [left, top, side, side], Math.min(side, faceSide), Math.min(side, faceSide));
+  bitmap.close();
+  return blob;
+}
+
+/** One frame of a video. @param {HTMLVideoElement} video @param {number} longest */
+export function frame(video, longest) {
+  const scale = Math.min(1, longest / Math.max(video.videoWidth, video.videoHeight));
+  const whole = /** @type {[number, number, number, number]} */ ([0, 0, video.videoWidth, video.videoHeight]);
+  return draw(video, whole, video.videoWidth * scale, video.videoHeight * scale);
+}
+
+/**
+ * @param {CanvasImageSource} source
+ * @param {[number, number, number, number]} from left, top, width, height
+ * @param {number} width
+ * @param {number} height
+ * @returns {Promise<Blob>}
+ */
+function draw(source, [left, top, wide, high], width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(width));
+  canvas.height = Math.max(1, Math.round(height));
+  const pen = canvas.getContext("2d");
+  if (!pen) throw new UnreadablePhoto("canvas");
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(source, left, top, wide, high, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve, reject) =>
+    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new UnreadablePhoto("canvas"))), "image/jpeg", 0.92),
+  );
+}
+
+/** @param {number} value @param {number} least @param {number} most */
+function clamp(value, least, most) {
+  return Math.min(Math.max(value, least), most);
+}
+
+/** Pictures among dropped or pasted things. @param {DataTransfer | null} transfer @returns {File[]} */
+export function picturesIn(transfer) {
+  return [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+}

@@ -1,0 +1,68 @@
+// Selfies that stay in this browser: for the avatar and for comparing. They are gone with the person.
+
+const name = "imagine";
+const shelf = "selfies";
+
+/** @returns {Promise<IDBDatabase>} */
+function open() {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open(name, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(shelf);
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+  });
+}
+
+/** @template T @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
+async function using(mode, work) {
+  const base = await open();
+  try {
+    return await new Promise((resolve, reject) => {
+      const asked = work(base.transaction(shelf, mode).objectStore(shelf));
+      asked.onsuccess = () => resolve(asked.result);
+      asked.onerror = () => reject(asked.error);
+    });
+  } finally {
+    base.close();
+  }
+}
+
+/** @type {Map<string, string>} addresses of blobs, by person */
+const addresses = new Map();
+
+/** @param {string} person @param {Blob} face */
+export async function keepSelfie(person, face) {
+  forgetAddress(person);
+  await using("readwrite", (store) => store.put(face, person)).catch(() => undefined);
+}
+
+/** An address for an img, or none where this browser has no selfie. @param {string} person */
+export async function selfieAddress(person) {
+  const known = addresses.get(person);
+  if (known) return known;
+  /** @type {Blob | undefined} */
+  const face = await using("readonly", (store) => store.get(person)).catch(() => undefined);
+  if (!face) return null;
+  const address = URL.createObjectURL(face);
+  addresses.set(person, address);
+  return address;
+}
+
+/** @param {string} person */
+export async function forgetSelfie(person) {
+  forgetAddress(person);
+  await using("readwrite", (store) => store.delete(person)).catch(() => undefined);
+}
+
+/** Forgets people that the service does not know any more, e.g. deleted elsewhere. @param {string[]} known */
+export async function forgetOthers(known) {
+  const kept = await using("readonly", (store) => store.getAllKeys()).catch(() => []);
+  for (const person of kept.map(String)) if (!known.includes(person)) await forgetSelfie(person);
+}
+
+/** @param {string} person */
+function forgetAddress(person) {
+  const address = addresses.get(person);
+  if (address) URL.revokeObjectURL(address);
+  addresses.delete(person);
+}

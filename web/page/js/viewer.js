@@ -1,0 +1,297 @@
+// One picture, large: how like it is, how it was made, and what can be done with it.
+
+import { apiKey, call } from "./api.js";
+import { compareSlider } from "./compare.js";
+import { button, fill, h, takesText } from "./dom.js";
+import { advancedOf, amend, draft } from "./draft.js";
+import { moment, t } from "./i18n.js";
+import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
+import { submit } from "./jobs.js";
+import { people, personOf } from "./people.js";
+import { selfieAddress } from "./selfies.js";
+import { confirm, failure, notice, openDialog } from "./ui.js";
+import { likenessNumber, likenessWord } from "./words.js";
+
+/** @typedef {{ id: string, url: string, seed: number, width: number, height: number, job: string }} Item */
+
+const varyStrength = 0.45;
+
+/** @param {Item[]} items @param {number} start @param {() => void} [onChange] after something was deleted or marked */
+export function openViewer(items, start, onChange) {
+  const list = [...items];
+  let at = Math.max(0, start);
+  let turn = 0;
+  /** @type {{ info: Api.Image | null, job: Api.Job | null, comparing: boolean }} */
+  let now = { info: null, job: null, comparing: false };
+
+  const stage = h("div", { class: "stage" });
+  const side = h("div", { class: "side stack" });
+  const { dialog, close } = openDialog({
+    title: t("viewer.title"),
+    hideTitle: true,
+    class: "viewer",
+    content: () => h("div", { class: "viewer-body" }, stage, side),
+  });
+
+  const item = () => list[at];
+  /** @param {number} by */
+  const go = (by) => {
+    if (list.length < 2) return;
+    at = (at + by + list.length) % list.length;
+    open();
+  };
+
+  const open = async () => {
+    const mine = ++turn;
+    now = { info: null, job: null, comparing: false };
+    drawStage();
+    fill(side, h("p", { class: "quiet-text" }, t("loading")));
+    try {
+      const [info, job] = await Promise.all([
+        imageInfo(item().id),
+        call(`/v1/jobs/${item().job}`)
+          .then((said) => /** @type {Api.Job} */ (said))
+          .catch(() => null),
+        people.get(),
+      ]);
+      if (mine !== turn) return;
+      now = { ...now, info, job };
+      drawSide();
+    } catch (error) {
+      if (mine === turn) fill(side, failure(error, open));
+    }
+  };
+
+  const drawStage = async () => {
+    const mine = turn;
+    const one = item();
+    const img = h("img", {
+      alt: now.info ? t("viewer.alt", { prompt: now.info.prompt }) : t("viewer.picture"),
+      width: one.width,
+      height: one.height,
+    });
+    img.addEventListener("error", () => stage.classList.add("broken"), { once: true });
+    stage.classList.remove("broken");
+    show(img, one.url);
+    stage.style.setProperty("--wide", String(one.width / one.height));
+    stage.style.setProperty("--pixels", String(one.width));
+    const person = now.info?.people[0];
+    const selfie = now.comparing && person ? await selfieAddress(person) : null;
+    if (mine !== turn) return;
+    const picture = selfie
+      ? compareSlider({
+          left: h("img", { src: selfie, alt: t("viewer.selfie") }),
+          right: img,
+          label: t("viewer.compare.label"),
+          leftName: t("viewer.selfie"),
+          rightName: t("viewer.picture"),
+        })
+      : img;
+    const many = list.length > 1;
+    fill(
+      stage,
+      h("figure", null, picture, h("figcaption", { class: "ai-mark" }, t("viewer.mark"))),
+      many ? button({ icon: "left", label: t("viewer.previous"), hide: true, class: "round over previous", key: "ArrowLeft", on: () => go(-1) }) : null,
+      many ? button({ icon: "right", label: t("viewer.next"), hide: true, class: "round over next", key: "ArrowRight", on: () => go(1) }) : null,
+      many ? h("p", { class: "place", "aria-live": "polite" }, t("viewer.place", { at: at + 1, of: list.length })) : null,
+    );
+  };
+
+  const acts = {
+    async compare() {
+      const person = now.info?.people[0];
+      if (!person) return;
+      if (!(await selfieAddress(person))) return notice(t("viewer.no_selfie"));
+      now = { ...now, comparing: !now.comparing };
+      drawStage();
+      drawSide();
+    },
+    async favourite() {
+      if (!now.info) return;
+      const favourite = !now.info.favourite;
+      await setFavourite(item().id, favourite).then(
+        () => {
+          if (now.info) now = { ...now, info: { ...now.info, favourite } };
+          drawSide();
+          onChange?.();
+        },
+        (error) => notice(error.message),
+      );
+    },
+    more: () => orderAgain({}, t("viewer.more.ordered")),
+    vary: () => orderAgain({ edit: { image: item().id, strength: varyStrength } }, t("viewer.vary.ordered")),
+    newPrompt() {
+      const input = now.job?.input;
+      amend({
+        people: now.info?.people ?? [],
+        style: input?.style ?? "",
+        expansion: null,
+        edited: false,
+        idea: "",
+        advanced: { ...(input ? advancedOf(input) : draft.get().advanced), n: "1", seed: String(item().seed) },
+      });
+      close();
+      location.hash = "#/";
+      setTimeout(() => document.querySelector("textarea")?.focus(), 60);
+      notice(t("viewer.seed.kept", { seed: String(item().seed) }));
+    },
+    async onlyThis() {
+      const { openMask } = await import("./mask.js");
+      openMask({ item: item(), input: now.job?.input ?? null, people: now.info?.people ?? [], onOrdered: close });
+    },
+    save: () => download(item()).catch((error) => notice(error.message)),
+    async curl() {
+      const text = curlOf(now.job?.input ?? { prompt: now.info?.prompt ?? "" }, item().seed);
+      try {
+        await navigator.clipboard.writeText(text);
+        notice(t("viewer.curl.copied"));
+      } catch {
+        openDialog({
+          title: t("viewer.curl"),
+          class: "small",
+          content: () => h("textarea", { class: "code", readOnly: true, rows: 8, value: text, "aria-label": t("viewer.curl") }),
+        });
+      }
+    },
+    async remove() {
+      const sure = await confirm({ title: t("viewer.delete"), body: t("viewer.delete.text"), yes: t("delete"), danger: true });
+      if (!sure) return;
+      try {
+        await deleteImage(item().id);
+      } catch (error) {
+        notice(/** @type {Error} */ (error).message);
+        return;
+      }
+      onChange?.();
+      list.splice(at, 1);
+      if (!list.length) return close();
+      at = Math.min(at, list.length - 1);
+      open();
+      notice(t("viewer.deleted"));
+    },
+  };
+
+  /** @param {Partial<Api.JobRequest>} change @param {string} said */
+  const orderAgain = async (change, said) => {
+    const { seed: _, edit: __, ...input } = now.job?.input ?? inputOf(now.info);
+    try {
+      await submit({ ...input, ...(now.job?.expansion ? { expand: now.job.expansion } : {}), ...change });
+      close();
+      location.hash = "#/";
+      notice(said);
+    } catch (error) {
+      notice(/** @type {Error} */ (error).message);
+    }
+  };
+
+  const drawSide = () => {
+    const { info, job } = now;
+    if (!info) return;
+    const focused = side.contains(document.activeElement) ? document.activeElement?.getAttribute("data-act") : null;
+    const act = (/** @type {Parameters<typeof button>[0]} */ of, /** @type {string} */ name) => {
+      const made = button(of);
+      made.dataset.act = name;
+      return made;
+    };
+    const heart = act({ icon: "heart", label: t("viewer.favourite"), key: "F", class: info.favourite ? "on" : "", on: acts.favourite }, "favourite");
+    heart.setAttribute("aria-pressed", String(info.favourite));
+    const compare = act({ icon: "compare", label: t("viewer.compare"), key: "C", class: now.comparing ? "on" : "", on: acts.compare }, "compare");
+    compare.setAttribute("aria-pressed", String(now.comparing));
+    fill(
+      side,
+      h("p", { class: "viewer-prompt" }, info.prompt),
+      ...likenessRows(info),
+      h(
+        "div",
+        { class: "acts main" },
+        act({ icon: "again", label: t("viewer.more"), key: "R", class: "primary", on: acts.more }, "more"),
+        act({ icon: "vary", label: t("viewer.vary"), on: acts.vary }, "vary"),
+        act({ icon: "seed", label: t("viewer.new_prompt"), on: acts.newPrompt }, "prompt"),
+        act({ icon: "brush", label: t("viewer.only_this"), on: acts.onlyThis }, "mask"),
+      ),
+      h(
+        "div",
+        { class: "acts" },
+        info.people.length ? compare : null,
+        heart,
+        act({ icon: "download", label: t("viewer.download"), on: acts.save }, "save"),
+        act({ icon: "code", label: t("viewer.curl"), on: acts.curl }, "curl"),
+        act({ icon: "trash", label: t("viewer.delete"), key: "Delete", class: "danger-text", on: acts.remove }, "delete"),
+      ),
+      settingsList(info, job),
+    );
+    if (focused) /** @type {HTMLElement | null} */ (side.querySelector(`[data-act="${focused}"]`))?.focus();
+  };
+
+  dialog.addEventListener("keydown", (event) => {
+    if (takesText(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const onRange = event.target instanceof HTMLInputElement;
+    /** @type {Record<string, (() => unknown) | undefined>} */
+    const keys = {
+      ArrowLeft: onRange ? undefined : () => go(-1),
+      ArrowRight: onRange ? undefined : () => go(1),
+      c: acts.compare,
+      r: acts.more,
+      f: acts.favourite,
+      Delete: acts.remove,
+    };
+    const does = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!does) return;
+    event.preventDefault();
+    does();
+  });
+  open();
+}
+
+/** @param {Api.Image | null} info @returns {Api.JobRequest} */
+function inputOf(info) {
+  return { prompt: info?.prompt ?? "", n: 4, people: (info?.people ?? []).map((person) => ({ person })) };
+}
+
+/** @param {Api.Image} info */
+function likenessRows(info) {
+  return (info.likeness ?? []).map((cosine, index) => {
+    const meter = h("div", { class: "likeness-bar", "aria-hidden": "true" }, h("span"));
+    meter.style.setProperty("--done", String(Math.max(0, Math.min(1, cosine ?? 0))));
+    const name = personOf(info.people[index] ?? "")?.name;
+    return h(
+      "div",
+      { class: "likeness" },
+      h("span", { class: "hint" }, name ? t("viewer.likeness_to", { name }) : t("viewer.likeness")),
+      h("strong", null, likenessWord(cosine), " ", h("span", { class: "figure" }, likenessNumber(cosine))),
+      meter,
+    );
+  });
+}
+
+/** The seed and every setting. @param {Api.Image} info @param {Api.Job | null} job */
+function settingsList(info, job) {
+  const input = job?.input;
+  /** @type {[string, string | number | null | undefined][]} */
+  const rows = [
+    [t("advanced.seed"), String(info.seed)],
+    [t("viewer.size"), `${info.width} × ${info.height}`],
+    [t("advanced.model"), input?.model],
+    [t("advanced.steps"), input?.steps],
+    [t("advanced.guidance"), input?.guidance_scale],
+    [t("advanced.scheduler"), input?.scheduler],
+    [t("advanced.strength"), input?.people?.map((one) => one.scale ?? 1).join(", ")],
+    [t("style.legend"), input?.style],
+    [t("advanced.negative"), input?.negative_prompt],
+    [t("expand.told"), job?.expansion?.prompt],
+    [t("viewer.edit"), input?.edit ? String(input.edit.strength) : ""],
+    [t("viewer.made"), moment(info.created)],
+  ];
+  return h(
+    "dl",
+    { class: "settings" },
+    ...rows.filter(([, value]) => value !== undefined && value !== null && value !== "").flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+  );
+}
+
+/** A shell command that draws this very picture. @param {Api.JobRequest} input @param {number} seed */
+export function curlOf(input, seed) {
+  const body = JSON.stringify({ ...input, n: 1, seed, previews: 0 }, null, 1).replaceAll("'", "'\\''");
+  const key = apiKey() ? ` \\\n  -H "Authorization: Bearer $IMAGINE_KEY"` : "";
+  return `curl -s ${location.origin}/v1/jobs \\\n  -H 'Content-Type: application/json'${key} \\\n  -d '${body}'\n`;
+}

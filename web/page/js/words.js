@@ -1,0 +1,55 @@
+// What numbers and failures are called.
+
+import { Problem } from "./api.js";
+import { has, number, t } from "./i18n.js";
+import { UnreadablePhoto } from "./photos.js";
+
+// Cosines between face embeddings; .36 is where SFace takes two photos for the same person.
+const likenessWords = /** @type {const} */ ([
+  [0.6, "striking"],
+  [0.45, "close"],
+  [0.36, "some"],
+  [0.2, "faint"],
+  [-2, "none"],
+]);
+
+/** @param {number | null | undefined} cosine */
+export function likenessWord(cosine) {
+  if (cosine === null || cosine === undefined) return t("likeness.no_face");
+  const found = likenessWords.find(([from]) => cosine >= from);
+  return t(`likeness.${found?.[1] ?? "none"}`);
+}
+
+/** @param {number | null | undefined} cosine */
+export function likenessNumber(cosine) {
+  return cosine === null || cosine === undefined ? "" : number(cosine);
+}
+
+/** What happened, and what to do. @param {unknown} error @returns {{ what: string, todo: string }} */
+export function explain(error) {
+  if (error instanceof UnreadablePhoto) return { what: t("error.photo"), todo: t("error.photo.todo") };
+  if (error instanceof DOMException && has(`error.${error.name}`)) {
+    return { what: t(`error.${error.name}`), todo: t(`error.${error.name}.todo`) };
+  }
+  if (!(error instanceof Problem)) return { what: t("error.page"), todo: String(error) };
+  for (const code of [error.code, `http_${error.status}`]) {
+    if (!has(`error.${code}`)) continue;
+    const todo = t(`error.${code}.todo`, { seconds: error.retryAfter ?? 10 });
+    const said = ["network", "http_401"].includes(code) ? "" : error.message;
+    return { what: t(`error.${code}`), todo: [todo, said].filter(Boolean).join(" ") };
+  }
+  const trace = error.requestId ? t("error.request", { id: error.requestId }) : "";
+  return { what: t("error.service"), todo: [error.message, trace].filter(Boolean).join(" ") };
+}
+
+/** Why a job failed. @param {{ code: string, message: string } | null} error */
+export function explainJob(error) {
+  const code = error?.code ?? "failed";
+  if (has(`error.${code}`)) return { what: t(`error.${code}`), todo: t(`error.${code}.todo`, { seconds: 10 }) };
+  return { what: t("error.job"), todo: error?.message ?? t("error.job.todo") };
+}
+
+/** @param {Api.PhotoProblem} problem */
+export function adviceOn(problem) {
+  return has(`photo.${problem.code}`) ? t(`photo.${problem.code}`) : problem.advice;
+}
