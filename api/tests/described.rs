@@ -119,10 +119,6 @@ async fn health_and_metrics_are_told() {
 async fn the_page_is_served_with_its_policy() {
     let app = TestApp::new().await;
     let page = app.get("/").await;
-    if page.status == 404 {
-        // The page is not part of this checkout yet.
-        return;
-    }
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");

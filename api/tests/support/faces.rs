@@ -21,12 +21,10 @@ impl FaceReader for StandInFaces {
 
     fn read(&self, bytes: &[u8], face: Option<usize>) -> Result<PhotoReading, PhotoRefused> {
         let refused = |code: &str| PhotoRefused { code: code.into(), message: format!("refused: {code}") };
-        // Real pictures, too, show somebody: the service's own come back as photos.
-        let text = if bytes.starts_with(b"\x89PNG") {
-            "photo picture"
-        } else {
-            std::str::from_utf8(bytes).unwrap_or("")
-        };
+        // Real pictures, too, show somebody.
+        let magic: [&[u8]; 3] = [b"\x89PNG", b"\xff\xd8\xff", b"RIFF"];
+        let picture = magic.iter().any(|magic| bytes.starts_with(magic));
+        let text = if picture { "photo somebody" } else { std::str::from_utf8(bytes).unwrap_or("") };
         let names: Vec<&str> = match text.strip_prefix("photo ") {
             Some(names) => names.split_whitespace().collect(),
             None if text == "bomb" => return Err(refused("too_large")),

@@ -14,7 +14,8 @@ use imagine_store::{Archive, LocalBlobs, Policy, Store, Vault};
 
 pub use artist::Artist;
 pub use expander::StandInExpander;
-pub use faces::{StandInFaces, photo};
+pub use faces::StandInFaces;
+pub use faces::photo;
 
 /// Settings over the defaults, as variables.
 pub fn config(settings: &[(&str, &str)]) -> Config {

@@ -6,6 +6,7 @@ import urllib.request
 
 import openai
 import pytest
+import requests
 
 PICTURES = {b"\x89PNG", b"\xff\xd8\xff\xe0", b"RIFF"}
 
@@ -50,16 +51,14 @@ def test_a_selfie_is_used_once(client, selfie, consent):
 
 
 def test_an_enrolled_person(client, server, selfie, consent):
-    import httpx
-
     fields = {"name": "Eileen", "consent": json.dumps(consent)}
     with open(selfie, "rb") as photo:
-        made = httpx.post(f"{server}/v1/people", data=fields, files={"photo": photo}, timeout=60)
+        made = requests.post(f"{server}/v1/people", data=fields, files={"photo": photo}, timeout=60)
     assert made.status_code == 201, made.text
     person = made.json()["id"]
     answer = client.images.generate(prompt="a pirate", extra_body={"person": person})
     assert bytes_of(answer.data[0])
-    gone = httpx.delete(f"{server}/v1/people/{person}?pictures=delete").json()
+    gone = requests.delete(f"{server}/v1/people/{person}?pictures=delete").json()
     assert gone["removed"]["pictures"] == 1
 
 
@@ -81,10 +80,8 @@ def test_errors_are_read(client):
 
 
 def test_a_retry_is_not_drawn_again(client, server):
-    import httpx
-
     body = {"prompt": "a diver"}
-    send = lambda count: httpx.post(
+    send = lambda count: requests.post(
         f"{server}/v1/images/generations", json=body, headers={"x-stainless-retry-count": count}, timeout=120
     ).json()["job"]
     first = send("0")
