@@ -77,9 +77,10 @@ pub async fn store(
     match retry("output", || archive.store.record_output(lease, &new)).await {
         Ok(_) => Ok(()),
         Err(error) => {
-            // The job may have been deleted while this was uploaded: then nobody would ever take it away. A deletion
-            // that comes between the look at the lease and the insertion shows as another error than a lost lease.
-            if matches!(archive.store.job_exists(lease.job).await, Ok(false)) {
+            // The job may have been deleted while this was uploaded: then nobody would ever take it away.
+            if matches!(error, StoreError::LeaseLost(_))
+                && matches!(archive.store.job_exists(lease.job).await, Ok(false))
+            {
                 for key in [&keys.0, &keys.1] {
                     archive.blobs.delete(key).await.map_err(|e| Unstored::Store(e.into()))?;
                 }
