@@ -322,6 +322,10 @@ impl Tx<'_> {
 
     pub(super) async fn remove_job(&mut self, id: JobId) -> Result<(), StoreError> {
         let name = id.to_string();
+        // The row is locked before its pictures are listed, as `hold` does: a worker that is recording one ends
+        // first, and its picture is on the list; the next finds no job.
+        let lock = "UPDATE jobs SET lease_token = lease_token WHERE id = $1";
+        self.run(lock, |q| q.bind(name.clone())).await?;
         self.remove_handed_in(id).await?;
         let images = self.all("SELECT id FROM images WHERE job = $1", |q| q.bind(name.clone())).await?;
         for image in images {
