@@ -115,6 +115,27 @@ fn wait_until_ready(child: &mut Child) {
     assert_eq!(line, "ready\n");
 }
 
+/// A few jobs of a worker that is left alone, and how long one takes from its first stroke to its end: what a random
+/// moment means depends on the machine.
+async fn undisturbed(archive: &Archive, folder: &Path, database: Option<&str>) -> (Vec<JobId>, Duration) {
+    let (mut ids, mut times) = (Vec::new(), Vec::new());
+    let mut child = spawn(folder, database, 1, BRIEF);
+    wait_until_ready(&mut child);
+    for index in 0..3 {
+        let id = create(archive, index, PICTURES).await;
+        wait_until_drawing(folder).await;
+        let begun = Instant::now();
+        let mut follow = archive.store.follow("local", id, 0).await.unwrap().unwrap();
+        while follow.next().await.unwrap().is_some() {}
+        times.push(begun.elapsed());
+        ids.push(id);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    times.sort();
+    (ids, times[1])
+}
+
 /// Until the diary grows; not for ever, since all jobs may be done or still belong to killed workers.
 async fn wait_until_drawing(folder: &Path) {
     let length = || fs::metadata(folder.join("diary")).map_or(0, |found| found.len());
@@ -147,7 +168,7 @@ async fn killed_at_random(database: Option<&str>) {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
     println!("seed {seed}");
     let mut dice = Dice(seed);
-    let mut ids = Vec::new();
+    let (mut ids, usual) = undisturbed(&archive, folder.path(), database).await;
     for cycle in 0..CYCLES {
         // There is always something to do.
         while ids.len() * CYCLES <= cycle * JOBS {
@@ -163,7 +184,8 @@ async fn killed_at_random(database: Option<&str>) {
                 wait_until_drawing(folder.path()).await;
             }
         }
-        tokio::time::sleep(Duration::from_micros(dice.roll(80_000))).await;
+        // Up to one and a half times as long as a job takes here: about two of three are in the middle of one.
+        tokio::time::sleep(usual.mul_f64(dice.roll(1500) as f64 / 1000.0)).await;
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -179,7 +201,7 @@ async fn killed_at_random(database: Option<&str>) {
     stop.send(()).unwrap();
     last.await.unwrap();
     check(&archive, folder.path(), &ids).await;
-    println!("after {CYCLES} kills: {before}; at the end: {}", counts(&archive).await);
+    println!("a job takes {usual:?}; after {CYCLES} kills: {before}; at the end: {}", counts(&archive).await);
     archive.store.close().await;
 }
 
@@ -234,7 +256,7 @@ async fn check(archive: &Archive, folder: &Path, ids: &[JobId]) {
             other => panic!("{id} is {other:?}"),
         }
     }
-    assert!(interrupted > ids.len() / 4, "only {interrupted} of {} were ever interrupted", ids.len());
+    assert!(interrupted > ids.len() / 6, "only {interrupted} of {} were ever interrupted", ids.len());
     assert!(succeeded > ids.len() / 10, "only {succeeded} of {} were ever finished", ids.len());
 }
 
