@@ -6,7 +6,7 @@ use imagine_contract::ModelInfo;
 use imagine_encoders::ClipTextModel;
 use imagine_identity::adapters::Adapter;
 use imagine_unet::blocks::ModelError;
-use imagine_unet::weights::MappedPages;
+use imagine_unet::weights::{MappedPages, WeightsError};
 use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, ConfigError, UNet2DConditionModel};
 use tch::Kind;
 
@@ -55,6 +55,14 @@ pub(crate) struct NetworkPages {
 }
 
 impl NetworkPages {
+    /// Looks at the weights that were left unread at the start.
+    ///
+    /// # Errors
+    /// The first tensor with NaN or infinite values.
+    pub fn check_finite(&self) -> Result<(), WeightsError> {
+        self.text.iter().chain([&self.unet, &self.vae]).try_for_each(MappedPages::check_finite)
+    }
+
     /// The text encoders rest until the next prompt.
     pub fn release_text(&self) {
         self.text.iter().for_each(MappedPages::release);
@@ -71,11 +79,8 @@ pub(crate) fn model_error(config: PathBuf, error: ModelError) -> PipelineError {
 impl Networks {
     /// Loads and checks all networks.
     pub fn load(checkpoint: &Checkpoint, changes: &Changes, target: Target) -> Result<Self, PipelineError> {
-        // Every weight is looked at when it is loaded. Text encoders and autoencoder rest until they are used.
         let (text, text_pages) = load_text(checkpoint, changes.loras, target)?;
-        text_pages.iter().for_each(MappedPages::release);
         let (vae, vae_pages) = load_vae(checkpoint, changes.vae, target)?;
-        vae_pages.release();
         let (unet, unet_pages) = load_unet(checkpoint, changes, target)?;
         let pages = NetworkPages { text: text_pages, unet: unet_pages, vae: vae_pages };
         let networks = Self { text, unet, vae, pages };
@@ -215,6 +220,7 @@ fn load_text(
     let (mut encoders, mut pages) = (Vec::new(), Vec::new());
     let slots = [TextEncoderSlot::First, TextEncoderSlot::Second];
     for ((tokenizer, Part { config, weights, .. }), slot) in parts.into_iter().zip(slots) {
+        let weights = weights.unread();
         for lora in loras {
             lora.file.merge_into_text_encoder(&weights, slot, lora.weight)?;
         }
@@ -232,6 +238,7 @@ fn load_unet(
     target: Target,
 ) -> Result<(UNet2DConditionModel, MappedPages), PipelineError> {
     let Part { config, weights, file } = checkpoint.unet(target)?;
+    let weights = weights.unread();
     let (key, found) = ("addition_embed_type", config.addition_embed_type.as_deref());
     let wanted = match checkpoint.family() {
         Family::StableDiffusion => None,
@@ -269,6 +276,7 @@ fn load_vae(
         Some(dir) => autoencoder_folder(dir, target.device, kind)?,
         None => checkpoint.vae(target.device, kind)?,
     };
+    let weights = weights.unread();
     let vae = AutoencoderKl::new(&weights.root(), &config).map_err(|e| model_error(file, e))?;
     weights.finish(&[])?;
     Ok((vae, weights.pages()))

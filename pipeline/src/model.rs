@@ -99,10 +99,6 @@ impl StableDiffusion {
         if let Some(preset) = preset {
             (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
         }
-        if !matches!(opened, Opened::Nothing) {
-            // An image encoder may be as large as the U-Net, and is looked at and used before it.
-            networks.pages.unet.release();
-        }
         let identity = opened.finish(&checkpoint, networks.unet.config(), options, target)?;
         let info = ModelInfo {
             identity: identity.as_ref().map(IdentityModel::needs),
@@ -123,6 +119,15 @@ impl StableDiffusion {
             device,
             info,
         })
+    }
+
+    /// A result that is not finite may come from weights that are not, which are unread at the start: then that
+    /// is the error.
+    pub(crate) fn explain(&self, error: PipelineError) -> PipelineError {
+        match error {
+            PipelineError::NotFinite => self.pages.check_finite().err().map_or(error, PipelineError::from),
+            error => error,
+        }
     }
 
     /// Text encoders and what looked at the photos rest until the next request.

@@ -1,14 +1,18 @@
 //! A checkpoint with one thing wrong: each is refused with the file and the key, shape or value at fault.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use half::f16;
+use imagine_contract::Engine;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, PipelineError, StableDiffusion};
 use imagine_tests::fixtures;
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use crate::broken_files::{CheckpointCopy, Stored, read_safetensors};
+use crate::picture_runs::Run;
 
 fn load(model: PathBuf, adapter: Option<PathBuf>) -> Result<StableDiffusion, PipelineError> {
     let (device, dtype) = (DeviceChoice::Cpu, DtypeChoice::F32);
@@ -118,6 +122,35 @@ fn weights_that_are_not_finite() {
             };
             refused("not finite", spoil, &[file, &key, "NaN or infinite"]);
         }
+    }
+}
+
+/// The same weights in f32, which are used where they lie in the file.
+fn in_f32(tensors: &mut BTreeMap<String, Stored>) {
+    for tensor in tensors.values_mut().filter(|tensor| tensor.dtype == Dtype::F16) {
+        let halves = tensor.bytes.chunks_exact(2).map(|two| f16::from_le_bytes([two[0], two[1]]));
+        tensor.bytes = halves.flat_map(|half| half.to_f32().to_le_bytes()).collect();
+        tensor.dtype = Dtype::F32;
+    }
+}
+
+#[test]
+fn unread_weights_that_are_not_finite_are_named_when_a_picture_is_not() {
+    let run = Run::all("pipeline").into_iter().find(|run| run.file.is_none()).expect("a plain run");
+    let draw = |copy: &CheckpointCopy| {
+        let mut model = load(copy.path(""), None).unwrap_or_else(|e| panic!("{e}"));
+        model.pictures(&run.request(None))
+    };
+    for (file, end, _) in WEIGHTS {
+        let (key, copy) = (full_key(file, end), CheckpointCopy::new());
+        copy.tensors(file, in_f32);
+        draw(&copy).unwrap_or_else(|e| panic!("{file} in f32: {e}"));
+        copy.tensors(file, |t| {
+            let tensor = t.get_mut(&key).expect("the key is there");
+            tensor.bytes[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
+        });
+        let error = draw(&copy).expect_err("a picture of NaN").to_string();
+        assert!([file, key.as_str(), "NaN or infinite"].iter().all(|said| error.contains(said)), "{error}");
     }
 }
 

@@ -8,6 +8,7 @@
 use tch::Tensor;
 
 use crate::condition::Strengths;
+use crate::fused_linear::Follow;
 use crate::layers::Linear;
 use crate::weights::{Init, Vs, WeightsError};
 
@@ -107,12 +108,12 @@ impl SelfAttention {
         })
     }
 
-    /// [B, N, dim] → [B, N, dim]
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    /// [B, N, dim] → [B, N, dim], added to `onto` of the same shape.
+    pub fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Tensor {
         let q = split_heads(&self.to_q.forward(x), self.heads);
         let k = split_heads(&self.to_k.forward(x), self.heads);
         let v = split_heads(&self.to_v.forward(x), self.heads);
-        self.to_out.forward(&merge_heads(&attend(&q, &k, &v)))
+        self.to_out.forward_then(&merge_heads(&attend(&q, &k, &v)), Follow::Add(onto))
     }
 }
 
@@ -176,9 +177,9 @@ impl CrossAttention {
         }
     }
 
-    /// x [B, N, dim] → [B, N, dim]. `strengths` weighs the output of each identity in each part, [B, 1, 1] or
+    /// x [B, N, dim] → [B, N, dim], added to `onto` of the same shape. `strengths` weighs the output of each identity in each part, [B, 1, 1] or
     /// [B, N, 1] with the part's rows; those without one are left out.
-    pub fn forward(&self, x: &Tensor, kv: &LayerKv, strengths: &[Strengths]) -> Tensor {
+    pub fn forward_onto(&self, x: &Tensor, kv: &LayerKv, strengths: &[Strengths], onto: &Tensor) -> Tensor {
         let q = split_heads(&self.to_q.forward(x), self.heads);
         let mut begin = 0;
         let outputs = kv.parts.iter().zip(strengths).map(|(part, strengths)| {
@@ -189,8 +190,8 @@ impl CrossAttention {
         });
         let outputs: Vec<Tensor> = outputs.collect();
         match outputs.as_slice() {
-            [one] => self.to_out.forward(one),
-            several => self.to_out.forward(&Tensor::cat(several, 0)), // [B, N, dim]
+            [one] => self.to_out.forward_then(one, Follow::Add(onto)),
+            several => self.to_out.forward_then(&Tensor::cat(several, 0), Follow::Add(onto)), // [B, N, dim]
         }
     }
 

@@ -2,8 +2,14 @@
 
 use tch::Tensor;
 
+use crate::fused_linear::{self, Follow};
 use crate::weights::{Init, Vs, WeightsError};
 use crate::winograd;
+
+/// a + b, in the memory of `a` where no gradient needs its values. b's shape may be repeated to a's.
+pub fn plus(mut a: Tensor, b: &Tensor) -> Tensor {
+    if a.requires_grad() || b.requires_grad() { a + b } else { a.g_add_(b) }
+}
 
 /// `weight` [out, in], optional `bias` [out].
 pub struct Linear {
@@ -42,7 +48,12 @@ impl Linear {
 
     /// [.., in] → [.., out]
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        self.forward_then(x, Follow::Nothing)
+    }
+
+    /// [`Linear::forward`], and something more with each result.
+    pub fn forward_then(&self, x: &Tensor, follow: Follow) -> Tensor {
+        fused_linear::linear(x, &self.weight, self.bias.as_ref(), follow)
     }
 }
 
@@ -94,6 +105,13 @@ impl GroupNorm {
     /// [B, C, ..] → [B, C, ..]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+
+    /// [`GroupNorm::forward`], then SiLU.
+    pub fn forward_silu(&self, x: &Tensor) -> Tensor {
+        let mut normed = self.forward(x);
+        // In place where no gradient needs the values before.
+        if normed.requires_grad() { normed.silu() } else { normed.silu_() }
     }
 }
 

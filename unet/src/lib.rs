@@ -13,6 +13,7 @@ pub mod controlnet;
 pub mod controlnet_config;
 pub mod down_path;
 pub mod embeddings;
+pub mod fused_linear;
 pub mod layers;
 pub mod lora;
 pub mod resnet;

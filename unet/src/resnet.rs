@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::layers::{Conv2d, GroupNorm, Linear};
+use crate::layers::{Conv2d, GroupNorm, Linear, plus};
 use crate::weights::{Vs, WeightsError};
 
 /// How the time embedding enters a residual block (`resnet_time_scale_shift`).
@@ -66,23 +66,23 @@ impl ResnetBlock2D {
 
     /// x [B, inputs, H, W], time [B, time_dim] after its SiLU → [B, outputs, H, W]
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Tensor {
-        let mut h = self.conv1.forward(&self.norm1.forward(x).silu());
+        let mut h = self.conv1.forward(&self.norm1.forward_silu(x));
         let shift = match (&self.time_emb_proj, time) {
             (Some(proj), Some(time)) => Some(proj.forward(time).unsqueeze(-1).unsqueeze(-1)), // [B, C, 1, 1]
             _ => None,
         };
         h = match (shift, self.config.time_shift) {
-            (None, _) => self.norm2.forward(&h),
-            (Some(shift), TimeShift::Default) => self.norm2.forward(&(h + shift)),
+            (None, _) => self.norm2.forward_silu(&h),
+            (Some(shift), TimeShift::Default) => self.norm2.forward_silu(&plus(h, &shift)),
             (Some(shift), TimeShift::ScaleShift) => {
                 let parts = shift.chunk(2, 1); // 2 × [B, C, 1, 1]
-                self.norm2.forward(&h) * (&parts[0] + 1.0) + &parts[1]
+                (self.norm2.forward(&h) * (&parts[0] + 1.0) + &parts[1]).silu()
             }
         };
-        h = self.conv2.forward(&h.silu());
+        h = self.conv2.forward(&h);
         let sum = match &self.conv_shortcut {
-            Some(conv) => conv.forward(x) + h,
-            None => x + h,
+            Some(conv) => plus(h, &conv.forward(x)),
+            None => plus(h, x),
         };
         if self.config.output_scale == 1.0 { sum } else { sum / self.config.output_scale }
     }

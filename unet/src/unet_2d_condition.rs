@@ -97,7 +97,7 @@ impl UNet2DConditionModel {
         for block in &self.up_blocks {
             x = block.forward(&x, &time, &mut kv, &mut skips);
         }
-        self.conv_out.forward(&self.conv_norm_out.forward(&x).silu())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&x))
     }
 }
 

@@ -148,7 +148,7 @@ impl Encoder {
                 x = down.forward(&x);
             }
         }
-        self.conv_out.forward(&self.conv_norm_out.forward(&self.mid.forward(&x)).silu())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&self.mid.forward(&x)))
     }
 }
 
@@ -199,6 +199,6 @@ impl Decoder {
                 x = up.forward(&x, None);
             }
         }
-        self.conv_out.forward(&self.conv_norm_out.forward(&x).silu())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&x))
     }
 }

@@ -190,7 +190,7 @@ impl<'m> Floor<'m> {
                 Ok(true) => self.queue.served(),
                 Ok(false) => break,
                 Err(error) => {
-                    self.fail(order, error.into(), tell);
+                    self.fail(order, self.model.explain(error).into(), tell);
                     continue;
                 }
             }
@@ -280,6 +280,7 @@ impl<'m> Floor<'m> {
             }
         }
         for (order, error) in failed {
+            let error = self.model.explain(error);
             tracing::error!("an order failed: {error}");
             taken.remove(&order);
             self.fail(order, error.into(), tell);
@@ -351,6 +352,7 @@ impl<'m> Floor<'m> {
             });
             match pixels {
                 Err(error) => {
+                    let error = self.model.explain(error);
                     tracing::error!("an order failed: {error}");
                     self.fail(order, error.into(), tell);
                 }

@@ -9,7 +9,7 @@ use memmap2::{MmapMut, MmapOptions, UncheckedAdvice};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::WeightsError;
-use super::pages::MappedPages;
+use super::pages::{self, MappedPages, MappedTensor};
 use super::stored::{StoredTensor, StoredType};
 use super::{safetensors_file, sharded, torch_legacy, torch_pickle, torch_zip};
 
@@ -139,14 +139,16 @@ impl TensorFiles {
         self.files.get(tensor.file).map(|f| f.path.clone()).unwrap_or_default()
     }
 
-    /// The tensor in `kind` on `device`; an error if it holds NaN or infinite values. `key` is for
-    /// errors; `pages` gets those that the tensor lies in, if it is not a copy.
+    /// The tensor in `kind` on `device`; an error if it holds NaN or infinite values, for which `check_mapped`
+    /// looks at tensors that stay where they lie. `key` is for errors; `pages` gets those that the tensor lies
+    /// in, if it is not a copy.
     pub(super) fn read(
         &self,
         key: &str,
         stored: &StoredTensor,
         device: Device,
         kind: Kind,
+        check_mapped: bool,
         pages: &mut MappedPages,
     ) -> Result<Tensor, WeightsError> {
         let of = |source| WeightsError::tensor(key, source);
@@ -163,25 +165,25 @@ impl TensorFiles {
         };
         let as_it_lies =
             if from == kind && device == Device::Cpu { mapped.in_place(stored, kind) } else { None };
-        let tensor = match as_it_lies {
-            Some(tensor) => {
-                pages.add(&mapped.map, stored.range(kind));
-                tensor.map_err(of)?
+        if let Some(tensor) = as_it_lies {
+            let tensor = tensor.map_err(of)?;
+            if check_mapped {
+                pages::check_finite(&tensor, &file(), key)?;
             }
-            None => {
-                let mut tensor = Tensor::f_empty(stored.shape(), (kind, device)).map_err(of)?;
-                stored.copy_into(&mapped.map, from, &mut tensor).map_err(of)?;
-                mapped.forget_pages(stored, from);
-                tensor
-            }
-        };
-        if tensor.numel() > 0 {
-            // One pass without a temporary: NaN propagates into both, infinity shows in one.
-            let (low, high) = tensor.f_aminmax(None, false).map_err(of)?;
-            if !(low.double_value(&[]).is_finite() && high.double_value(&[]).is_finite()) {
-                return Err(WeightsError::NotFinite { file: file(), key: key.to_string() });
-            }
+            let (map, range) = (Arc::clone(&mapped.map), stored.range(kind));
+            pages.add(MappedTensor {
+                map,
+                range,
+                file: file(),
+                key: key.into(),
+                tensor: tensor.shallow_clone(),
+            });
+            return Ok(tensor);
         }
+        let mut tensor = Tensor::f_empty(stored.shape(), (kind, device)).map_err(of)?;
+        stored.copy_into(&mapped.map, from, &mut tensor).map_err(of)?;
+        mapped.forget_pages(stored, from);
+        pages::check_finite(&tensor, &file(), key)?;
         Ok(tensor)
     }
 }

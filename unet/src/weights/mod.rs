@@ -62,6 +62,8 @@ pub struct Weights {
     kind: Kind,
     used: RefCell<BTreeSet<String>>,
     pages: RefCell<MappedPages>,
+    /// Tensors that are used where they lie are looked at for NaN when they are asked for.
+    check_mapped: bool,
     changes: RefCell<HashMap<String, Vec<WeightChange>>>,
 }
 
@@ -142,8 +144,15 @@ impl Weights {
             kind,
             used: RefCell::default(),
             pages: RefCell::default(),
+            check_mapped: true,
             changes: RefCell::default(),
         }
+    }
+
+    /// Tensors that are used where they lie in a mapped file are not read until they are used, so that a large
+    /// model starts at once. Whoever asks for this calls [`MappedPages::check_finite`] when a result is not finite.
+    pub fn unread(self) -> Self {
+        Self { check_mapped: false, ..self }
     }
 
     /// The pages of the files in which the tensors lie that were asked for; nothing of those that are copies.
@@ -243,7 +252,9 @@ impl Weights {
                     });
                 }
                 let pages = &mut self.pages.borrow_mut();
-                files.read(&entry.stored_key, &entry.stored, self.device, self.kind, pages)?
+                // A changed weight is a copy, which nobody looks at again.
+                let check = self.check_mapped || self.changes.borrow().contains_key(key);
+                files.read(&entry.stored_key, &entry.stored, self.device, self.kind, check, pages)?
             }
             Origin::Fresh { parameters } => {
                 if let Some(existing) = parameters.borrow().get(key) {
