@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use imagine_contract::{Expander, FaceReader, Studio};
+use imagine_contract::{ExpandError, Expander, FaceReader, Studio};
 use imagine_store::{Archive, Millis, Store};
 use tokio::sync::{Semaphore, watch};
 
@@ -19,6 +19,9 @@ use crate::wire::model::{ModelCard, Style};
 /// How much memory of a GPU is in use, in bytes, where that can be told.
 pub type GpuMemory = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
+/// Refuses words that must not be drawn, whether they are expanded or not.
+pub type Rules = Arc<dyn Fn(&str) -> Result<(), ExpandError> + Send + Sync>;
+
 /// What the service is put together from.
 #[derive(Clone)]
 pub struct Parts {
@@ -27,6 +30,7 @@ pub struct Parts {
     pub studio: Option<Arc<dyn Studio>>,
     pub faces: Arc<dyn FaceReader>,
     pub expander: Option<Arc<dyn Expander>>,
+    pub rules: Rules,
     pub models: Vec<ModelCard>,
     pub styles: Vec<Style>,
     pub gpu_memory: Option<GpuMemory>,
@@ -67,7 +71,7 @@ impl App {
         let signer = UrlSigner::new(*parts.archive.vault.derive("signed links"));
         let policy = Policy { allow_private: config.webhooks.webhook_allow_private };
         Self(Arc::new(Shared {
-            metrics: Metrics::new(),
+            metrics: Metrics::new(parts.gpu_memory.is_some()),
             rate: Rate::new(config.limits.requests_per_minute),
             signer,
             webhooks: policy,

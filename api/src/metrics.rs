@@ -42,7 +42,8 @@ pub(crate) struct Metrics {
     batch_size: Gauge,
     images: Counter,
     rejections: Family<Reason, Counter>,
-    gpu_memory: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// Only where a GPU tells.
+    gpu_memory: Gauge,
     webhooks: Family<Status, Counter<u64, AtomicU64>>,
 }
 
@@ -52,7 +53,8 @@ fn seconds() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `gpu`: whether the memory of one can be told.
+    pub(crate) fn new(gpu: bool) -> Self {
         let mut registry = Registry::with_prefix("imagine");
         let queue_depth = Family::<Class, Gauge>::default();
         let queue_wait = seconds();
@@ -78,12 +80,10 @@ impl Metrics {
         registry.register("batch_size", "Pictures that are being drawn together now", batch_size.clone());
         registry.register("images", "Pictures that were made", images.clone());
         registry.register("rejections", "Requests that were refused, by problem", rejections.clone());
-        registry.register_with_unit(
-            "gpu_memory",
-            "Memory in use on the GPU",
-            Unit::Bytes,
-            gpu_memory.clone(),
-        );
+        if gpu {
+            let help = "Memory in use on the GPU, by all processes";
+            registry.register_with_unit("gpu_memory", help, Unit::Bytes, gpu_memory.clone());
+        }
         registry.register("webhooks", "Webhook deliveries, by outcome", webhooks.clone());
         Self {
             registry,
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_documentation() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(true);
         metrics.rejected(Code::QueueFull);
         metrics.job_ended("succeeded", Some(0.5), Some(2.0), 3);
         metrics.leases_expired(2);
@@ -180,5 +180,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        assert!(!Metrics::new(false).text().contains("gpu"), "a number that nobody measured");
     }
 }

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::{Code, Problem};
 use crate::http::body::JSON_BYTES;
-use crate::http::{auth, request};
+use crate::http::{auth, patience, request};
 use crate::routes::docs::Described;
 use crate::routes::{batches, docs, health, images, jobs, models, openai, people, prompts};
 use crate::{page, photos};
@@ -135,6 +135,7 @@ pub(crate) fn router(app: App) -> Router {
                 "the request could not be answered",
             ))
         }))
+        .layer(from_fn_with_state(app.clone(), patience::wait_for_bodies))
         .layer(from_fn_with_state(app.clone(), request::finish))
         .with_state(app)
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use imagine_store::{Notice, Webhook};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use imagine_store::{Archive, Notice, Webhook};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::app::{App, Parts, now};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::http::auth::Caller;
 use crate::routes::jobs::tell;
 use crate::webhook::{Caller as Client, Delivery, Signer, retry_after};
@@ -20,12 +22,22 @@ const HOLD: Duration = Duration::from_secs(60);
 /// How often it is looked by itself.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// By the secret of the configuration, or one that only this server can know. None where the secret is malformed.
+/// What the derived secret is derived for.
+const WEBHOOKS: &str = "webhooks";
+
+/// None where the secret of the configuration is malformed.
 pub(crate) fn signer(config: &Config, parts: &Parts) -> Option<Signer> {
-    match &config.webhooks.webhook_secret {
-        Some(secret) => Signer::of_text(secret.expose()),
-        None => Some(Signer::of_bytes(parts.archive.vault.derive("webhooks").as_slice())),
-    }
+    Signer::of_text(webhook_secret(config, &parts.archive).expose())
+}
+
+/// The secret that receivers check webhooks with: the configured one, else the one that is derived from the master
+/// key.
+pub fn webhook_secret(config: &Config, archive: &Archive) -> Secret {
+    let derived = || {
+        let bytes = archive.vault.derive(WEBHOOKS);
+        Secret::new(format!("whsec_{}", STANDARD.encode(bytes.as_slice())))
+    };
+    config.webhooks.webhook_secret.clone().unwrap_or_else(derived)
 }
 
 /// Delivers until it is stopped.

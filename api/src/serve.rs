@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Parts};
 use crate::config::Config;
-use crate::{observe, openapi, outbox};
+use crate::{listen, observe, openapi, outbox};
 
 /// Why the service cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -90,14 +90,15 @@ pub async fn serve(
         shutdown.await;
         ended.drain();
     };
-    let served = axum::serve(listener, service.router()).with_graceful_shutdown(stop);
+    let head = Duration::from_secs(service.app.config.server.head_seconds.max(1));
+    let served = listen::serve(listener, service.router(), head, stop);
     let late = async move {
         // The sender lives as long as the service.
         let _ = draining.wait_for(|draining| *draining).await;
         tokio::time::sleep(patience).await;
     };
     tokio::select! {
-        ended = served.into_future() => Ok(ended?),
+        () = served => Ok(()),
         () = late => {
             tracing::warn!("connections were still open when the time was up");
             Ok(())

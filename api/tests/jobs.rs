@@ -113,6 +113,7 @@ async fn somebody_can_be_drawn_once_without_being_remembered() {
     let agreed = || form().text("consent", &consent());
     app.form("/v1/jobs", form()).await.problem(422, "consent_required");
     let wait = [("prefer", "wait=30"), ("idempotency-key", "k")];
+    app.form_with("/v1/jobs", form(), &wait).await.problem(422, "consent_required");
     let job = app.form_with("/v1/jobs", agreed(), &wait).await.expect(200);
     assert_eq!(job["output"][0]["likeness"], json!([0.5]));
     let again = app.form_with("/v1/jobs", agreed(), &wait).await.expect(200);

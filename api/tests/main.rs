@@ -12,6 +12,7 @@ mod openai;
 mod people;
 mod prompts;
 mod refusals;
+mod slow;
 mod support;
 mod tenants;
 mod webhooks;

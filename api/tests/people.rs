@@ -68,6 +68,31 @@ async fn a_person_is_enrolled_renamed_extended_and_forgotten() {
 }
 
 #[tokio::test]
+async fn the_same_request_with_a_key_makes_one_person() {
+    let app = TestApp::new().await;
+    let form = |name: &str| {
+        let form = Form::new().text("name", name).text("consent", &consent());
+        form.file("photo", &photo(&["ann"]))
+    };
+    let key = [("idempotency-key", "abc")];
+    // What was refused may be corrected under the same key.
+    app.form_with("/v1/people", form(""), &key).await.problem(400, "invalid_request");
+    let first = app.form_with("/v1/people", form("Ann"), &key).await;
+    let again = app.form_with("/v1/people", form("Ann"), &key).await;
+    assert_eq!(first.expect(201), again.expect(201));
+    assert_eq!(first.header("location"), again.header("location"));
+    app.form_with("/v1/people", form("Bob"), &key).await.problem(422, "idempotency_mismatch");
+    let long = "x".repeat(256);
+    let wrong = app.form_with("/v1/people", form("Bob"), &[("idempotency-key", &long)]).await;
+    wrong.problem(400, "invalid_request");
+    let people = app.get("/v1/people").await.expect(200);
+    assert_eq!(people["data"].as_array().unwrap().len(), 1);
+    // A retry that comes late brings nobody back.
+    app.delete(first.header("location")).await.expect(200);
+    app.form_with("/v1/people", form("Ann"), &key).await.problem(422, "idempotency_mismatch");
+}
+
+#[tokio::test]
 async fn photos_are_kept_only_when_asked_for() {
     let app = TestApp::new().await;
     let form = Form::new().text("name", "Ann").text("consent", &consent()).text("keep_photos", "true");

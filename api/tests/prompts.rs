@@ -36,6 +36,8 @@ async fn refusals_name_the_rule() {
     let none = TestApp::with(&[], Default::default(), |parts| parts.expander = None).await;
     none.post("/v1/prompts/expand", &json!({"idea": "me"})).await.problem(503, "unavailable");
     none.post("/v1/jobs", &json!({"prompt": "me", "expand": true})).await.problem(400, "invalid_request");
+    // The rules do not depend on who expands.
+    none.post("/v1/jobs", &json!({"prompt": "forbidden"})).await.problem(422, "refused");
 }
 
 #[tokio::test]

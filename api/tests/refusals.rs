@@ -3,7 +3,7 @@ use axum::http::Method;
 use imagine_store::Policy;
 use serde_json::json;
 
-use crate::app::{Form, TestApp, consent, request};
+use crate::app::{Form, Stream, TestApp, consent, request};
 use crate::support::photo;
 
 #[tokio::test]
@@ -65,6 +65,23 @@ async fn a_full_queue_says_when_to_come_again() {
     let refused = refused.unwrap();
     refused.problem(429, "queue_full");
     assert!((1..=120).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    // At once, without a look at the photos.
+    let form = Form::new().text("job", "{\"prompt\": \"a\"}").text("consent", &consent());
+    app.form("/v1/jobs", form.file("photo", b"damaged")).await.problem(429, "queue_full");
+}
+
+#[tokio::test]
+async fn a_request_that_was_made_before_has_its_job_however_full_the_queue_is() {
+    let policy = Policy { queued: 1, queued_per_owner: 1, ..Policy::default() };
+    let app = TestApp::with(&[], policy, |_| ()).await;
+    let (held, key) = (json!({"prompt": "wait", "expand": false}), [("idempotency-key", "k")]);
+    // The first is begun and held; the second waits.
+    let first = app.post_with("/v1/jobs", &held, &[("idempotency-key", "first")]).await.expect(202);
+    let mut events = Stream::open(&app, first["urls"]["events"].as_str().unwrap(), &[]).await;
+    events.until("job.started").await;
+    let made = app.post_with("/v1/jobs", &held, &key).await.expect(202);
+    app.post("/v1/jobs", &held).await.problem(429, "queue_full");
+    assert_eq!(app.post_with("/v1/jobs", &held, &key).await.expect(202)["id"], made["id"]);
 }
 
 #[tokio::test]

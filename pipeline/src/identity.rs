@@ -98,6 +98,15 @@ pub fn is_photo_maker(file: &Path) -> Result<bool, PipelineError> {
 /// What an adapter's file wants to know of every reference, without loading a model for it. How large a
 /// face crop is depends on the model too: the larger one is named.
 pub fn needs_of(file: &Path, kind: Option<AdapterKind>) -> Result<IdentityNeeds, PipelineError> {
+    needs_for(file, kind, Family::StableDiffusionXl)
+}
+
+/// The same for a model of this family.
+pub(crate) fn needs_for(
+    file: &Path,
+    kind: Option<AdapterKind>,
+    family: Family,
+) -> Result<IdentityNeeds, PipelineError> {
     let _no_grad = tch::no_grad_guard();
     let (device, dtype) = (Device::Cpu, Kind::Float);
     if is_photo_maker(file)? {
@@ -105,7 +114,7 @@ pub fn needs_of(file: &Path, kind: Option<AdapterKind>) -> Result<IdentityNeeds,
     }
     let options = AdapterOptions { kind, ..AdapterOptions::default() };
     let adapter = Adapter::open(file, &options, device, dtype)?;
-    Ok(needs(&adapter, Family::StableDiffusionXl))
+    Ok(needs(&adapter, family))
 }
 
 fn needs(adapter: &Adapter, family: Family) -> IdentityNeeds {

@@ -12,6 +12,7 @@ mod condition;
 mod decode;
 mod denoise;
 pub mod device;
+pub mod device_memory;
 mod edit;
 pub mod error;
 pub mod footprint;

@@ -7,7 +7,7 @@ use imagine_encoders::ClipTextModel;
 use imagine_identity::adapters::Adapter;
 use imagine_unet::blocks::ModelError;
 use imagine_unet::weights::{MappedPages, WeightsError};
-use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, ConfigError, UNet2DConditionModel};
+use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, ConfigError, UNet2DConditionModel, UNetConfig};
 use tch::Kind;
 
 use crate::checkpoint::{Checkpoint, Defaults, Family, Part, Target, autoencoder_folder, config_error};
@@ -88,14 +88,9 @@ impl Networks {
         Ok(networks)
     }
 
-    /// How the U-Net takes a mask: by its number of input channels.
+    /// How the U-Net takes a mask.
     pub fn inpainting(&self) -> Inpainting {
-        let latents = self.vae.config().latent_channels;
-        if self.unet.config().in_channels == 2 * latents + 1 {
-            Inpainting::ByChannels
-        } else {
-            Inpainting::ByBlending
-        }
+        inpainting(self.unet.config(), self.vae.config())
     }
 
     /// The parts must fit each other: vocabularies, widths of text and latents.
@@ -157,31 +152,39 @@ impl Networks {
         }
         Ok(())
     }
+}
 
-    /// What the model is, and what it does where a request leaves a choice open.
-    pub fn describe(
-        &self,
-        checkpoint: &Checkpoint,
-        defaults: &Defaults,
-        scheduler: String,
-        target: Target,
-    ) -> ModelInfo {
-        let downscale = self.vae.config().downscale();
-        let usual = checkpoint.usual_side();
-        let side = self.unet.config().sample_size.map_or(usual, |cells| cells * downscale) as u32;
-        ModelInfo {
-            name: checkpoint.name(),
-            width: side,
-            height: side,
-            steps: defaults.steps,
-            guidance_scale: defaults.guidance_scale,
-            scheduler,
-            side_multiple: downscale as u32,
-            identity: None,
-            inpainting: self.inpainting() == Inpainting::ByChannels,
-            device: device_name(target.device),
-            dtype: kind_name(target.kind).into(),
-        }
+/// How a U-Net takes a mask: by its number of input channels.
+fn inpainting(unet: &UNetConfig, vae: &AutoencoderKlConfig) -> Inpainting {
+    if unet.in_channels == 2 * vae.latent_channels + 1 {
+        Inpainting::ByChannels
+    } else {
+        Inpainting::ByBlending
+    }
+}
+
+/// What a model is, and what it does where a request leaves a choice open, by the configurations of its parts.
+pub(crate) fn describe(
+    checkpoint: &Checkpoint,
+    (unet, vae): (&UNetConfig, &AutoencoderKlConfig),
+    defaults: &Defaults,
+    scheduler: String,
+    target: Target,
+) -> ModelInfo {
+    let downscale = vae.downscale();
+    let side = unet.sample_size.map_or(checkpoint.usual_side(), |cells| cells * downscale) as u32;
+    ModelInfo {
+        name: checkpoint.name(),
+        width: side,
+        height: side,
+        steps: defaults.steps,
+        guidance_scale: defaults.guidance_scale,
+        scheduler,
+        side_multiple: downscale as u32,
+        identity: None,
+        inpainting: inpainting(unet, vae) == Inpainting::ByChannels,
+        device: device_name(target.device),
+        dtype: kind_name(target.kind).into(),
     }
 }
 

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use imagine_contract::ModelInfo;
 use imagine_identity::adapters::{Adapter, AdapterKind, AdapterOptions, PhotoMaker};
 use imagine_unet::{AutoencoderKl, UNet2DConditionModel, UNetConfig};
-use tch::Device;
+use tch::{Device, Kind};
 
-use crate::checkpoint::{Checkpoint, Target};
+use crate::checkpoint::{Checkpoint, Target, autoencoder_folder};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
-use crate::identity::{IdentityAdapter, IdentityModel, is_photo_maker};
-use crate::load::{Changes, LoadedLora, NetworkPages, Networks, scheduler_name};
+use crate::identity::{IdentityAdapter, IdentityModel, is_photo_maker, needs_for};
+use crate::load::{Changes, LoadedLora, NetworkPages, Networks, describe, scheduler_name};
 use crate::lora::LoraFile;
 use crate::photo_maker::PhotoMakerIdentity;
 use crate::presets::Preset;
@@ -102,7 +102,7 @@ impl StableDiffusion {
         let identity = opened.finish(&checkpoint, networks.unet.config(), options, target)?;
         let info = ModelInfo {
             identity: identity.as_ref().map(IdentityModel::needs),
-            ..networks.describe(&checkpoint, &defaults, name, target)
+            ..describe(&checkpoint, (networks.unet.config(), networks.vae.config()), &defaults, name, target)
         };
         let inpainting = networks.inpainting();
         let Networks { text, unet, vae, pages } = networks;
@@ -128,6 +128,41 @@ impl StableDiffusion {
             PipelineError::NotFinite => self.pages.check_finite().err().map_or(error, PipelineError::from),
             error => error,
         }
+    }
+
+    /// What [`Self::load`] would say of itself, from the configurations and the adapter's file alone: for whoever
+    /// tells what a model takes and draws nothing.
+    ///
+    /// # Errors
+    /// A configuration or the adapter's file is missing or wrong. Weights are not looked at.
+    pub fn describe(options: &LoadOptions) -> Result<ModelInfo, PipelineError> {
+        let preset = options.preset.as_deref().map(Preset::by_name).transpose()?;
+        let single_file =
+            SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: options.prediction };
+        let checkpoint = Checkpoint::open_with(&options.model, &single_file)?;
+        let device = options.device.resolve()?;
+        let target = Target { device, kind: options.dtype.resolve(device) };
+        let mut defaults = checkpoint.defaults()?;
+        let (scheduler, scheduler_file) = checkpoint.scheduler()?;
+        let used = preset.map(|preset| preset.scheduler_config(&scheduler));
+        let name = scheduler_name(used.as_ref().unwrap_or(&scheduler));
+        let name = name.map_err(|e| in_file(&scheduler_file, e))?;
+        let own_adapter = defaults.adapter.as_ref().map(|name| checkpoint.beside(name));
+        let identity = match options.adapter.as_ref().or(own_adapter.as_ref()) {
+            Some(file) => Some(needs_for(file, options.adapter_kind, checkpoint.family())?),
+            None => None,
+        };
+        if let Some(preset) = preset {
+            (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
+        }
+        // Opened, so that headers are read; nothing is taken out of them.
+        let unet = checkpoint.unet(target)?.config;
+        let vae = match options.vae.as_deref() {
+            Some(dir) => autoencoder_folder(dir, device, |_| Kind::Float)?.config,
+            None => checkpoint.vae(device, |_| Kind::Float)?.config,
+        };
+        let info = describe(&checkpoint, (&unet, &vae), &defaults, name, target);
+        Ok(ModelInfo { identity, ..info })
     }
 
     /// Text encoders and what looked at the photos rest until the next request.

@@ -8,14 +8,21 @@ mod broken_checkpoints;
 mod doctor;
 mod edits;
 mod expansion;
+mod fleet;
 mod generation;
 mod licences;
 mod like_diffusers;
 mod models;
 mod photos;
 mod png_reader;
+#[path = "../../api/store/tests/support/postgres.rs"]
+mod postgres;
+#[path = "../../api/store/tests/support/s3.rs"]
+mod s3;
 mod serve;
+mod server;
 mod stub_hub;
 mod support;
+mod telemetry;
 mod unused_options;
 mod usage;

@@ -1,103 +1,12 @@
 //! `imagine serve` with the starter model, as a person uses it: enrol, draw, look, forget.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::png_reader::Png;
-use crate::support::{Workplace, finish, portrait};
-
-/// A running server in a data folder of its own; ended when dropped.
-struct Server {
-    place: Workplace,
-    child: Child,
-    address: String,
-    agent: ureq::Agent,
-    key: Option<String>,
-}
-
-impl Server {
-    fn start(place: Workplace, flags: &[&str]) -> Self {
-        let mut command = place.command();
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--data-dir", "data"])
-            .args(flags);
-        let log = fs::File::create(place.path("log")).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
-        let address = address.unwrap_or_else(|| {
-            panic!("\"{line}\" {}", fs::read_to_string(place.path("log")).unwrap_or_default())
-        });
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { place, child, address, agent, key: None }
-    }
-
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.key.as_deref().unwrap_or("none"))
-    }
-
-    fn get(&self, path: &str) -> (u16, Vec<u8>) {
-        let url = format!("{}{path}", self.address);
-        let mut response = self.agent.get(url).header("authorization", self.bearer()).call().unwrap();
-        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path);
-        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).unwrap()
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let url = format!("{}{path}", self.address);
-        let request = self.agent.post(url).header("content-type", "application/json");
-        let mut response = request.header("authorization", self.bearer()).send(body.to_string()).unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
-        (response.status().as_u16(), serde_json::from_str(&text).unwrap())
-    }
-
-    /// Name and data of every event, up to the stream's end.
-    fn events(&self, path: &str) -> Vec<(String, Value)> {
-        let url = format!("{}{path}", self.address);
-        let mut response = self.agent.get(url).header("authorization", self.bearer()).call().unwrap();
-        let mut text = String::new();
-        response.body_mut().as_reader().read_to_string(&mut text).unwrap();
-        let of = |event: &str| {
-            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            Some((field("event:")?.to_owned(), serde_json::from_str(field("data:")?).unwrap()))
-        };
-        text.split("\n\n").filter_map(of).collect()
-    }
-
-    /// The program as a client of this server.
-    fn imagine(&self, args: &[&str]) -> crate::support::Run {
-        let mut command = self.place.command();
-        command.args(args).env("IMAGINE_SERVER", &self.address);
-        if let Some(key) = &self.key {
-            command.env("IMAGINE_API_KEY", key);
-        }
-        finish(command.output().unwrap())
-    }
-
-    /// Asks it to end, and waits.
-    fn stop(mut self) -> Option<i32> {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::server::Server;
+use crate::support::{Workplace, portrait};
 
 #[test]
 fn a_person_is_enrolled_drawn_and_forgotten() {
@@ -215,4 +124,55 @@ fn a_batch_goes_on_where_it_was_and_keys_are_asked_for() {
     let results = fs::read_to_string(server.place.path("ideas/results.jsonl")).unwrap();
     assert_eq!(results.lines().count(), 4, "{results}");
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn every_format_says_that_a_model_made_it() {
+    let server = Server::start(Workplace::new(), &[]);
+    let mark = b"digitalsourcetype/trainedAlgorithmicMedia";
+    for (format, begins) in [("png", &b"\x89PNG"[..]), ("jpeg", b"\xff\xd8"), ("webp", b"RIFF")] {
+        let wish = json!({"prompt": "a forest", "steps": 1, "expand": false, "output_format": format});
+        let (_, job) = server.post("/v1/jobs", &wish);
+        let events = server.events(job["urls"]["events"].as_str().unwrap());
+        let (name, job) = events.last().unwrap();
+        assert_eq!(name, "job.succeeded", "{job}");
+        for url in ["url", "thumb_url"] {
+            let (status, bytes) = server.get(job["output"][0][url].as_str().unwrap());
+            assert_eq!(status, 200);
+            assert!(url == "thumb_url" || bytes.starts_with(begins), "{format}");
+            assert!(bytes.windows(mark.len()).any(|part| part == mark), "{format} {url}");
+        }
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Threads are in the middle of everything then: nothing they use may be taken apart under them.
+#[test]
+fn a_second_signal_ends_it_at_once_and_harms_nothing() {
+    let mut server = Server::start(Workplace::new(), &["--lease-seconds", "3"]);
+    let portrait = portrait();
+    let add = ["people", "add", "Eileen", "--consent", "authorised", "--authorised-by", "NASA", "--photo"];
+    let person = server.imagine(&[&add[..], &[portrait.to_str().unwrap()]].concat()).done().json();
+    let wish = json!({"prompt": "a person", "people": [{"person": person["id"]}], "steps": 1, "n": 10,
+        "expand": false});
+    for _ in 0..8 {
+        assert_eq!(server.post("/v1/jobs", &wish).0, 202);
+    }
+    let (_, last) = server.post("/v1/jobs", &wish);
+    // Pictures of many jobs are being measured and stored when the first is through.
+    let first = server.json("/v1/jobs")["data"].as_array().unwrap().last().unwrap().clone();
+    server.events(first["urls"]["events"].as_str().unwrap());
+    assert_ne!(server.json(last["urls"]["get"].as_str().unwrap())["status"], "succeeded");
+    server.signal("TERM");
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(1));
+    let log = server.log();
+    assert!(!log.contains("likeness was not measured") && !log.contains("panicked"), "{log}");
+    // What was given up is drawn after the next start, every picture with its likeness.
+    let again = Server::start(server.place.clone(), &["--lease-seconds", "3"]);
+    let job = last["id"].as_str().unwrap();
+    again.events(&format!("/v1/jobs/{job}/events"));
+    let done = again.json(&format!("/v1/jobs/{job}"));
+    assert_eq!((&done["status"], done["output"].as_array().unwrap().len()), (&json!("succeeded"), 10));
+    assert_eq!(again.stop(), Some(0));
 }

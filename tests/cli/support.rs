@@ -84,6 +84,11 @@ impl Workplace {
         ] {
             command.env_remove(unset);
         }
+        // Whatever else would change where things lie, who may read them, or whom it is told.
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in names.filter(|name| name.starts_with("AWS_") || name.starts_with("OTEL_")) {
+            command.env_remove(name);
+        }
         command
     }
 

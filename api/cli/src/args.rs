@@ -11,6 +11,7 @@ use crate::generate_args::GenerateArgs;
 use crate::keys::KeysArgs;
 use crate::models::command::ModelsArgs;
 use crate::serve::{ServeArgs, WorkerArgs};
+use crate::storage::StorageArgs;
 
 /// Makes pictures of a person from selfies and a few words, on this machine.
 #[derive(Debug, Parser)]
@@ -56,6 +57,9 @@ pub enum Command {
 
     /// Make, list and revoke the keys of a server that others reach
     Keys(Box<KeysArgs>),
+
+    /// Check where a service keeps things; let a bucket take old ones away
+    Storage(Box<StorageArgs>),
 
     /// List, fetch, check and remove models
     Models(ModelsArgs),

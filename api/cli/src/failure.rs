@@ -36,9 +36,18 @@ impl Failure {
 
     /// Writes the lines to stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
+        ExitCode::from(self.told())
+    }
+
+    /// The same as a number.
+    pub fn report_code(&self) -> i32 {
+        self.told().into()
+    }
+
+    fn told(&self) -> u8 {
         // A closed stderr leaves nobody to tell.
         let _ = write!(io::stderr(), "{self}");
-        ExitCode::from(self.code)
+        self.code
     }
 }
 

@@ -1,6 +1,7 @@
-//! `imagine keys`: who may use a server that others reach.
+//! `imagine keys`: who may use a server that others reach, and how receivers know its webhooks.
 
 use clap::{Args, Subcommand};
+use imagine_api::webhook_secret;
 use imagine_store::{ApiKey, KeyId, Millis};
 
 use crate::failure::Failure;
@@ -11,6 +12,7 @@ Examples:
   imagine keys add laptop
   imagine keys list
   imagine keys revoke key_0198c0de0198c0de0198c0de0198c0de
+  imagine keys webhook-secret
 
 They work on the database that `imagine serve` would use with the same settings; a running server sees them at once.";
 
@@ -45,14 +47,22 @@ enum KeysCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Show the secret with which receivers check that a webhook is this server's
+    WebhookSecret {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
 }
 
 pub fn run(args: &KeysArgs) -> Result<(), Failure> {
-    let (KeysCommand::Add { config, .. } | KeysCommand::List { config } | KeysCommand::Revoke { config, .. }) =
-        &args.command;
+    let (KeysCommand::Add { config, .. }
+    | KeysCommand::List { config }
+    | KeysCommand::Revoke { config, .. }
+    | KeysCommand::WebhookSecret { config }) = &args.command;
     let config = config.config()?;
     runtime()?.block_on(async {
-        let store = open_archive(&config).await?.store;
+        let archive = open_archive(&config).await?;
+        let store = &archive.store;
         match &args.command {
             KeysCommand::Add { name, tenant, .. } => {
                 let tenant = tenant.as_deref().unwrap_or(name);
@@ -71,6 +81,7 @@ pub fn run(args: &KeysArgs) -> Result<(), Failure> {
                     return Err(Failure::input(format!("there is no key {id} that could be revoked")));
                 }
             }
+            KeysCommand::WebhookSecret { .. } => println!("{}", webhook_secret(&config, &archive).expose()),
         }
         Ok(())
     })

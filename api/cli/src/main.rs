@@ -17,6 +17,7 @@ mod failure;
 mod generate;
 mod generate_args;
 mod keys;
+mod leave;
 mod model_choice;
 mod model_lookup;
 mod models;
@@ -27,10 +28,11 @@ mod process_settings;
 mod progress;
 mod report;
 mod serve;
+mod storage;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Parser;
@@ -45,9 +47,9 @@ fn main() -> ExitCode {
     // clap answers --help and --version with exit code 0, wrong usage with 2
     let cli = Cli::parse();
     let result = match &cli.command {
-        // These have logs and signals of their own.
-        Command::Serve(args) => without_panic(|| serve::serve(args)),
-        Command::Worker(args) => without_panic(|| serve::work(args)),
+        // These have logs and signals of their own, and threads that may outlast them.
+        Command::Serve(args) => end(without_panic(|| serve::serve(args))),
+        Command::Worker(args) => end(without_panic(|| serve::work(args))),
         _ => {
             log_to_stderr();
             let cancel = CancelFlag::default();
@@ -58,6 +60,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// The end of a process that may have threads at work still.
+fn end(result: Result<(), Failure>) -> ! {
+    leave::at_once(result.map_or_else(|failure| failure.report_code(), |()| 0))
 }
 
 /// ONNX Runtime (1.32) keeps a device id and a telemetry database below the home folder from the moment it
@@ -79,6 +86,7 @@ fn run(cli: Cli, cancel: &CancelFlag) -> Result<(), Failure> {
         Command::People(args) => client::people::run(&args),
         Command::Batch(args) => client::batch::run(&args, cancel),
         Command::Keys(args) => keys::run(&args),
+        Command::Storage(args) => storage::run(&args),
         Command::Models(args) => models::run(&args, cancel),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args, cancel),
@@ -96,7 +104,7 @@ fn cancel_on_signal(cancel: &CancelFlag) -> Result<(), Failure> {
     let cancel = cancel.clone();
     let handler = move || {
         if cancel.is_canceled() {
-            process::exit(1);
+            leave::at_once(1);
         }
         cancel.cancel();
     };

@@ -1,9 +1,9 @@
 use std::io::Cursor;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::codecs::webp::WebPEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ExtendedColorType, ImageFormat, ImageReader, Limits, RgbImage};
+use image_webp::{ColorType, WebPEncoder};
 use imagine_contract::{GrayPixels, RgbPixels};
 
 use crate::png_text::xmp;
@@ -24,6 +24,8 @@ pub enum PictureError {
     Codec(#[from] image::ImageError),
     #[error(transparent)]
     Png(#[from] png::EncodingError),
+    #[error(transparent)]
+    Webp(#[from] image_webp::EncodingError),
 }
 
 fn whole(pixels: &RgbPixels) -> Result<(), PictureError> {
@@ -50,15 +52,16 @@ pub fn jpeg(pixels: &RgbPixels, quality: u8) -> Result<Vec<u8>, PictureError> {
     Ok(bytes)
 }
 
-/// Lossless WebP.
+/// Lossless WebP, marked as made by a model.
 ///
 /// # Errors
 /// The pixels are not whole.
 pub fn webp(pixels: &RgbPixels) -> Result<Vec<u8>, PictureError> {
     whole(pixels)?;
     let mut bytes = Vec::new();
-    let encoder = WebPEncoder::new_lossless(&mut bytes);
-    encoder.encode(&pixels.rgb, pixels.width, pixels.height, ExtendedColorType::Rgb8)?;
+    let mut encoder = WebPEncoder::new(&mut bytes);
+    encoder.set_xmp_metadata(xmp(env!("CARGO_PKG_VERSION")).into_bytes());
+    encoder.encode(&pixels.rgb, pixels.width, pixels.height, ColorType::Rgb8)?;
     Ok(bytes)
 }
 
@@ -122,6 +125,8 @@ pub fn decode_gray(bytes: &[u8]) -> Result<GrayPixels, PictureError> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use image::ImageDecoder;
+
     use super::*;
 
     fn ramp(width: u32, height: u32) -> RgbPixels {
@@ -136,13 +141,27 @@ mod tests {
         let pixels = ramp(100, 60);
         assert_eq!(decode(&webp(&pixels).unwrap()).unwrap(), pixels);
         let written = jpeg(&pixels, 90).unwrap();
-        let marked = b"trainedAlgorithmicMedia";
-        assert!(written.windows(marked.len()).any(|part| part == marked));
         let read = decode(&written).unwrap();
         let most = read.rgb.iter().zip(&pixels.rgb).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(most.unwrap() < 16, "{most:?}");
         assert!(jpeg(&pixels, 20).unwrap().len() < written.len());
         assert!(jpeg(&RgbPixels { height: 61, ..pixels }, 90).is_err());
+    }
+
+    /// By what other programs read, not by looking for the words.
+    #[test]
+    fn the_mark_is_where_readers_of_the_format_look() {
+        let pixels = ramp(9, 9);
+        let mark = "digitalsourcetype/trainedAlgorithmicMedia\"";
+        let webp = webp(&pixels).unwrap();
+        let mut decoder = image_webp::WebPDecoder::new(Cursor::new(&webp)).unwrap();
+        let packet = decoder.xmp_metadata().unwrap().unwrap();
+        assert!(String::from_utf8(packet).unwrap().contains(mark));
+        let jpeg = jpeg(&pixels, 90).unwrap();
+        let mut reader = ImageReader::new(Cursor::new(&jpeg)).with_guessed_format().unwrap();
+        reader.no_limits();
+        let packet = reader.into_decoder().unwrap().xmp_metadata().unwrap().unwrap();
+        assert!(String::from_utf8(packet).unwrap().contains(mark));
     }
 
     #[test]

@@ -44,6 +44,9 @@ settings! {
         require_key: bool = "false", "Demand an API key on a loopback address too.";
         public_url: Option<String> = "", "How clients reach the server, for absolute links, e.g. `https://imagine.example.org`. Without it the request's own Host is used.";
         allowed_hosts: Vec<String> = "", "Host names under which the server may be used without a key, beside `localhost` and loopback addresses.";
+        head_seconds: u64 = "30", "How long a request's head may take to arrive. A connection on which nothing is asked is closed after the same time.";
+        body_pause_seconds: u64 = "30", "How long a request's body may pause.";
+        body_seconds: u64 = "600", "How long a request's body may take to arrive.";
         shutdown_seconds: u64 = "30", "How long requests and jobs under way may take to end after SIGTERM or Ctrl+C.";
     }
     /// What is written about the work.
@@ -58,8 +61,8 @@ settings! {
         master_key_file: Option<PathBuf> = "", "File with the key that wraps every person's key. Without it `master.key` in the data folder, made at the first start.";
         blobs: Option<String> = "", "`s3://BUCKET/PREFIX` for pictures in S3. Without it a folder in the data folder.";
         s3_endpoint: Option<String> = "", "URL of an S3 server that is not Amazon's.";
-        s3_region: Option<String> = "", "Region of the bucket; `AWS_REGION` if left out.";
-        s3_access_key_id: Option<Secret> = "", "Access key; the usual `AWS_*` variables and files if left out.";
+        s3_region: Option<String> = "", "Region of the bucket; else `AWS_REGION`, then the profile's, then `us-east-1`.";
+        s3_access_key_id: Option<Secret> = "", "Access key. Without it what Amazon's own tools would take: `AWS_*` variables, the profile in `~/.aws` (no single sign-on), a web identity, the role of a container or machine.";
         s3_secret_access_key: Option<Secret> = "", "Secret to the access key.";
     }
     /// What draws.
@@ -100,7 +103,7 @@ settings! {
     /// How long things are kept.
     keep: KeepSettings {
         keep_jobs_days: u32 = "0", "Days after which finished jobs and their pictures are deleted, favourites aside; 0 keeps them.";
-        keep_one_shot_hours: u32 = "24", "Hours after which a job's one-shot photo data is gone at the latest, if the job never ran.";
+        keep_one_shot_hours: u32 = "24", "Hours that photos and pictures handed in for one job wait for it at most: a job that was not begun by then fails with `expired`. 0 lets it wait for ever.";
     }
     /// The OpenAI-Images face.
     openai: OpenAiSettings {

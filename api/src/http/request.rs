@@ -4,13 +4,16 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::app::App;
 use crate::error::{Code, Problem};
+use crate::telemetry;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -23,15 +26,41 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", |path| path.as_str()).to_owned();
     let span = tracing::info_span!("request", request_id = %id, %method, %route);
-    let response = next.run(request).instrument(span.clone()).await;
+    let trace = trace(&id, &method, &route, request.headers());
+    let work = next.run(request).instrument(span.clone()).instrument(trace.clone());
+    let response = work.await;
     let mut response = whole(response, &id, &method).await;
     if let Some(code) = response.extensions_mut().remove::<Code>() {
         app.metrics.rejected(code);
     }
     add_headers(&mut response, &id);
     let (status, seconds) = (response.status().as_u16(), begun.elapsed().as_secs_f64());
-    span.in_scope(|| tracing::info!(status, seconds, "answered"));
+    trace.record("http.response.status_code", status);
+    if response.status().is_server_error() {
+        trace.record("otel.status_code", "ERROR");
+    }
+    trace.in_scope(|| span.in_scope(|| tracing::info!(status, seconds, "answered")));
     response
+}
+
+/// The span for OpenTelemetry, under its names; a child of the caller's own, if it names one.
+fn trace(id: &str, method: &Method, route: &str, headers: &HeaderMap) -> Span {
+    let span = tracing::info_span!(
+        target: telemetry::TARGET,
+        "request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+        request_id = id,
+    );
+    if !span.is_disabled() {
+        // An error only says that the span goes nowhere.
+        let _ = span.set_parent(telemetry::parent(headers));
+    }
+    span
 }
 
 /// The client's own id where it is short and plain, so that it can be found again; else a new one.

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::multipart::Multipart;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use imagine_store::{Basis, Consent, Millis, NewPerson, PageRequest, Person, PersonId};
+use imagine_store::{Basis, Consent, Idempotency, Millis, NewPerson, PageRequest, Person, PersonId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,6 +15,7 @@ use crate::error::{Outcome, Problem, ProblemBody};
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::form::{File, Form, FormLimits};
+use crate::http::idempotency::{give_back, idempotency, reserve};
 use crate::http::list::{List, Page, page_size};
 use crate::photos;
 use crate::wire::person::{DeletedPersonBody, PersonBody, PersonPatch, PhotoCheck, RemovedBody};
@@ -79,18 +80,41 @@ pub(crate) async fn check(
     Ok(Json(PhotoCheck::from(&reading)))
 }
 
-/// Remembers a person.
+/// Remembers a person. With an `Idempotency-Key` header the same request, sent twice, makes one person.
 #[utoipa::path(post, path = "/v1/people", tag = "people",
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters")),
     request_body(content = PersonForm, content_type = "multipart/form-data"), responses(
-    (status = CREATED, body = PersonBody), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+    (status = CREATED, body = PersonBody, headers(("Location" = String))),
+    (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
+    headers: HeaderMap,
     multipart: Multipart,
 ) -> Outcome<Response> {
     app.accepting()?;
     let _slot = super::jobs::upload_slot(&app)?;
-    let mut form = Form::read(multipart, photos::limits(&app)).await?;
+    let form = Form::read(multipart, photos::limits(&app)).await?;
+    let key = idempotency(&headers, form.digest())?;
+    // A request that was made before needs no look at its photos.
+    let person = match reserve(&app, &caller, key.as_ref()).await? {
+        Some(id) => find(&app, &caller, &id).await?,
+        None => match enrol(&app, &caller, form, key.clone()).await {
+            Ok(person) => person,
+            Err(problem) => {
+                give_back(&app, &caller, key.as_ref()).await;
+                return Err(problem);
+            }
+        },
+    };
+    let mut response = (StatusCode::CREATED, Json(PersonBody::from(&person))).into_response();
+    if let Ok(place) = HeaderValue::from_str(&format!("/v1/people/{}", person.id)) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+async fn enrol(app: &App, caller: &Caller, mut form: Form, key: Option<Idempotency>) -> Outcome<Person> {
     let given = GivenConsent::read(form.text("consent"))?;
     let name = name(form.text("name").unwrap_or_default())?;
     let keep = match form.text("keep_photos") {
@@ -98,7 +122,7 @@ pub(crate) async fn create(
         Some("true" | "1" | "on") => true,
         Some(_) => return Err(Problem::field("keep_photos", "\"keep_photos\" is true or false")),
     };
-    let photos = photos::portraits(&app, &mut form, keep).await?;
+    let photos = photos::portraits(app, &mut form, keep).await?;
     let person = app.parts.archive.enrol(NewPerson {
         tenant: caller.tenant.clone(),
         name,
@@ -107,14 +131,11 @@ pub(crate) async fn create(
         keep_photos: keep,
         one_shot: false,
         photos,
+        idempotency: key,
     });
     let person = person.await?;
     tracing::info!(person = %person.id, "enrolled");
-    let mut response = (StatusCode::CREATED, Json(PersonBody::from(&person))).into_response();
-    if let Ok(place) = HeaderValue::from_str(&format!("/v1/people/{}", person.id)) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    Ok(person)
 }
 
 /// Consent as it is kept, with the time.
@@ -273,6 +294,7 @@ pub(crate) async fn enrol_once(
         keep_photos: false,
         one_shot: true,
         photos,
+        idempotency: None,
     });
     Ok(person.await?.id)
 }

@@ -10,10 +10,6 @@ use sha2::Sha256;
 pub(crate) struct Signer(Vec<u8>);
 
 impl Signer {
-    pub(crate) fn of_bytes(secret: &[u8]) -> Self {
-        Self(secret.to_vec())
-    }
-
     /// `whsec_` and base64 of at least 24 bytes; none if it is anything else.
     pub(crate) fn of_text(text: &str) -> Option<Self> {
         let bytes = STANDARD.decode(text.trim().strip_prefix("whsec_")?).ok()?;

@@ -1,7 +1,6 @@
 //! Whatever touches more than one of database, bytes and encryption.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use imagine_contract::{FaceData, PhotoProblem, RgbPixels};
@@ -10,10 +9,10 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::blobs::{BlobKey, Blobs};
-use crate::db::{FaceRow, NewPersonRow, NewPhotoRow, PersonRow, Removed, Store, Swept};
+use crate::db::{FaceRow, Keep, NewPersonRow, NewPhotoRow, PersonRow, Removed, Store, Swept};
 use crate::error::StoreError;
 use crate::ids::{ImageId, JobId, PersonId, UploadId};
-use crate::types::{Consent, Page, PageRequest, Person, PhotoInfo};
+use crate::types::{Consent, Idempotency, Page, PageRequest, Person, PhotoInfo};
 use crate::vault::{DataKey, Vault, VaultError};
 
 /// Content type of sealed bytes.
@@ -49,6 +48,8 @@ pub struct NewPerson {
     /// Made for one job: not in lists, and forgotten when the job is over.
     pub one_shot: bool,
     pub photos: Vec<NewPhoto>,
+    /// A key that was reserved for this ([`Store::reserve`]) and stands for the person from then on.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// What was sealed for a person and lies where.
@@ -74,7 +75,8 @@ impl Archive {
     /// Remembers a person. Everything about them is sealed with a key of their own before it is written.
     ///
     /// # Errors
-    /// The database or the place for bytes fails; then nothing is remembered.
+    /// The database or the place for bytes fails, or the idempotency key has come to stand for something else; then
+    /// nothing is remembered.
     pub async fn enrol(&self, new: NewPerson) -> Result<Person, StoreError> {
         let id = PersonId::new();
         let owner = id.to_string();
@@ -89,6 +91,7 @@ impl Archive {
             wrapped_key: self.vault.wrap(&owner, &key)?,
             sealed_name: key.seal(&owner, "name", new.name.as_bytes())?,
             sealed_consent: key.seal(&owner, "consent", &encode(&new.consent)?)?,
+            idempotency: new.idempotency,
         };
         self.put_all(sealed, |rows| self.store.insert_person(row, rows)).await?;
         self.person(&new.tenant, id).await?.ok_or(StoreError::NoPerson)
@@ -266,11 +269,14 @@ impl Archive {
         self.forget().await
     }
 
-    /// Retention: takes away finished jobs with their pictures that are older than `keep` (none: for ever),
-    /// what belongs to nothing any more, and all bytes whose rows are gone.
-    pub async fn sweep(&self, keep: Option<Duration>) -> Result<Swept, StoreError> {
+    /// Retention: takes away what is older than `keep` says, what belongs to nothing any more, and all bytes whose
+    /// rows are gone.
+    pub async fn sweep(&self, keep: Keep) -> Result<Swept, StoreError> {
         let mut swept = self.store.expire(keep).await?;
         swept.blobs = self.take_away().await?;
+        if swept != Swept::default() {
+            self.store.forget().await?;
+        }
         Ok(swept)
     }
 

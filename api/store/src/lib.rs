@@ -16,10 +16,10 @@ mod vault;
 pub use archive::{Archive, NewPerson, NewPhoto};
 pub use blobs::{BlobError, BlobInfo, BlobKey, Blobs, LocalBlobs};
 #[cfg(feature = "s3")]
-pub use blobs::{S3Blobs, S3Options, expire_after_days};
+pub use blobs::{BucketRule, Lifecycle, S3Access, S3Blobs, S3Options};
 pub use db::{
-    Claim, Claimed, Depth, Follow, ImageFilter, JobFilter, Lease, Notice, Outcome, Policy, Reaped, Removed,
-    Renewal, Reservation, Store, Swept,
+    Claim, Claimed, Depth, Follow, ImageFilter, JobFilter, Keep, Lease, Notice, Outcome, Policy, Reaped,
+    Removed, Renewal, Reservation, Store, Swept,
 };
 pub use error::StoreError;
 pub use ids::{BatchId, IdError, ImageId, JobId, KeyId, PersonId, UploadId, WebhookId};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use imagine_store::{BlobError, BlobInfo, BlobKey, Blobs, LocalBlobs, S3Blobs};
+use imagine_store::{BlobError, BlobInfo, BlobKey, Blobs, LocalBlobs, S3Access, S3Blobs};
 
 use crate::support::s3;
 
@@ -70,19 +70,19 @@ async fn in_s3() {
     let folder = tempfile::tempdir().unwrap();
     let options = s3::serve(folder.path()).await;
     assert!(!format!("{options:?}").contains("secret"));
-    let blobs = S3Blobs::new(options.clone()).unwrap();
+    let blobs = S3Blobs::open(options.clone()).await.unwrap();
     behaves(&blobs).await;
     assert!(folder.path().join("pictures/imagine/large").exists(), "below the prefix");
     let mut wrong = options;
-    wrong.secret_key = String::from("another").into();
-    let refused = S3Blobs::new(wrong).unwrap();
+    wrong.access = S3Access::Key { id: "AKTEST".into(), secret: String::from("another").into() };
+    let refused = S3Blobs::open(wrong).await.unwrap();
     assert!(matches!(refused.get(&key("large")).await.unwrap_err(), BlobError::Failed { .. }));
 }
 
 #[tokio::test]
 async fn an_address_of_s3_is_good_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
-    let blobs = S3Blobs::new(s3::serve(folder.path()).await).unwrap();
+    let blobs = S3Blobs::open(s3::serve(folder.path()).await).await.unwrap();
     blobs.put(&key("a.png"), Bytes::from_static(b"bytes"), "image/png").await.unwrap();
     let address = blobs.presigned(&key("a.png"), Duration::from_secs(7200)).await.unwrap().unwrap();
     assert!(address.contains("X-Amz-Expires=900"), "15 minutes at most: {address}");

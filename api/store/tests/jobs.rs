@@ -113,9 +113,13 @@ async fn a_full_queue_says_so(place: Place) {
     store.create_job(of("anna", "2")).await.unwrap();
     let full = store.create_job(of("anna", "3")).await.unwrap_err();
     assert!(matches!(full, StoreError::QueueFull { queued: 2, most: 2 }));
+    let asked = store.room("anna").await.unwrap_err();
+    assert!(matches!(asked, StoreError::QueueFull { queued: 2, most: 2 }));
+    store.room("bea").await.unwrap();
     store.create_job(of("bea", "1")).await.unwrap();
     let full = store.create_job(of("carl", "1")).await.unwrap_err();
     assert!(matches!(full, StoreError::QueueFull { queued: 3, most: 3 }));
+    assert!(matches!(store.room("carl").await.unwrap_err(), StoreError::QueueFull { queued: 3, most: 3 }));
 }
 
 async fn canceled_at_once_where_it_waits(place: Place) {

@@ -7,6 +7,7 @@ mod deletion;
 mod events;
 mod jobs;
 mod keys;
+mod lifecycle;
 mod people;
 mod queue;
 mod support;

@@ -1,14 +1,25 @@
 //! People: sealed, read back, renamed; what was handed in for one job goes with it.
 
+use std::time::Duration;
+
 use imagine_contract::{FaceData, KeyPoints, PhotoProblem, RgbPixels};
 use imagine_store::{
-    Archive, EditInput, EditSource, NewPerson, NewPhoto, Outcome, PageRequest, PersonInput, StoreError, Vault,
+    Archive, EditInput, EditSource, Idempotency, JobStatus, Keep, NewPerson, NewPhoto, Outcome, PageRequest,
+    PersonInput, Reservation, StoreError, Swept, Vault,
 };
 
 use crate::queue::claim;
 use crate::support::{Place, both, consent, job};
 
-both!(sealed_and_read_back, one_shot_people_and_uploads_go_with_the_job, retention);
+both!(
+    sealed_and_read_back,
+    one_shot_people_and_uploads_go_with_the_job,
+    handed_in_photos_wait_only_so_long,
+    a_key_stands_for_one_person,
+    retention,
+);
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Numbers that are found nowhere by chance.
 pub fn face(mark: f32) -> FaceData {
@@ -39,6 +50,7 @@ pub fn person(name: &str, photo: Option<&'static [u8]>) -> NewPerson {
             NewPhoto { problems: Vec::new(), face: Some(face(0.25)), photo: photo.map(Into::into) },
             NewPhoto { problems: vec![problem], face: None, photo: None },
         ],
+        idempotency: None,
     }
 }
 
@@ -68,6 +80,26 @@ async fn sealed_and_read_back(place: Place) {
     // The same data with another master key opens nothing, and says so at once.
     let other = Archive::open(archive.store.clone(), archive.blobs.clone(), Vault::new([1; 32])).await;
     assert!(other.unwrap_err().to_string().contains("master key"));
+}
+
+/// A request that is sent twice remembers one person, and brings back none who was deleted.
+async fn a_key_stands_for_one_person(place: Place) {
+    let archive = place.archive().await;
+    let key = |byte| Idempotency { key: "k".into(), body_sha256: [byte; 32] };
+    let keyed = || NewPerson { idempotency: Some(key(1)), ..person("Anna", Some(b"photo")) };
+    assert_eq!(archive.store.reserve("anna", &key(1)).await.unwrap(), Reservation::New);
+    let made = archive.enrol(keyed()).await.unwrap();
+    let known = Reservation::Done(made.id.to_string());
+    assert_eq!(archive.store.reserve("anna", &key(1)).await.unwrap(), known);
+    let second = archive.enrol(keyed()).await.unwrap_err();
+    assert!(matches!(second, StoreError::IdempotencyInFlight), "{second}");
+    let all = archive.people("anna", &PageRequest::default()).await.unwrap().data;
+    assert_eq!(all, std::slice::from_ref(&made));
+    assert_eq!(archive.blobs.list("", None, 10).await.unwrap().len(), 2, "the second left no bytes");
+
+    archive.delete_person("anna", made.id, false).await.unwrap().unwrap();
+    let late = archive.store.reserve("anna", &key(1)).await.unwrap_err();
+    assert!(matches!(late, StoreError::IdempotencyMismatch), "its hash is gone: {late}");
 }
 
 async fn one_shot_people_and_uploads_go_with_the_job(place: Place) {
@@ -101,6 +133,45 @@ async fn one_shot_people_and_uploads_go_with_the_job(place: Place) {
     assert!(archive.blobs.list("", None, 10).await.unwrap().is_empty());
 }
 
+/// Photos that were handed in do not wait for ever with a job that nobody begins.
+async fn handed_in_photos_wait_only_so_long(place: Place) {
+    let archive = place.archive().await;
+    let store = &archive.store;
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let once = archive.enrol(NewPerson { one_shot: true, ..person("", None) }).await.unwrap();
+        let mut new = imagine_store::NewJob { tenant: "anna".into(), ..job("me") };
+        new.input.people.push(drawn(once.id));
+        waiting.push((store.create_job(new).await.unwrap().into_inner().id, once.id));
+    }
+    let upload = archive.put_upload("anna", b"picture").await.unwrap();
+    let mut edit = imagine_store::NewJob { tenant: "anna".into(), ..job("a hat") };
+    let source = EditSource::Upload(upload);
+    edit.input.edit = Some(EditInput { source, strength: 0.5, mask: None, keep_face: false, feather: None });
+    let edit = store.create_job(edit).await.unwrap().into_inner().id;
+    let plain = store.create_job(job("a forest")).await.unwrap().into_inner().id;
+    // The first is begun: its photos are in use.
+    assert_eq!(claim(store, 1).await[0].job.id, waiting[0].0);
+
+    let keep = |handed_in: Option<Duration>| Keep { jobs: None, handed_in };
+    assert_eq!(archive.sweep(keep(None)).await.unwrap(), Swept::default());
+    assert_eq!(archive.sweep(keep(Some(YEAR))).await.unwrap(), Swept::default());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let swept = archive.sweep(keep(Some(Duration::ZERO))).await.unwrap();
+    assert_eq!((swept.expired, swept.jobs), (2, 0));
+    for id in [waiting[1].0, edit] {
+        let ended = store.job("anna", id).await.unwrap().unwrap();
+        assert_eq!((ended.status, ended.error.unwrap().code.as_str()), (JobStatus::Failed, "expired"));
+    }
+    assert!(archive.person("anna", waiting[1].1).await.unwrap().is_none());
+    assert!(archive.open_upload("anna", upload).await.unwrap().is_none());
+    let used = archive.faces("anna", waiting[0].1).await.unwrap();
+    assert_eq!(used.len(), 1, "what a worker has is left to it");
+    assert_eq!(store.job("local", plain).await.unwrap().unwrap().status, JobStatus::Queued);
+    let left = archive.blobs.list("", None, 10).await.unwrap();
+    assert!(left.iter().all(|key| key.as_str().contains(&waiting[0].1.to_string())), "{left:?}");
+}
+
 async fn retention(place: Place) {
     let archive = place.archive().await;
     let store = &archive.store;
@@ -115,10 +186,10 @@ async fn retention(place: Place) {
     }
     store.set_favourite("local", images[1].id, true).await.unwrap();
     let waiting = store.create_job(job("later")).await.unwrap().into_inner();
-    let year = std::time::Duration::from_secs(365 * 24 * 3600);
-    assert_eq!(archive.sweep(Some(year)).await.unwrap().jobs, 0);
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    let swept = archive.sweep(Some(std::time::Duration::ZERO)).await.unwrap();
+    let keep = |jobs: Duration| Keep { jobs: Some(jobs), handed_in: None };
+    assert_eq!(archive.sweep(keep(YEAR)).await.unwrap(), Swept::default());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let swept = archive.sweep(keep(Duration::ZERO)).await.unwrap();
     assert_eq!((swept.jobs, swept.blobs), (1, 2));
     assert!(store.image("local", images[0].id).await.unwrap().is_none());
     assert!(archive.blobs.head(&images[0].blob).await.unwrap().is_none());

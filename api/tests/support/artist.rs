@@ -100,7 +100,8 @@ async fn hold(archive: &Archive, claimed: &Claimed, gate: &Semaphore) {
     }
 }
 
-async fn picture(archive: &Archive, claimed: &Claimed, index: u32) -> NewImage {
+/// A picture that a job asks for, its bytes stored.
+pub async fn picture(archive: &Archive, claimed: &Claimed, index: u32) -> NewImage {
     let input = &claimed.job.input;
     let [width, height] = input.size.unwrap_or([64, 64]);
     let seed = input.seed + u64::from(index);

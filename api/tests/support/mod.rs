@@ -1,6 +1,6 @@
 //! The service with stand-ins for what draws, looks and expands: no model, no network, no waiting.
 
-mod artist;
+pub mod artist;
 mod expander;
 mod faces;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use imagine_api::config::Layers;
 use imagine_api::{Config, ModelCard, Parts, Style};
-use imagine_contract::{Dialect, IdentityNeeds, ModelInfo};
+use imagine_contract::{Dialect, Expander, IdentityNeeds, ModelInfo};
 use imagine_store::{Archive, LocalBlobs, Policy, Store, Vault};
 
 pub use artist::Artist;
@@ -40,6 +40,7 @@ pub fn parts(archive: Archive) -> Parts {
         studio: None,
         faces: Arc::new(StandInFaces),
         expander: Some(Arc::new(StandInExpander)),
+        rules: Arc::new(|text| StandInExpander.check(text)),
         models: vec![model()],
         styles: vec![style],
         gpu_memory: None,

@@ -6,6 +6,8 @@ use imagine_contract::{CancelFlag, EngineError, Event, Order, OrderEvent, Submit
 use imagine_store::{Claimed, JobError, Lease, Outcome, Progress, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::Worker;
 use crate::keeper::Keeper;
@@ -45,6 +47,22 @@ impl From<StoreError> for Stopped {
 
 /// Works on one job. `give_back` turns true when the worker cannot wait any longer.
 pub async fn run(worker: Worker, claimed: Claimed, give_back: watch::Receiver<bool>) -> End {
+    // For OpenTelemetry alone, as in `imagine-api`: the log names the job in each line.
+    let span = tracing::info_span!(
+        target: "imagine::trace",
+        "job",
+        otel.kind = "consumer",
+        job.id = %claimed.job.id,
+        job.attempt = claimed.job.attempts,
+        job.pictures = claimed.job.input.n,
+        job.end = Empty,
+    );
+    let end = run_inside(worker, claimed, give_back).instrument(span.clone()).await;
+    span.record("job.end", tracing::field::debug(end));
+    end
+}
+
+async fn run_inside(worker: Worker, claimed: Claimed, give_back: watch::Receiver<bool>) -> End {
     let lease = claimed.lease.clone();
     let cancel = CancelFlag::default();
     let store = worker.archive.store.clone();
@@ -95,7 +113,8 @@ async fn work(
     mut give_back: watch::Receiver<bool>,
 ) -> Result<(), Stopped> {
     let Claimed { job, lease } = claimed;
-    let prepared = match prepare(worker, &job, &lease, cancel).await {
+    let span = tracing::info_span!(target: "imagine::trace", "prepare");
+    let prepared = match prepare(worker, &job, &lease, cancel).instrument(span).await {
         Ok(prepared) => prepared,
         Err(_) if cancel.is_canceled() => return Err(Stopped::With(Outcome::Canceled)),
         Err(Unready::Job(error)) => return Err(Stopped::With(Outcome::Failed(error))),
@@ -226,7 +245,10 @@ impl Shown {
                 }
             }
             Event::Finished { index, picture, .. } => {
-                let stored = pictures::store(worker, lease, &self.studio, self.first + index, picture).await;
+                let span =
+                    tracing::info_span!(target: "imagine::trace", "store", picture = self.first + index);
+                let stored = pictures::store(worker, lease, &self.studio, self.first + index, picture);
+                let stored = stored.instrument(span).await;
                 if let Err(problem) = stored {
                     // What is still being drawn would not be kept either.
                     cancel.cancel();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imagine_contract::{Expander, FaceReader, GrayPixels, Studio};
-use imagine_store::{Archive, Claim, Notice, StoreError};
+use imagine_store::{Archive, Claim, Keep, Notice, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,9 +35,8 @@ pub struct WorkerOptions {
     pub progress_every: Duration,
     /// When stopped, running jobs have so long to end; then they are given back.
     pub drain: Duration,
-    /// How often old things are taken away, and how long finished jobs are kept (none: for ever). Not at all
-    /// if left out.
-    pub sweep: Option<(Duration, Option<Duration>)>,
+    /// How often old things are taken away, and how long they are kept. Not at all if left out.
+    pub sweep: Option<(Duration, Keep)>,
     /// None where edits cannot keep faces.
     pub face_mask: Option<FaceMask>,
 }

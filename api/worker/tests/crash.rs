@@ -10,10 +10,11 @@ mod studio;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use imagine_store::{
@@ -36,6 +37,8 @@ const LONG: u64 = 3000;
 const CYCLES: usize = 200;
 const JOBS: usize = 60;
 const PICTURES: u32 = 2;
+/// Of everything here; a quiet machine needs about a tenth. What takes longer hangs, and is said to.
+const DEADLINE: Duration = Duration::from_secs(600);
 
 fn main() {
     let runtime = Runtime::new().unwrap();
@@ -47,11 +50,14 @@ fn main() {
     if std::env::args().any(|arg| arg == "--list") {
         return;
     }
+    let stage = Stage::default();
+    stage.watch();
     let databases = [Some(None), postgres::database().map(Some)];
     for database in databases.into_iter().flatten() {
         let name = if database.is_some() { "Postgres" } else { "SQLite" };
         let begun = Instant::now();
-        runtime.block_on(killed_at_random(database.as_deref()));
+        stage.set(format!("{name}, workers killed at random"));
+        runtime.block_on(killed_at_random(database.as_deref(), &stage));
         println!(
             "{name}: {CYCLES} workers killed at random, nothing lost ({:.1} s) ... ok",
             begun.elapsed().as_secs_f64()
@@ -59,8 +65,32 @@ fn main() {
     }
     for database in [Some(None), postgres::database().map(Some)].into_iter().flatten() {
         let name = if database.is_some() { "Postgres" } else { "SQLite" };
+        stage.set(format!("{name}, a worker stopped past its lease"));
         runtime.block_on(stopped_past_the_lease(database.as_deref()));
         println!("{name}: a worker that stood still past its lease writes nothing ... ok");
+    }
+}
+
+/// Where it is, for whoever wonders why it does not end.
+#[derive(Clone, Default)]
+struct Stage(Arc<Mutex<String>>);
+
+impl Stage {
+    fn set(&self, text: String) {
+        *self.0.lock().unwrap() = text;
+    }
+
+    /// Ends the process with an error when the time is up. Workers and Postgres go with it: they watch for that.
+    fn watch(&self) {
+        let stage = self.clone();
+        thread::spawn(move || {
+            thread::sleep(DEADLINE);
+            eprintln!(
+                "*** the crash test hangs: {DEADLINE:?} were not enough; {} ***",
+                stage.0.lock().unwrap()
+            );
+            std::process::exit(1);
+        });
     }
 }
 
@@ -92,6 +122,11 @@ async fn work(folder: PathBuf) {
     let step = std::env::var(STEP).unwrap().parse().unwrap();
     let lease = std::env::var(LEASE).unwrap().parse().unwrap();
     let archive = archive(&folder, database.as_deref(), lease).await;
+    // Should the test end before it kills this: nobody is to work on alone.
+    thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(1);
+    });
     println!("ready");
     worker(archive, &folder, Duration::from_millis(step), 1).run(std::future::pending()).await;
 }
@@ -102,6 +137,7 @@ fn spawn(folder: &Path, database: Option<&str>, step: u64, lease: u64) -> Child 
         .env(PLACE, folder)
         .env(STEP, step.to_string())
         .env(LEASE, lease.to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     if let Some(url) = database {
         command.env(DATABASE, url);
@@ -162,7 +198,7 @@ async fn create(archive: &Archive, index: usize, pictures: u32) -> JobId {
     archive.store.create_job(new).await.unwrap().into_inner().id
 }
 
-async fn killed_at_random(database: Option<&str>) {
+async fn killed_at_random(database: Option<&str>, stage: &Stage) {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(folder.path(), database, BRIEF).await;
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
@@ -170,6 +206,7 @@ async fn killed_at_random(database: Option<&str>) {
     let mut dice = Dice(seed);
     let (mut ids, usual) = undisturbed(&archive, folder.path(), database).await;
     for cycle in 0..CYCLES {
+        stage.set(format!("{database:?}, worker {cycle} of {CYCLES}"));
         // There is always something to do.
         while ids.len() * CYCLES <= cycle * JOBS {
             ids.push(create(&archive, ids.len(), PICTURES).await);
@@ -195,6 +232,7 @@ async fn killed_at_random(database: Option<&str>) {
     let last = worker(archive.clone(), folder.path(), Duration::from_millis(1), 3);
     let last = tokio::spawn(last.run(async move { stopped.await.unwrap() }));
     for id in &ids {
+        stage.set(format!("{database:?}, waiting for the end of {id}: {}", counts(&archive).await));
         let mut follow = archive.store.follow("local", *id, 0).await.unwrap().expect("no job is lost");
         while follow.next().await.unwrap().is_some() {}
     }

@@ -92,6 +92,7 @@ fn person() -> NewPerson {
         keep_photos: false,
         one_shot: false,
         photos: vec![NewPhoto { problems: Vec::new(), face: Some(face), photo: None }],
+        idempotency: None,
     }
 }
 
@@ -358,7 +359,7 @@ async fn two_workers_share_postgres_and_s3() {
     let bucket = tempfile::tempdir().unwrap();
     let options = support::s3::serve(bucket.path()).await;
     let archive = async || {
-        let blobs = Arc::new(S3Blobs::new(options.clone()).unwrap());
+        let blobs = Arc::new(S3Blobs::open(options.clone()).await.unwrap());
         Archive::open(place.open().await, blobs, Vault::new([5; 32])).await.unwrap()
     };
     let api = archive().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use imagine_api::Config;
 use imagine_api::config::StorageSettings;
-use imagine_store::{Archive, Blobs, LocalBlobs, Policy, S3Blobs, S3Options, Store, Vault};
+use imagine_store::{Archive, Blobs, LocalBlobs, Policy, S3Access, S3Blobs, S3Options, Store, Vault};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ pub async fn open(config: &Config) -> Result<Archive, Failure> {
     };
     let store = store.map_err(Failure::failed)?;
     let blobs: Arc<dyn Blobs> = match &storage.blobs {
-        Some(address) => Arc::new(S3Blobs::new(s3(storage, address)?).map_err(Failure::input)?),
+        Some(address) => Arc::new(bucket(storage, address).await?),
         None => Arc::new(LocalBlobs::open(folder.join("blobs")).map_err(Failure::failed)?),
     };
     let vault = match &storage.master_key_file {
@@ -64,31 +64,41 @@ fn make(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
+/// The bucket that an address names.
+///
+/// # Errors
+/// The address is none, or only half of an access key is given.
+pub async fn bucket(storage: &StorageSettings, address: &str) -> Result<S3Blobs, Failure> {
+    S3Blobs::open(s3(storage, address)?).await.map_err(Failure::input)
+}
+
 /// `s3://BUCKET/PREFIX`, and whoever may use it.
 fn s3(storage: &StorageSettings, address: &str) -> Result<S3Options, Failure> {
     let Some(path) = address.strip_prefix("s3://").filter(|path| !path.is_empty()) else {
         return Err(Failure::input(format!("\"{address}\" is no place for pictures: s3://BUCKET/PREFIX is")));
     };
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
-    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let missing = |setting: &str, name: &str| {
-        Failure::input(format!("pictures in S3 need {setting}")).hint(format!("IMAGINE_{setting} or {name}"))
+    let access = match (&storage.s3_access_key_id, &storage.s3_secret_access_key) {
+        (Some(id), Some(secret)) => {
+            let secret = Zeroizing::new(secret.expose().to_owned());
+            S3Access::Key { id: id.expose().to_owned(), secret }
+        }
+        (None, None) => S3Access::Standard,
+        (Some(_), None) => return Err(half("s3_secret_access_key", "s3_access_key_id")),
+        (None, Some(_)) => return Err(half("s3_access_key_id", "s3_secret_access_key")),
     };
-    let secret = |set: &Option<imagine_api::config::Secret>, setting: &str, name: &str| {
-        let text = set.as_ref().map(|secret| secret.expose().to_owned()).or_else(|| variable(name));
-        text.ok_or_else(|| missing(setting, name))
-    };
-    let region = storage.s3_region.clone().or_else(|| variable("AWS_REGION"));
-    let secret_key = secret(&storage.s3_secret_access_key, "S3_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY")?;
     Ok(S3Options {
         endpoint: storage.s3_endpoint.clone(),
-        // A server that is not Amazon's mostly takes any.
-        region: region.unwrap_or_else(|| "us-east-1".into()),
+        region: storage.s3_region.clone(),
         bucket: bucket.to_owned(),
         prefix: prefix.trim_end_matches('/').to_owned(),
-        access_key: secret(&storage.s3_access_key_id, "S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID")?,
-        secret_key: Zeroizing::new(secret_key),
+        access,
     })
+}
+
+fn half(missing: &str, given: &str) -> Failure {
+    Failure::input(format!("{given} is set and {missing} is not"))
+        .hint(format!("IMAGINE_{}", missing.to_uppercase()))
 }
 
 #[cfg(test)]
@@ -111,10 +121,11 @@ mod tests {
         assert_eq!((both.bucket.as_str(), both.prefix.as_str()), ("pictures", "of/me"));
         assert_eq!(options("s3://pictures").unwrap().prefix, "");
         assert!(options("file:///tmp").unwrap_err().contains("s3://BUCKET"));
-        let nobody = s3(&config(&[]).storage, "s3://pictures");
-        if std::env::var_os("AWS_SECRET_ACCESS_KEY").is_none() {
-            assert!(nobody.unwrap_err().to_string().contains("S3_SECRET_ACCESS_KEY"));
-        }
+        assert!(matches!(both.access, S3Access::Key { .. }));
+        let nobody = s3(&config(&[]).storage, "s3://pictures").unwrap();
+        assert!(matches!(nobody.access, S3Access::Standard));
+        let half = s3(&config(&[("IMAGINE_S3_ACCESS_KEY_ID", "id")]).storage, "s3://pictures");
+        assert!(half.map(drop).unwrap_err().to_string().contains("s3_secret_access_key"));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use imagine_api::Style;
 use imagine_api::config::ExpandSettings;
+use imagine_api::{Rules, Style};
 use imagine_contract::{Dialect, Expander};
 use imagine_expansion::Knowledge;
 
@@ -35,6 +35,15 @@ pub fn open(settings: &ExpandSettings) -> Result<Option<Arc<dyn Expander>>, Fail
     })?;
     let options = ExpandOptions { backend, ..ExpandOptions::default() };
     Ok(Some(Arc::from(backend::open(&options)?)))
+}
+
+/// The safety rules, which count whoever expands, and where nobody does.
+///
+/// # Errors
+/// The program's own data are broken.
+pub fn rules() -> Result<Rules, Failure> {
+    let knowledge = Knowledge::built_in().map_err(Failure::failed)?;
+    Ok(Arc::new(move |text| knowledge.check(text)))
 }
 
 /// Style presets; none for a model that knows nothing but its own words.
@@ -69,6 +78,13 @@ mod tests {
         };
         assert_eq!((named("off"), named("template")), (Ok(false), Ok(true)));
         assert!(named("oracle").unwrap_err().contains("auto, "));
+    }
+
+    #[test]
+    fn the_rules_count_without_an_expander() {
+        let rules = rules().unwrap();
+        assert!(rules("as an astronaut").is_ok());
+        assert!(rules("me naked on a beach").is_err());
     }
 
     #[test]

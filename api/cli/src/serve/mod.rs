@@ -11,23 +11,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use imagine_api::{Config, Parts};
-use imagine_contract::{Expander, FaceReader, Studio};
+use imagine_api::{Config, GpuMemory, Logging, Parts};
+use imagine_contract::{Expander, FaceReader, ModelInfo, Studio};
 use imagine_pipeline::composite::all_but_faces;
-use imagine_store::Archive;
+use imagine_pipeline::device_memory::gpu_memory_in_use;
+use imagine_store::{Archive, Keep};
 use imagine_worker::{Worker, WorkerOptions};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-pub use archive::open as open_archive;
+pub use archive::{bucket, open as open_archive};
 pub use args::ConfigArgs;
 
 use crate::failure::Failure;
-use model::Loaded;
+use crate::leave;
+use model::Known;
 
 /// How often old things are taken away.
 const SWEEP: Duration = Duration::from_secs(600);
+
+/// How long threads that cannot be stopped are waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -65,8 +70,8 @@ pub struct WorkerArgs {
 
 /// `imagine serve`.
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let config = configured(&args.config)?;
-    runtime()?.block_on(async {
+    let (config, _logging) = configured(&args.config)?;
+    run(async {
         let archive = open_archive(&config).await?;
         check_keys(&config, &archive).await?;
         // Before the model is loaded: a port that is taken is told at once.
@@ -74,20 +79,21 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let listener =
             TcpListener::bind(listen).await.map_err(|e| Failure::failed(format!("{listen}: {e}")))?;
         let address = listener.local_addr().map_err(Failure::failed)?;
-        let loaded = load(&config).await?;
-        let (faces, card) = (Arc::clone(&loaded.faces), loaded.card.clone());
-        let studio: Option<Arc<dyn Studio>> = match config.worker.work {
-            true => Some(Arc::new(loaded.studio(&config.model)?)),
-            false => None,
+        let (studio, known) = match config.worker.work {
+            true => studio(&config).await.map(|(studio, known)| (Some(studio), known))?,
+            false => (None, blocking(&config, model::describe).await?),
         };
+        let Known { faces, card } = known;
         let expander = expander(&config).await?;
-        let styles = expander::styles(&card.dialect)?;
+        let (styles, rules) = (expander::styles(&card.dialect)?, expander::rules()?);
         let worker = studio
             .as_ref()
             .map(|studio| worker(&config, &archive, Arc::clone(studio), &faces, expander.clone()));
-        let parts = Parts { archive, studio, faces, expander, models: vec![card], styles, gpu_memory: None };
-        say(&format!("listening on http://{address}"))?;
+        let gpu_memory = gpu_memory(&card.info);
+        let models = vec![card];
+        let parts = Parts { archive, studio, faces, expander, rules, models, styles, gpu_memory };
         let stop = Stop::new()?;
+        say(&format!("listening on http://{address}"))?;
         let served = async {
             let served =
                 imagine_api::serve(listener, config, parts, stop.wait()).await.map_err(Failure::failed);
@@ -106,15 +112,14 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
 /// `imagine worker`.
 pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
-    let config = configured(&args.config)?;
-    runtime()?.block_on(async {
+    let (config, _logging) = configured(&args.config)?;
+    run(async {
         let archive = open_archive(&config).await?;
-        let loaded = load(&config).await?;
-        let faces = Arc::clone(&loaded.faces);
+        let (studio, known) = studio(&config).await?;
         let expander = expander(&config).await?;
-        let worker = worker(&config, &archive, Arc::new(loaded.studio(&config.model)?), &faces, expander);
-        say(&format!("working as {}", worker.options.name))?;
+        let worker = worker(&config, &archive, studio, &known.faces, expander);
         let stop = Stop::new()?;
+        say(&format!("working as {}", worker.options.name))?;
         let drained = worker.run(stop.wait()).await;
         if drained.released > 0 {
             tracing::info!(jobs = drained.released, "given back to other workers");
@@ -123,10 +128,11 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
     })
 }
 
-fn configured(args: &ConfigArgs) -> Result<Config, Failure> {
+/// The configuration, and what is to be held while the process works.
+fn configured(args: &ConfigArgs) -> Result<(Config, Logging), Failure> {
     let config = args.config()?;
-    imagine_api::logging(&config.log).map_err(|e| Failure::input(format!("log: {e}")))?;
-    Ok(config)
+    let logging = imagine_api::logging(&config.log).map_err(Failure::input)?;
+    Ok((config, logging))
 }
 
 /// A runtime for what the service and its commands do.
@@ -134,14 +140,39 @@ pub fn runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)
 }
 
-async fn load(config: &Config) -> Result<Loaded, Failure> {
+/// Runs to the end, and waits a moment for threads that cannot be stopped: a language model may be in the middle of
+/// a sentence.
+fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WORDS);
+    result
+}
+
+/// The model, loaded and ready to draw.
+async fn studio(config: &Config) -> Result<(Arc<dyn Studio>, Known), Failure> {
+    let (studio, known) = blocking(config, model::load).await?.studio(&config.model)?;
+    Ok((Arc::new(studio), known))
+}
+
+async fn blocking<T: Send + 'static>(
+    config: &Config,
+    work: fn(&Config) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let config = config.clone();
-    tokio::task::spawn_blocking(move || model::load(&config)).await.map_err(Failure::failed)?
+    tokio::task::spawn_blocking(move || work(&config)).await.map_err(Failure::failed)?
 }
 
 async fn expander(config: &Config) -> Result<Option<Arc<dyn Expander>>, Failure> {
     let settings = config.expand.clone();
     tokio::task::spawn_blocking(move || expander::open(&settings)).await.map_err(Failure::failed)?
+}
+
+/// How much memory of the GPU is in use; none where a processor draws, or nothing is drawn here.
+fn gpu_memory(info: &ModelInfo) -> Option<GpuMemory> {
+    let index: usize = info.device.strip_prefix("cuda:")?.parse().ok()?;
+    gpu_memory_in_use(index)?;
+    Some(Arc::new(move || gpu_memory_in_use(index)))
 }
 
 /// Says so before the model is loaded; the API checks again.
@@ -169,8 +200,11 @@ fn worker(
 ) -> Worker {
     let settings = &config.worker;
     let usual = WorkerOptions::default();
-    let days = u64::from(config.keep.keep_jobs_days);
-    let keep = (days > 0).then(|| Duration::from_secs(days * 24 * 3600));
+    let hours = |count: u64| (count > 0).then(|| Duration::from_secs(count * 3600));
+    let keep = Keep {
+        jobs: hours(u64::from(config.keep.keep_jobs_days) * 24),
+        handed_in: hours(config.keep.keep_one_shot_hours.into()),
+    };
     // While some are drawn, others are got ready.
     let jobs = (2 * studio.load().most_rows).clamp(usual.jobs as usize, 64) as u32;
     let options = WorkerOptions {
@@ -205,7 +239,7 @@ impl Stop {
             tracing::info!("ending: what is being drawn is finished first");
             told.send_replace(true);
             signals.next().await;
-            std::process::exit(1);
+            leave::at_once(1);
         });
         Ok(Self(sender))
     }

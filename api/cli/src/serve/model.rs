@@ -10,7 +10,7 @@ use imagine_contract::{FaceReader, IdentityNeeds, ModelInfo};
 use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
 use imagine_identity::{EncoderChoice, IdentityError, Limits};
 use imagine_pipeline::schedulers::SchedulerChoice;
-use imagine_pipeline::{BatchStudio, StableDiffusion, StudioOptions, identity, threads};
+use imagine_pipeline::{BatchStudio, LoadOptions, StableDiffusion, StudioOptions, identity, threads};
 
 use crate::expand::dialect;
 use crate::face_encoder;
@@ -27,6 +27,11 @@ const STUDIO_QUEUE: usize = 256;
 /// A model with the eyes that belong to it.
 pub struct Loaded {
     pub model: StableDiffusion,
+    pub known: Known,
+}
+
+/// What is known of a model, and the eyes that belong to it.
+pub struct Known {
     pub faces: Arc<dyn FaceReader>,
     pub card: ModelCard,
 }
@@ -38,39 +43,60 @@ pub struct Loaded {
 pub fn load(config: &Config) -> Result<Loaded, Failure> {
     threads::limit();
     let progress = Progress::new(true);
+    let (located, options) = options(config, &config.model.device, &progress)?;
+    progress.stage("loading the model");
+    let model = StableDiffusion::load(&options).map_err(pipeline_failure)?;
+    let info = imagine_contract::Engine::info(&model).clone();
+    Ok(Loaded { known: known(config, info, &located, &progress)?, model })
+}
+
+/// What [`load`] would know, without the model: for a server that draws nothing itself. Blocks.
+///
+/// # Errors
+/// As for [`load`].
+pub fn describe(config: &Config) -> Result<Known, Failure> {
+    let progress = Progress::new(true);
+    // Where the workers draw is theirs to know; this machine may have no such device.
+    let (located, options) = options(config, "cpu", &progress)?;
+    let info = StableDiffusion::describe(&options).map_err(pipeline_failure)?;
+    known(config, info, &located, &progress)
+}
+
+fn options(config: &Config, device: &str, progress: &Progress) -> Result<(Located, LoadOptions), Failure> {
     let settings = &config.model;
     let located = locate(Path::new(&settings.model))?;
     let choice = ModelChoice {
-        device: settings.device.parse().map_err(Failure::input)?,
+        device: device.parse().map_err(Failure::input)?,
         dtype: settings.dtype.parse().map_err(Failure::input)?,
         identity: Identity::IfThere,
         ..ModelChoice::default()
     };
-    progress.stage("loading the model");
     let adapter = choice.adapter(&located)?;
     let needs = match &adapter {
         Some(file) => Some(identity::needs_of(file, None).map_err(pipeline_failure)?),
         None => None,
     };
-    let options = choice.options(&located, adapter, needs.as_ref(), &progress);
-    let model = StableDiffusion::load(&options).map_err(pipeline_failure)?;
-    let info = imagine_contract::Engine::info(&model).clone();
-    let faces = faces(config, &located, info.identity.as_ref(), &progress)?;
-    Ok(Loaded { card: card(info, &located)?, model, faces: Arc::new(faces) })
+    let options = choice.options(&located, adapter, needs.as_ref(), progress);
+    Ok((located, options))
+}
+
+fn known(config: &Config, info: ModelInfo, located: &Located, progress: &Progress) -> Result<Known, Failure> {
+    let faces = faces(config, located, info.identity.as_ref(), progress)?;
+    Ok(Known { card: card(info, located)?, faces: Arc::new(faces) })
 }
 
 impl Loaded {
-    /// Opens a studio over the model.
+    /// Opens a studio over the model, and gives what is known of it.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn studio(self, settings: &ModelSettings) -> Result<BatchStudio, Failure> {
-        let info = &self.card.info;
+    pub fn studio(self, settings: &ModelSettings) -> Result<(BatchStudio, Known), Failure> {
+        let info = &self.known.card.info;
         let cells = |side: u32| i64::from(side / info.side_multiple);
         let of_one = cells(info.width) * cells(info.height);
         let cells = settings.rows.map(|rows| of_one * i64::try_from(rows.max(1)).unwrap_or(1));
         let options = StudioOptions { queue: STUDIO_QUEUE, cells, observer: None };
-        BatchStudio::open(self.model, options).map_err(Failure::failed)
+        Ok((BatchStudio::open(self.model, options).map_err(Failure::failed)?, self.known))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::error::{Code, Outcome, Problem, ProblemBody};
 use crate::http::auth::Caller;
 use crate::http::body::content_type;
 use crate::http::form::{Form, FormLimits};
+use crate::http::idempotency::idempotency;
 use crate::http::list::{List, Page, page_size};
 use crate::wire::batch::BatchBody;
 
@@ -51,7 +52,7 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller, request: Requ
     let headers = request.headers().clone();
     let (file, format, name) = file(&app, request).await?;
     let digest: [u8; 32] = Sha256::digest(&file).into();
-    let idempotency = crate::routes::jobs::idempotency(&headers, digest)?;
+    let idempotency = idempotency(&headers, digest)?;
     let asked = read::lines(&file, format, app.config.limits.batch_lines)?;
     let lines = read::plan_all(&app, &caller, asked).await?;
     let batch = NewBatch { tenant: caller.tenant.clone(), name, lines, idempotency };

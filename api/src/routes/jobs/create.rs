@@ -16,6 +16,7 @@ use crate::http::accept;
 use crate::http::auth::Caller;
 use crate::http::body::{JsonBody, content_type, parse};
 use crate::http::form::Form;
+use crate::http::idempotency::{give_back, idempotency, reserve};
 use crate::photos;
 use crate::wire::job::{JobBody, JobRequest};
 
@@ -45,47 +46,69 @@ pub(crate) struct JobForm {
 pub(crate) async fn create(State(app): State<App>, caller: Caller, request: Request) -> Outcome<Response> {
     app.accepting()?;
     let headers = request.headers().clone();
-    let (asked, digest, one_shot) = if content_type(&headers) == "multipart/form-data" {
-        let _slot = upload_slot(&app)?;
-        let wrong = |_| Problem::new(Code::InvalidJson, "the multipart form is malformed");
-        let multipart = Multipart::from_request(request, &app).await.map_err(wrong)?;
-        let mut form = Form::read(multipart, photos::limits(&app)).await?;
-        let digest = form.digest();
-        let text =
-            form.text("job").ok_or_else(|| Problem::field("job", "send the job as JSON in \"job\""))?;
-        let asked: JobRequest = parse(text.as_bytes())?;
-        if !asked.people.is_empty() {
-            return Err(Problem::field("people", "either photos or \"people\", not both"));
-        }
-        // A request that was made before needs no look at its photos.
-        if let Some(job) = replayed(&app, &caller, &headers, digest).await? {
-            return answer(&app, &caller, &headers, job).await;
-        }
-        let given = GivenConsent::read(form.text("consent"))?;
-        let files = form.take_files("photo");
-        let faces = photos::face_choices(&form, files.len())?;
-        let person = crate::routes::people::enrol_once(&app, &caller, files, &faces, given).await?;
-        (asked, digest, Some(person))
-    } else {
-        let JsonBody { value, digest } = JsonBody::<JobRequest>::from_request(request, &app).await?;
-        (value, digest, None)
+    if content_type(&headers) == "multipart/form-data" {
+        return once(&app, &caller, &headers, request).await;
+    }
+    let JsonBody { value, digest } = JsonBody::<JobRequest>::from_request(request, &app).await?;
+    let key = idempotency(&headers, digest)?;
+    // A request that was made before has its job, however full the queue is.
+    if key.is_none() {
+        app.store().room(&caller.owner).await?;
+    }
+    let planned = plan(&app, &caller, value, None).await?;
+    let put = submit(&app, &caller, planned, key, digest).await?;
+    answer(&app, &caller, &headers, put.into_inner()).await
+}
+
+/// A job with photos of somebody who is not remembered.
+async fn once(app: &App, caller: &Caller, headers: &HeaderMap, request: Request) -> Outcome<Response> {
+    let slot = upload_slot(app)?;
+    let wrong = |_| Problem::new(Code::InvalidJson, "the multipart form is malformed");
+    let multipart = Multipart::from_request(request, app).await.map_err(wrong)?;
+    let form = Form::read(multipart, photos::limits(app)).await?;
+    let digest = form.digest();
+    let key = idempotency(headers, digest)?;
+    // A request that was made before needs no look at its photos.
+    let job = match reserve(app, caller, key.as_ref()).await? {
+        Some(id) => super::find(app, caller, &id).await?,
+        None => match of_form(app, caller, form, key.clone(), digest).await {
+            Ok(job) => job,
+            Err(problem) => {
+                give_back(app, caller, key.as_ref()).await;
+                return Err(problem);
+            }
+        },
     };
-    let planned = plan(&app, &caller, asked, one_shot).await;
-    let made = match planned {
-        Ok(planned) => submit(&app, &caller, planned, idempotency(&headers, digest)?, digest).await,
+    drop(slot);
+    answer(app, caller, headers, job).await
+}
+
+async fn of_form(
+    app: &App,
+    caller: &Caller,
+    mut form: Form,
+    key: Option<Idempotency>,
+    digest: [u8; 32],
+) -> Outcome<Job> {
+    // Before the photos are looked at, which takes a while.
+    app.store().room(&caller.owner).await?;
+    let text = form.text("job").ok_or_else(|| Problem::field("job", "send the job as JSON in \"job\""))?;
+    let asked: JobRequest = parse(text.as_bytes())?;
+    if !asked.people.is_empty() {
+        return Err(Problem::field("people", "either photos or \"people\", not both"));
+    }
+    let given = GivenConsent::read(form.text("consent"))?;
+    let files = form.take_files("photo");
+    let faces = photos::face_choices(&form, files.len())?;
+    let person = crate::routes::people::enrol_once(app, caller, files, &faces, given).await?;
+    let made = match plan(app, caller, asked, Some(person)).await {
+        Ok(planned) => submit(app, caller, planned, key, digest).await,
         Err(problem) => Err(problem),
     };
-    let put = match made {
-        Ok(put) => put,
-        Err(problem) => {
-            forget(&app, &caller, one_shot).await;
-            return Err(problem);
-        }
-    };
-    if !put.is_new() {
-        forget(&app, &caller, one_shot).await;
+    if !made.as_ref().is_ok_and(Put::is_new) {
+        forget(app, caller, Some(person)).await;
     }
-    answer(&app, &caller, &headers, put.into_inner()).await
+    made.map(Put::into_inner)
 }
 
 /// Nobody's job needs this person after all.
@@ -121,22 +144,6 @@ pub(crate) async fn submit(
         app.parts.archive.delete_uploads(&uploads).await?;
     }
     Ok(made?)
-}
-
-/// The header, checked.
-pub(crate) fn idempotency(headers: &HeaderMap, body_sha256: [u8; 32]) -> Outcome<Option<Idempotency>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
-    let wrong = || Problem::field("Idempotency-Key", "an Idempotency-Key is 1 to 255 plain characters");
-    Ok(Some(Idempotency { key: key.ok_or_else(wrong)?.to_owned(), body_sha256 }))
-}
-
-async fn replayed(app: &App, caller: &Caller, headers: &HeaderMap, digest: [u8; 32]) -> Outcome<Option<Job>> {
-    let Some(idempotency) = idempotency(headers, digest)? else { return Ok(None) };
-    match app.store().reserve(&caller.tenant, &idempotency).await? {
-        imagine_store::Reservation::New => Ok(None),
-        imagine_store::Reservation::Done(id) => super::find(app, caller, &id).await.map(Some),
-    }
 }
 
 async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, job: Job) -> Outcome<Response> {

@@ -70,10 +70,8 @@ pub(crate) async fn plan(
         return Err(Problem::field("prompt", "say what is to be drawn"));
     }
     let drawn = expansion.as_ref().map_or(request.prompt.as_str(), |expansion| expansion.prompt.as_str());
-    if let Some(expander) = &app.parts.expander {
-        expander.check(&request.prompt)?;
-        expander.check(drawn)?;
-    }
+    (app.parts.rules)(&request.prompt)?;
+    (app.parts.rules)(drawn)?;
     let mut uploads = Vec::new();
     let edit = match &request.edit {
         Some(asked) => Some(edit(app, caller, asked, &mut uploads).await?),

@@ -62,6 +62,7 @@ pub(crate) async fn edits(
         let job = match repeated(&app, &caller, &headers, &digest).await? {
             Some(job) => job,
             None => {
+                app.store().room(&caller.owner).await?;
                 let beside = beside(&app, &caller, &mut form, request.names_people()).await?;
                 queue(&app, &caller, &headers, &request, beside, digest).await?
             }

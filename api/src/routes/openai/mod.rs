@@ -19,7 +19,8 @@ use self::request::ImagesRequest;
 use crate::app::App;
 use crate::error::{Code, Outcome, Problem};
 use crate::http::auth::Caller;
-use crate::routes::jobs::{forget, idempotency, plan, submit, wait_for};
+use crate::http::idempotency::idempotency;
+use crate::routes::jobs::{forget, plan, submit, wait_for};
 
 /// Seconds for which a retry is taken for the request that it repeats.
 const RETRY_WINDOW: u32 = 15 * 60;

@@ -1,6 +1,8 @@
 //! Bytes by key: a folder or S3.
 
 mod key;
+#[cfg(feature = "s3")]
+mod lifecycle;
 mod local;
 #[cfg(feature = "s3")]
 mod s3;
@@ -13,9 +15,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use key::BlobKey;
+#[cfg(feature = "s3")]
+pub use lifecycle::{BucketRule, Lifecycle};
 pub use local::LocalBlobs;
 #[cfg(feature = "s3")]
-pub use s3::{S3Blobs, S3Options, expire_after_days};
+pub use s3::{S3Access, S3Blobs, S3Options};
 
 /// Why bytes could not be stored or read.
 #[derive(Debug, thiserror::Error)]

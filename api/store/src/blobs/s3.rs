@@ -3,18 +3,20 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
 };
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{
-    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, CompletedMultipartUpload, CompletedPart,
-    ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
-};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -29,23 +31,38 @@ const PART: usize = 8 << 20;
 const LARGE: usize = 2 * PART;
 const LONGEST_ADDRESS: Duration = Duration::from_secs(15 * 60);
 
+/// Where S3 is looked for where nothing says it: servers that are not Amazon's mostly take any region.
+const USUAL_REGION: &str = "us-east-1";
+
 /// Where the bucket is and who may use it.
 #[derive(Clone)]
 pub struct S3Options {
     /// E.g. `https://s3.example.org`; Amazon's own if left out.
     pub endpoint: Option<String>,
-    pub region: String,
+    /// That of the `AWS_*` variables or the profile if left out.
+    pub region: Option<String>,
     pub bucket: String,
     /// In front of every key, without a slash at its end; may be empty.
     pub prefix: String,
-    pub access_key: String,
-    pub secret_key: Zeroizing<String>,
+    pub access: S3Access,
+}
+
+/// Whose rights are used.
+#[derive(Clone)]
+pub enum S3Access {
+    Key {
+        id: String,
+        secret: Zeroizing<String>,
+    },
+    /// What Amazon's own tools would take, in their order: `AWS_*` variables, the profile in `~/.aws`, a web
+    /// identity as Kubernetes gives it, the role of a container or machine. Renewed before it runs out.
+    Standard,
 }
 
 impl fmt::Debug for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { endpoint, region, bucket, prefix, .. } = self;
-        write!(f, "S3Options({endpoint:?}, {region}, {bucket}/{prefix})")
+        write!(f, "S3Options({endpoint:?}, {region:?}, {bucket}/{prefix})")
     }
 }
 
@@ -67,54 +84,52 @@ impl fmt::Debug for S3Blobs {
 }
 
 impl S3Blobs {
-    /// Nothing is sent yet; [`Blobs::check`] does.
+    /// Nothing is sent to the bucket yet; [`Blobs::check`] does.
     ///
     /// # Errors
     /// The prefix is no key.
-    pub fn new(options: S3Options) -> Result<Self, BlobError> {
-        let S3Options { endpoint, region, bucket, prefix, access_key, secret_key } = options;
+    pub async fn open(options: S3Options) -> Result<Self, BlobError> {
+        let S3Options { endpoint, region, bucket, prefix, access } = options;
         let prefix = prefix.trim_matches('/').to_owned();
         if !prefix.is_empty() {
             prefix.parse::<BlobKey>()?;
+        }
+        let mut config = match access {
+            S3Access::Key { id, secret } => aws_sdk_s3::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(region.unwrap_or_else(|| USUAL_REGION.into())))
+                .credentials_provider(Credentials::new(id, secret.as_str(), None, None, "imagine"))
+                .http_client(http_client()),
+            S3Access::Standard => aws_sdk_s3::config::Builder::from(&standard(region).await),
+        };
+        // Without one, whatever the variables or the profile name.
+        if endpoint.is_some() {
+            config.set_endpoint_url(endpoint);
         }
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(30))
             .build();
-        let credentials = Credentials::new(access_key, secret_key.as_str(), None, None, "imagine");
-        let mut config = aws_sdk_s3::Config::builder();
-        config.set_endpoint_url(endpoint);
         let config = config
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .credentials_provider(credentials)
             .force_path_style(true)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenSupported)
             .timeout_config(timeouts)
-            .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
             .build();
         Ok(Self { client: Client::from_conf(config), bucket, prefix })
     }
 
-    fn name(&self, key: &str) -> String {
-        if self.prefix.is_empty() { key.into() } else { format!("{}/{key}", self.prefix) }
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
-    /// Lets the bucket take away what lies under a prefix after so many days, and uploads that were never
-    /// finished after one: a net below this program's own retention.
-    ///
-    /// # Errors
-    /// The server refuses, or knows no lifecycles.
-    pub async fn set_lifecycle(&self, prefix: &str, days: u32) -> Result<(), BlobError> {
-        let prefix = self.name(prefix);
-        let failed = |problem: String| BlobError::Failed { key: prefix.clone(), problem };
-        let rule = expire_after_days(&prefix, days).map_err(|e| failed(e.to_string()))?;
-        let rules = BucketLifecycleConfiguration::builder().rules(rule).build();
-        let rules = rules.map_err(|e| failed(e.to_string()))?;
-        let put = self.client.put_bucket_lifecycle_configuration().bucket(&self.bucket);
-        let sent = put.lifecycle_configuration(rules).send().await;
-        sent.map(drop).map_err(|e| failed(DisplayErrorContext(e).to_string()))
+    pub(super) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The key's name in the bucket.
+    pub(super) fn name(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.into() } else { format!("{}/{key}", self.prefix) }
     }
 
     async fn put_in_parts(&self, key: &BlobKey, bytes: Bytes, content_type: &str) -> Result<(), BlobError> {
@@ -166,21 +181,18 @@ impl S3Blobs {
     }
 }
 
-/// A rule that ends what lies under `prefix` after so many days, and unfinished uploads after one.
-///
-/// # Errors
-/// The rule lacks something; cannot happen.
-pub fn expire_after_days(prefix: &str, days: u32) -> Result<LifecycleRule, aws_sdk_s3::error::BuildError> {
-    let days = i32::try_from(days).unwrap_or(i32::MAX);
-    LifecycleRule::builder()
-        .id(format!("imagine-{}", prefix.replace('/', "-")))
-        .status(ExpirationStatus::Enabled)
-        .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
-        .expiration(LifecycleExpiration::builder().days(days).build())
-        .abort_incomplete_multipart_upload(
-            AbortIncompleteMultipartUpload::builder().days_after_initiation(1).build(),
-        )
-        .build()
+fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+/// The standard chain. Of regions, those that need no request: a machine's own metadata are asked for rights only.
+async fn standard(region: Option<String>) -> SdkConfig {
+    let regions = RegionProviderChain::first_try(region.map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new())
+        .or_else(Region::from_static(USUAL_REGION));
+    let loader = aws_config::defaults(BehaviorVersion::latest());
+    loader.http_client(http_client()).region(regions).load().await
 }
 
 fn failed<E>(key: &BlobKey, error: SdkError<E>) -> BlobError

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::images::{self, image_of};
 use super::rows::{Reader, anywhere, json};
@@ -17,6 +18,9 @@ use crate::types::{Job, JobError, JobEvent, JobStatus, NewJob, Page, PageRequest
 pub(super) const COLUMNS: &str = "id, tenant, owner, batch, status, priority, input, given, expansion, webhook, \
      created, started, finished, progress, step, steps, eta_seconds, attempts, cancel_requested, error_code, \
      error_message";
+
+/// Batches have their own limit where they come in.
+const WAITING: &str = "SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND batch IS NULL";
 
 /// Which jobs of a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -163,6 +167,19 @@ impl Store {
         row.map(|row| Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default())).transpose()
     }
 
+    /// Whether one more job of this owner may wait, for whoever would like to know before much work is done for it:
+    /// [`Self::create_job`] has the last word. Waits for no writer.
+    ///
+    /// # Errors
+    /// [`StoreError::QueueFull`].
+    pub async fn room(&self, owner: &str) -> Result<(), StoreError> {
+        let own = format!("{WAITING} AND owner = $1");
+        let count = |row: Option<AnyRow>| row.map_or(Ok(0), |row| row.try_get::<i64, _>(0));
+        let queued = count(self.read_one(WAITING, |q| q).await?)?;
+        let of_owner = count(self.read_one(&own, |q| q.bind(owner)).await?)?;
+        self.policy().room(queued, of_owner)
+    }
+
     /// How many jobs wait and run, of everyone.
     pub async fn depth(&self) -> Result<Depth, StoreError> {
         let sql = "SELECT status, priority, COUNT(*) AS jobs FROM jobs
@@ -223,19 +240,11 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Batches have their own limit where they come in.
     async fn check_room(&mut self, owner: &str) -> Result<(), StoreError> {
-        let policy = *self.store().policy();
-        let sql = "SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND batch IS NULL";
-        let queued = self.count(sql, |q| q).await?;
-        let own = self.count(&format!("{sql} AND owner = $1"), |q| q.bind(owner.to_owned())).await?;
-        for (queued, most) in [(queued, policy.queued), (own, policy.queued_per_owner)] {
-            let queued = u64::try_from(queued).unwrap_or_default();
-            if queued >= most {
-                return Err(StoreError::QueueFull { queued, most });
-            }
-        }
-        Ok(())
+        let own = format!("{WAITING} AND owner = $1");
+        let queued = self.count(WAITING, |q| q).await?;
+        let of_owner = self.count(&own, |q| q.bind(owner.to_owned())).await?;
+        self.store().policy().room(queued, of_owner)
     }
 
     pub(super) async fn insert_job(

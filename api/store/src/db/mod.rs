@@ -34,7 +34,7 @@ pub use idempotency::Reservation;
 pub use images::ImageFilter;
 pub use jobs::{Depth, JobFilter};
 pub use queue::{Claim, Claimed, Lease, Outcome, Reaped, Renewal};
-pub use retention::Swept;
+pub use retention::{Keep, Swept};
 pub use signals::Notice;
 
 pub use people::Removed;
@@ -67,6 +67,20 @@ impl Default for Policy {
             queued: 10_000,
             poll: Duration::from_secs(1),
         }
+    }
+}
+
+impl Policy {
+    /// # Errors
+    /// [`StoreError::QueueFull`] where so many jobs wait, or so many of one owner, that no more may.
+    fn room(&self, queued: i64, of_owner: i64) -> Result<(), StoreError> {
+        for (queued, most) in [(queued, self.queued), (of_owner, self.queued_per_owner)] {
+            let queued = u64::try_from(queued).unwrap_or_default();
+            if queued >= most {
+                return Err(StoreError::QueueFull { queued, most });
+            }
+        }
+        Ok(())
     }
 }
 

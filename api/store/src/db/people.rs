@@ -10,7 +10,7 @@ use crate::blobs::BlobKey;
 use crate::error::StoreError;
 use crate::ids::{ImageId, JobId, PersonId};
 use crate::time::Millis;
-use crate::types::{Page, PageRequest, PhotoInfo};
+use crate::types::{Idempotency, Page, PageRequest, PhotoInfo};
 
 const COLUMNS: &str =
     "id, tenant, created, one_shot, keep_photos, encoder, wrapped_key, sealed_name, sealed_consent";
@@ -37,6 +37,7 @@ pub(crate) struct NewPersonRow {
     pub wrapped_key: Vec<u8>,
     pub sealed_name: Vec<u8>,
     pub sealed_consent: Vec<u8>,
+    pub idempotency: Option<Idempotency>,
 }
 
 pub(crate) struct NewPhotoRow {
@@ -70,6 +71,13 @@ impl Store {
         photos: Vec<NewPhotoRow>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
+        if let Some(key) = &new.idempotency
+            && tx.claim_key(&new.tenant, key, &new.id.to_string()).await?.is_some()
+        {
+            // The reservation had run out and another try was quicker.
+            tx.rollback().await?;
+            return Err(StoreError::IdempotencyInFlight);
+        }
         let created = tx.now().0;
         let sql = "INSERT INTO people (id, tenant, created, one_shot, keep_photos, encoder, wrapped_key, sealed_name,
                    sealed_consent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -240,6 +248,9 @@ impl Tx<'_> {
         let sql = "UPDATE people SET deleted = $2, encoder = NULL, wrapped_key = NULL, sealed_name = NULL,
                    sealed_consent = NULL WHERE id = $1";
         self.run(sql, |q| q.bind(id.to_string()).bind(now)).await?;
+        // The key stays, so that a late retry brings nobody back; what it says of the photos goes.
+        let sql = "UPDATE idempotency SET body_sha256 = $2 WHERE object = $1";
+        self.run(sql, |q| q.bind(id.to_string()).bind(vec![0_u8; 32])).await?;
         Ok(removed)
     }
 

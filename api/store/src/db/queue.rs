@@ -262,7 +262,7 @@ impl Tx<'_> {
         if held == 0 { Err(StoreError::LeaseLost(lease.job)) } else { Ok(()) }
     }
 
-    async fn end(&mut self, id: JobId, outcome: &Outcome) -> Result<(), StoreError> {
+    pub(super) async fn end(&mut self, id: JobId, outcome: &Outcome) -> Result<(), StoreError> {
         let (status, event, error) = match outcome {
             Outcome::Succeeded => ("succeeded", JobEvent::Succeeded, None),
             Outcome::Failed(error) => ("failed", JobEvent::Failed, Some(error)),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use sqlx::Row;
 
-use super::Store;
 use super::rows::Reader;
 use super::tx::Tx;
+use super::{Outcome, Store};
 use crate::error::StoreError;
 use crate::ids::{JobId, PersonId, UploadId};
-use crate::types::{EditInput, EditSource, JobInput};
+use crate::time::Millis;
+use crate::types::{EditInput, EditSource, JobError, JobInput};
 
 /// Idempotency keys are known for so long.
 const KEYS: Duration = Duration::from_secs(24 * 3600);
@@ -18,22 +19,33 @@ const ORPHANS: Duration = Duration::from_secs(3600);
 /// Rows of one transaction.
 const AT_ONCE: usize = 100;
 
+/// How long things are kept at most; none: for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Finished jobs with their pictures, favourites aside.
+    pub jobs: Option<Duration>,
+    /// What was handed in for one job that has not been begun: the job fails with `expired` then.
+    pub handed_in: Option<Duration>,
+}
+
 /// How much was taken away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     pub jobs: u64,
+    /// Jobs that waited so long that what was handed in for them had to go.
+    pub expired: u64,
     pub people: u64,
     pub uploads: u64,
     pub blobs: u64,
 }
 
 impl Store {
-    /// Takes away finished jobs and their pictures once they are older than `keep` (none: for ever), except
-    /// where one of the pictures is a favourite; old idempotency keys; and what was handed in for jobs that
-    /// were never made.
-    pub(crate) async fn expire(&self, keep: Option<Duration>) -> Result<Swept, StoreError> {
+    /// Takes away finished jobs and their pictures once they are old enough, except where one of the pictures
+    /// is a favourite; old idempotency keys; and what was handed in for jobs that were never made, or not begun
+    /// in time.
+    pub(crate) async fn expire(&self, keep: Keep) -> Result<Swept, StoreError> {
         let mut swept = Swept::default();
-        while let Some(keep) = keep {
+        while let Some(keep) = keep.jobs {
             let mut tx = self.begin().await?;
             let before = tx.now().minus(keep).0;
             let sql = "SELECT id FROM jobs WHERE finished < $1 AND NOT EXISTS
@@ -55,6 +67,9 @@ impl Store {
             }
         }
         let mut tx = self.begin().await?;
+        if let Some(handed_in) = keep.handed_in {
+            swept.expired = tx.give_up(tx.now().minus(handed_in)).await?;
+        }
         let keys = tx.now().minus(KEYS).0;
         tx.run("DELETE FROM idempotency WHERE created < $1", |q| q.bind(keys)).await?;
         let orphans = tx.now().minus(ORPHANS).0;
@@ -100,6 +115,27 @@ impl Tx<'_> {
         let sql =
             "INSERT INTO doomed_blobs (blob_key, since) VALUES ($1, $2) ON CONFLICT (blob_key) DO NOTHING";
         self.run(sql, |q| q.bind(key.to_owned()).bind(now)).await.map(drop)
+    }
+
+    /// Ends jobs that wait with something that was handed in before this time.
+    async fn give_up(&mut self, before: Millis) -> Result<u64, StoreError> {
+        let sql = "SELECT id FROM jobs WHERE status = 'queued' AND (EXISTS
+                   (SELECT 1 FROM job_people j, people p WHERE j.job = jobs.id AND p.id = j.person
+                    AND p.one_shot = 1 AND p.deleted IS NULL AND p.created < $1) OR EXISTS
+                   (SELECT 1 FROM uploads u WHERE u.created < $1 AND jobs.input LIKE '%' || u.id || '%'))";
+        let mut count = 0;
+        for job in self.ids(sql, before.0).await? {
+            let id: JobId = job.parse().map_err(|e| StoreError::damaged("jobs", &job, e))?;
+            // A worker may have taken it meanwhile; then it is used, and goes with the job's end.
+            let lock = "UPDATE jobs SET lease_token = lease_token WHERE id = $1 AND status = 'queued'";
+            if self.run(lock, |q| q.bind(job.clone())).await? == 0 {
+                continue;
+            }
+            let message = "it waited for longer than photos that were handed in for it are kept".into();
+            self.end(id, &Outcome::Failed(JobError { code: "expired".into(), message })).await?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// What was handed in for a job goes when it is over.

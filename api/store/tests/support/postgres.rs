@@ -57,7 +57,8 @@ fn start() -> Option<Cluster> {
     let folder = std::env::temp_dir().join(format!("imagine-postgres-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     let root = Command::new("id").arg("-u").output().expect("id runs").stdout.starts_with(b"0\n");
-    // Postgres refuses to run as root.
+    // Postgres refuses to run as root. A signal would not reach it: a shell's background jobs ignore interrupts, and
+    // `runuser` stands between. It has to end, or whoever waits for the end of this process's output waits for ever.
     let user = if root { "runuser -u postgres --" } else { "" };
     let script = format!(
         "cd {folder} && {own} {user} {bin}/initdb -D {folder}/data -U postgres -A trust --no-sync -E UTF8 \
@@ -67,7 +68,7 @@ fn start() -> Option<Cluster> {
          server=$!
          for i in $(seq 600); do {bin}/pg_isready -q -h {folder} && break; sleep 0.05; done
          echo ready; read _
-         kill -INT $server; wait $server; rm -rf {folder}",
+         {user} {bin}/pg_ctl -D {folder}/data -m immediate stop >/dev/null 2>&1; wait $server; rm -rf {folder}",
         folder = folder.display(),
         bin = bin.display(),
         own = if root { format!("chown postgres {} &&", folder.display()) } else { String::new() },
