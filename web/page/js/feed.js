@@ -4,7 +4,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { amend, draft } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
-import { cancel, isOver, jobs, remove, submit } from "./jobs.js";
+import { cancel, isOver, jobs, orderFor, remove, submit } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
 import { explainJob, likenessNumber, likenessWord } from "./words.js";
@@ -86,7 +86,8 @@ function createCard(first) {
       if (status.textContent !== words) status.textContent = words;
       element.dataset.status = job.status;
       bar.style.setProperty("--done", String(job.status === "queued" ? 0 : job.progress));
-      bar.hidden = isOver(job);
+      // its place stays, so that nothing moves when the last picture is there
+      bar.classList.toggle("over", isOver(job));
       tiles.forEach((tile) => tile.update(now));
       if (drawnStatus === job.status) return;
       drawnStatus = job.status;
@@ -159,9 +160,11 @@ function jobActions({ job }) {
 
 /** The same order with a new seed. @param {Api.Job} job */
 async function retry(job) {
-  const { seed: _, ...input } = job.input;
+  const order = orderFor(job);
+  if (!order) return notice(t("job.mask_unknown"));
+  const { seed: _, ...input } = order;
   try {
-    await submit({ ...input, ...(job.expansion ? { expand: job.expansion } : {}) });
+    await submit(input);
   } catch (error) {
     notice(/** @type {Error} */ (error).message);
   }
@@ -250,7 +253,6 @@ async function openFrom(job, image) {
   const items = all.map((output) => ({ id: output.id, url: output.url, seed: output.seed, width: output.width, height: output.height, job }));
   openViewer(items, items.findIndex((item) => item.id === image));
 }
-
 
 /** The idea alone: the prompt box says "me" by itself. @param {string} prompt */
 function withoutMe(prompt) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use imagine_api::{Config, Parts};
-use imagine_contract::{Expander, FaceReader, Studio};
+use imagine_contract::{Dialect, Expander, FaceReader, Studio};
 use imagine_pipeline::composite::all_but_faces;
 use imagine_store::Archive;
 use imagine_worker::{Worker, WorkerOptions};
@@ -80,7 +80,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             true => Some(Arc::new(loaded.studio(&config.model)?)),
             false => None,
         };
-        let expander = expander(&config).await?;
+        let expander = expander(&config, &card.dialect).await?;
         let styles = expander::styles(&card.dialect)?;
         let worker = studio
             .as_ref()
@@ -111,7 +111,7 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
         let archive = open_archive(&config).await?;
         let loaded = load(&config).await?;
         let faces = Arc::clone(&loaded.faces);
-        let expander = expander(&config).await?;
+        let expander = expander(&config, &loaded.card.dialect).await?;
         let worker = worker(&config, &archive, Arc::new(loaded.studio(&config.model)?), &faces, expander);
         say(&format!("working as {}", worker.options.name))?;
         let stop = Stop::new()?;
@@ -139,9 +139,9 @@ async fn load(config: &Config) -> Result<Loaded, Failure> {
     tokio::task::spawn_blocking(move || model::load(&config)).await.map_err(Failure::failed)?
 }
 
-async fn expander(config: &Config) -> Result<Option<Arc<dyn Expander>>, Failure> {
-    let settings = config.expand.clone();
-    tokio::task::spawn_blocking(move || expander::open(&settings)).await.map_err(Failure::failed)?
+async fn expander(config: &Config, dialect: &Dialect) -> Result<Option<Arc<dyn Expander>>, Failure> {
+    let (settings, dialect) = (config.expand.clone(), dialect.clone());
+    tokio::task::spawn_blocking(move || expander::open(&settings, &dialect)).await.map_err(Failure::failed)?
 }
 
 /// Says so before the model is loaded; the API checks again.
