@@ -34,14 +34,16 @@ def portrait(studio, number):
 
 
 def film(picture, side):
-    """What a camera sees of somebody: the portrait `side` pixels high, a blur of it around."""
-    seen = cv2.GaussianBlur(cv2.resize(picture, (WIDE, HIGH)), (0, 0), 30)
+    """What a camera sees of somebody: the portrait `side` pixels high before a wall of its background's colour."""
+    wall = picture[:8].reshape(-1, 3).mean(0)
+    seen = np.empty((HIGH, WIDE, 3), np.uint8)
+    seen[:] = wall
     left, top = (WIDE - side) // 2, HIGH - side
-    edge = np.zeros((side, side, 1), np.float32)
-    edge[:, 24:-24] = 1
-    edge = cv2.GaussianBlur(edge, (0, 0), 10)[..., None]
+    edge = np.zeros((side, side), np.float32)
+    edge[side // 12 :, side // 12 : -side // 12] = 1
+    edge = cv2.GaussianBlur(edge, (0, 0), side / 40)[..., None]
     place = seen[top:, left : left + side]
-    place[:] = edge * cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) + (1 - edge) * place
+    place[:] = edge * cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) + (1 - edge) * wall
     return seen
 
 
@@ -64,7 +66,7 @@ def main():
     save(PHOTOS / 'someone.jpg', pictures[SOMEONE])
     save(PHOTOS / 'another.jpg', pictures[ANOTHER])
     save(PHOTOS / 'camera-near.jpg', film(pictures[SOMEONE], HIGH))
-    save(PHOTOS / 'camera-far.jpg', film(pictures[SOMEONE], 130))
+    save(PHOTOS / 'camera-far.jpg', film(pictures[SOMEONE], 150))
     beside = [cv2.resize(pictures[number], (HIGH, HIGH))[:, 80 : HIGH - 80] for number in (SOMEONE, THIRD)]
     save(PHOTOS / 'camera-two.jpg', np.hstack(beside))
 

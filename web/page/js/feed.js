@@ -173,8 +173,9 @@ async function retry(job) {
 /** Puts the order back into the prompt box. @param {Api.Job} job */
 async function reuse(job) {
   const { advancedOf } = await import("./draft.js");
+  const who = (job.input.people ?? []).flatMap((one) => personOf(one.person) ?? []);
   amend({
-    idea: withoutMe(job.input.prompt),
+    idea: withoutMe(job.input.prompt, who),
     people: (job.input.people ?? []).map((one) => one.person),
     style: job.input.style ?? "",
     expand: job.input.expand !== false,
@@ -254,8 +255,9 @@ async function openFrom(job, image) {
   openViewer(items, items.findIndex((item) => item.id === image));
 }
 
-/** The idea alone: the prompt box says "me" by itself. @param {string} prompt */
-function withoutMe(prompt) {
-  const second = draft.get().people.length > 1 ? /^me (?:and|e) \S+\s+/i : /^me\s+/i;
-  return prompt.replace(second, "").replace(/^me\s+/i, "");
+/** The idea alone: the prompt box says "me" by itself. @param {string} prompt @param {Api.Person[]} who */
+function withoutMe(prompt, who) {
+  const begins = [who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : "", t("prompt.me"), "me"];
+  const begin = begins.find((words) => words && prompt.toLowerCase().startsWith(`${words.toLowerCase()} `));
+  return begin ? prompt.slice(begin.length + 1) : prompt;
 }
