@@ -34,7 +34,7 @@ SHOWN = {
     'scientist': (20, 'laboratory'),
 }
 STAND_IN_ROLES = ('astronaut', 'pirate', 'wizard', 'queen', 'cowboy', 'firefighter')
-LOOK_OF = (37, 'a portrait of a person wearing a white t-shirt, garden', 4)
+LOOK_OF = (44, 'a portrait of a person wearing a white t-shirt, smiling', 4)
 
 
 def draw(program, photo, prompt, seed, count, out):
@@ -89,22 +89,26 @@ STYLES = {
 
 
 def looks(program, portraits, out):
-    """The lights that the shipped model knows."""
+    """The places that the shipped model knows."""
     who, words, seed = LOOK_OF
-    for light in json.loads((MODEL / 'vocabulary.json').read_text())['phrases']['light']:
-        [picture] = draw(program, portraits / f'{who}.jpg', f'{words}, {light}', seed, 1, out / light.replace(' ', '-'))
-        webp(thumbnail(picture), IMG / 'styles' / f'{light.replace(" ", "-")}.webp', 78)
+    for place in json.loads((MODEL / 'vocabulary.json').read_text())['phrases']['setting']:
+        if place.startswith('plain '):
+            continue
+        name = place.replace(' ', '-')
+        [picture] = draw(program, portraits / f'{who}.jpg', f'{words}, {place}', seed, 1, out / name)
+        webp(thumbnail(picture), IMG / 'styles' / f'{name}.webp', 78)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--program', required=True)
     parser.add_argument('--portraits', required=True, type=Path)
+    parser.add_argument('--only-looks', action='store_true')
     options = parser.parse_args()
     (IMG / 'styles').mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        for role, (who, rest) in SHOWN.items():
+        for role, (who, rest) in [] if options.only_looks else SHOWN.items():
             photo = options.portraits / f'{who}.jpg'
             pictures = draw(options.program, photo, f'a portrait of a person as a {role}, {rest}', SEED, TRIES, out / role)
             webp(pictures[0], IMG / f'{role}.webp')

@@ -16,6 +16,9 @@ use crate::topics::Topics;
 /// Longest idea, in characters.
 pub const LONGEST: usize = 2000;
 
+/// What the background is called that is no place.
+const PLAIN: &str = "plain ";
+
 /// The data files, read once.
 #[derive(Clone, Debug)]
 pub struct Knowledge {
@@ -114,17 +117,17 @@ impl Knowledge {
         Ok(Understood { language, subject, english: english.text, style, unknown })
     }
 
-    /// The presets for a dialect: styles, or for a model that knows nothing but its own words the lights among them.
+    /// The presets for a dialect: styles, or for a model that knows nothing but its own words the places among them.
     pub fn presets(&self, dialect: &Dialect) -> Vec<Preset> {
         match dialect {
             Dialect::Vocabulary(vocabulary) => {
-                let lights = vocabulary.phrases.get(&Slot::Light).into_iter().flatten();
+                let places = vocabulary.phrases.get(&Slot::Setting).into_iter().flatten();
                 let preset = |text: &String| Preset {
                     id: text.replace(' ', "-"),
-                    slot: Slot::Light,
+                    slot: Slot::Setting,
                     text: text.clone(),
                 };
-                lights.map(preset).collect()
+                places.filter(|text| !text.starts_with(PLAIN)).map(preset).collect()
             }
             _ => {
                 let preset = |(id, text): (&String, &String)| Preset {

@@ -167,7 +167,7 @@ test("the scene streams in, and a part that is changed reaches the order", async
   assert.match(job.expansion.prompt, /neon light/);
 });
 
-test("a style is a picture to press, with and without the scene", async () => {
+test("a look is a picture to press, with and without the scene", async () => {
   await known();
   const page = await open();
   const style = page.locator(".style").nth(1);

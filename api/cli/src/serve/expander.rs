@@ -62,7 +62,7 @@ pub fn open(settings: &ExpandSettings, dialect: &Dialect) -> Result<Option<Arc<d
     Ok(Some(Arc::new(ForModel { inner: backend::open(&options)?, dialect: dialect.clone() })))
 }
 
-/// Style presets; for a model that knows nothing but its own words, the lights among them.
+/// Style presets; for a model that knows nothing but its own words, the places among them.
 ///
 /// # Errors
 /// The program's own data are broken.
@@ -72,7 +72,7 @@ pub fn styles(dialect: &Dialect) -> Result<Vec<Style>, Failure> {
     Ok(knowledge.presets(dialect).into_iter().map(style).collect())
 }
 
-/// `neon-light` as a name: `Neon light`.
+/// `open-sea` as a name: `Open sea`.
 fn titled(id: &str) -> String {
     let words = id.replace('-', " ");
     let mut letters = words.chars();
@@ -98,8 +98,8 @@ mod tests {
     fn styles_are_for_models_that_know_them() {
         assert!(styles(&Dialect::Tags).unwrap().iter().any(|style| style.name == "Film"));
         assert_eq!(styles(&Dialect::Vocabulary(Default::default())).unwrap(), []);
-        let [neon] = styles(&small()).unwrap().try_into().unwrap();
-        assert_eq!((neon.id.as_str(), neon.name.as_str()), ("neon-light", "Neon light"));
+        let [sea] = styles(&small()).unwrap().try_into().unwrap();
+        assert_eq!((sea.id.as_str(), sea.name.as_str()), ("open-sea", "Open sea"));
     }
 
     #[test]
@@ -107,14 +107,14 @@ mod tests {
         let settings = ExpandSettings { expander: "template".into(), expand_by_default: true };
         let expander = open(&settings, &small()).unwrap().unwrap();
         // As a worker asks, which does not say for which model.
-        let idea = Idea { style: Some("neon-light".into()), ..Idea::new("me as a pirate", 1) };
+        let idea = Idea { style: Some("open-sea".into()), ..Idea::new("me as a pirate", 1) };
         let expansion = expander.expand(&idea, &mut |_| (), &CancelFlag::default()).unwrap();
-        assert_eq!(expansion.prompt, "a person as a pirate, neon light");
+        assert_eq!(expansion.prompt, "me as a pirate, open sea");
     }
 
     fn small() -> Dialect {
-        let words = ["a", "person", "as", "pirate", "neon", "light"].map(String::from).to_vec();
-        let phrases = [(imagine_contract::Slot::Light, vec!["neon light".to_owned()])].into();
+        let words = ["me", "as", "a", "pirate", "open", "sea", "plain", "red", "background"].map(String::from).to_vec();
+        let phrases = [(imagine_contract::Slot::Setting, ["open sea", "plain red background"].map(String::from).to_vec())].into();
         Dialect::Vocabulary(imagine_contract::Vocabulary { words, phrases })
     }
 }
