@@ -80,7 +80,7 @@ const screens = {
   async drawing(page) {
     await enrolled(page);
     await page.locator("details.advanced").evaluate((details) => (details.open = true));
-    await page.getByLabel("Steps").fill("190");
+    await page.getByLabel("Steps").fill("150");
     await page.locator("details.advanced").evaluate((details) => (details.open = false));
     await page.getByLabel("Imagine me").fill("as an astronaut in a starry night");
     await page.getByRole("list", { name: "Parts of the scene" }).locator("li").first().waitFor();

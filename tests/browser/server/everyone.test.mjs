@@ -81,7 +81,7 @@ test("both languages, every text; chosen by the browser or by the person", async
   await finished(page);
   const [job] = (await call("GET", "/v1/jobs")).data;
   assert.match(job.expansion.prompt, /pirate/, "the model is told in its own language");
-  await page.getByRole("button", { name: texts.it["settings.title"] }).click();
+  await page.getByRole("button", { name: texts.it["settings.title"], exact: true }).click();
   await page.getByText("English", { exact: true }).click();
   await page.getByRole("button", { name: texts.en["compose.go"], exact: true }).waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.lang), "en");

@@ -23,7 +23,7 @@ test("offline in the middle: it says so, comes back, and resumes behind the last
   const page = await open();
   const resumed = [];
   page.on("request", (request) => request.url().endsWith("/events") && resumed.push(request.headers()["last-event-id"] ?? null));
-  await imagine(page, "as a wizard", { steps: 190 });
+  await imagine(page, "as a wizard", { steps: 150 });
   await underWay(page);
   await page.context().setOffline(true);
   await page.getByText("Connection lost. Trying again", { exact: false }).first().waitFor();
@@ -38,7 +38,7 @@ test("offline in the middle: it says so, comes back, and resumes behind the last
 test("cancel stops it and says so", async () => {
   await known();
   const page = await open();
-  await imagine(page, "as a queen", { steps: 190 });
+  await imagine(page, "as a queen", { steps: 150 });
   await card(page).getByRole("button", { name: "Cancel" }).click();
   await card(page).getByText("Canceled").waitFor();
   assert.equal((await call("GET", "/v1/jobs")).data[0].status, "canceled");
@@ -47,7 +47,7 @@ test("cancel stops it and says so", async () => {
 test("a queue: whose turn it is, and how long it will take", async () => {
   await known();
   const page = await open();
-  for (let at = 0; at < 24; at += 1) await call("POST", "/v1/jobs", { prompt: "a portrait of a person", n: 4, steps: 190, expand: false, seed: at });
+  for (let at = 0; at < 24; at += 1) await call("POST", "/v1/jobs", { prompt: "a portrait of a person", n: 4, steps: 150, expand: false, seed: at });
   await imagine(page, "as a knight");
   await card(page).locator(".job-status", { hasText: /Number \d+ in the queue/ }).waitFor();
   await card(page).getByRole("button", { name: "Cancel" }).click();

@@ -11,7 +11,7 @@ import { openEnrol } from "./enrol.js";
 import { people } from "./people.js";
 import { avatar, failure, toggle } from "./ui.js";
 
-const ideasShown = 5;
+const ideasShown = 4;
 
 /** @returns {import("./ui.js").Screen & { focus: () => void }} */
 export function createComposer() {
@@ -81,9 +81,9 @@ export function createComposer() {
         amend({ idea: text });
         idea.focus();
       }),
-      stylePicker(stops),
       expandSwitch(),
       expansion.element,
+      stylePicker(stops),
       advancedPanel(stops),
     ),
     h("div", { class: "go-row" }, said, go),

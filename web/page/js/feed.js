@@ -16,7 +16,8 @@ export function createFeed() {
   const column = h("div", { class: "feed" });
   /** @type {Map<string, ReturnType<typeof createCard>>} */
   const cards = new Map();
-  const nothing = empty(t("feed.empty"), t("feed.empty.text"));
+  const places = Array.from({ length: 4 }, () => h("div", { class: "tile void" }));
+  const nothing = h("div", { class: "job nothing" }, h("div", { class: "grid count-4", "aria-hidden": "true" }, ...places), empty(t("feed.empty"), t("feed.empty.text")));
 
   const stop = jobs.watch((all) => {
     if (!all) {
