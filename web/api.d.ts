@@ -132,6 +132,7 @@ declare namespace Api {
     photo_bytes: number;
     photos: number;
     n: number;
+    steps: number;
     expansion: boolean;
     keep: { photos: boolean; jobs_days: number; one_shot_hours: number };
   };

@@ -9,6 +9,7 @@ use crate::error::{Code, Problem};
 
 #[derive(RustEmbed)]
 #[folder = "../web/page"]
+#[exclude = "*.md"]
 #[exclude = ".*"]
 #[exclude = "*/.*"]
 struct Page;

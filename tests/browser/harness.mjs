@@ -1,19 +1,20 @@
-// What the tests share. They run against the stand-in, or, with IMAGINE_URL, against a real server: there
-// every person and job of the key is deleted before each test, so give it a data folder of its own.
+// What the tests share. They run against the real server that IMAGINE_URL names, where every person and job of the key
+// is deleted before each test (give it a data folder of its own), or else against the stand-in.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, beforeEach } from "node:test";
-import { fileURLToPath } from "node:url";
 
-import { launch } from "./browser.mjs";
+import { launch, photo } from "./browser.mjs";
 import { start } from "./mock-server.mjs";
 
 export const real = process.env.IMAGINE_URL?.replace(/\/$/, "") ?? null;
-export const selfie = fileURLToPath(new URL("../../assets/portraits/astronaut.jpg", import.meta.url));
+export const selfie = photo("someone.jpg");
+export const another = photo("another.jpg");
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const patience = 60_000;
+/** How long anything may take on a machine that is busy with other things, milliseconds. */
+const patience = 120_000;
 
 /** The address of the server under test. */
 export let base = real ?? "";
@@ -53,9 +54,22 @@ async function clear() {
   for (const person of (await call("GET", "/v1/people?limit=100")).data) await call("DELETE", `/v1/people/${person.id}?pictures=delete`);
 }
 
+/** Somebody who was enrolled before, elsewhere. @returns {Promise<{ id: string }>} */
+export async function known(name = "Eileen", file = selfie) {
+  const consent = await call("GET", "/v1/consent");
+  const form = new FormData();
+  form.append("name", name);
+  form.append("consent", JSON.stringify({ basis: "self", text_version: consent.version, text_sha256: consent.sha256, agreed: true }));
+  form.append("photo", new Blob([readFileSync(file)], { type: "image/jpeg" }), "photo.jpg");
+  const answer = await fetch(`${base}/v1/people`, { method: "POST", body: form });
+  const person = await answer.json();
+  assert.equal(answer.status, 201, JSON.stringify(person));
+  return person;
+}
+
 /** A page in a browser of its own, or, with `beside`, in that page's. */
 export async function open(options = {}, beside) {
-  const context = beside?.context() ?? (await browser.newContext({ locale: "en-GB", viewport: { width: 1280, height: 900 }, permissions: ["camera"], ...options }));
+  const context = beside?.context() ?? (await browser.newContext({ locale: "en-GB", viewport: { width: 1280, height: 900 }, permissions: ["camera", "clipboard-read", "clipboard-write"], ...options }));
   const page = await context.newPage();
   page.setDefaultTimeout(patience);
   const seen = { page, foreign: [], errors: [] };
@@ -105,23 +119,38 @@ export async function agreeAndName(page, name) {
 
 /** Orders pictures; with many steps there is time to look at what happens on the way. */
 export async function imagine(page, idea, { steps, expand = false } = {}) {
-  if (!expand) await page.getByRole("switch", { name: /Llama/ }).setChecked(false);
+  if (!expand) await page.getByRole("switch", { name: /Fill in the scene/ }).setChecked(false);
   if (steps) {
     await page.locator("details.advanced").evaluate((details) => (details.open = true));
     await page.getByLabel("Steps").fill(String(steps));
   }
   await page.getByLabel("Imagine me", { exact: true }).fill(idea);
+  const before = await page.locator("article.job").count();
   await page.getByRole("button", { name: "Imagine", exact: true }).click();
-  await page.locator("article.job").first().waitFor();
+  await page.locator("article.job").nth(before).waitFor();
 }
 
+/** Until drawing has begun and is seen. */
+export const underWay = (page) => page.waitForFunction(() => /\d+ %/.test(document.querySelector(".job-status")?.textContent ?? ""));
 export const card = (page) => page.locator("article.job").first();
 export const finished = (page, count = 4) => card(page).locator(".tile.done").nth(count - 1).waitFor();
 
-/** What axe finds wrong, in short. */
+export async function openFirst(page) {
+  await card(page).locator(".open-picture").first().click();
+  await page.locator(".settings").waitFor();
+}
+
+/** What axe finds wrong, in short, in the light and in the dark. */
 export async function axe(page) {
-  await page.evaluate(() => Promise.all(document.getAnimations().filter((one) => one.effect?.getComputedTiming().iterations === 1).map((one) => one.finished.catch(() => 0))));
-  await page.evaluate(axeSource);
-  const found = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  return found.violations.map((one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
+  const found = [];
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(() => Promise.all(document.getAnimations().filter((one) => one.effect?.getComputedTiming().iterations === 1).map((one) => one.finished.catch(() => 0))));
+    await page.evaluate(axeSource);
+    // only colours differ in the dark
+    const only = colorScheme === "light" ? { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] } : { type: "rule", values: ["color-contrast"] };
+    const { violations } = await page.evaluate((runOnly) => window.axe.run(document, { runOnly, resultTypes: ["violations"] }), only);
+    for (const one of violations) found.push(`${colorScheme} ${one.id}: ${one.nodes.slice(0, 3).map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
+  }
+  return found;
 }

@@ -275,7 +275,7 @@ function batchView(batch) {
 /** @type {[string, RegExp, (of: any) => any][]} */
 const routes = [
   ["GET", /^\/v1\/consent$/, () => json(200, consent)],
-  ["GET", /^\/v1\/limits$/, () => json(200, { photo_bytes: 25e6, photos: 5, n: 8, sizes: model.sizes, expansion: true, expand_by_default: true, keep: { photos: false, jobs_days: 0, one_shot_hours: 24 } })],
+  ["GET", /^\/v1\/limits$/, () => json(200, { photo_bytes: 25e6, photos: 5, n: 8, steps: 150, sizes: model.sizes, expansion: true, expand_by_default: true, keep: { photos: false, jobs_days: 0, one_shot_hours: 24 } })],
   ["GET", /^\/v1\/models$/, () => json(200, { object: "list", data: [model] })],
   ["GET", /^\/v1\/styles$/, () => json(200, { object: "list", data: styles })],
   ["POST", /^\/v1\/photos\/check$/, ({ request, body }) => {

@@ -1,28 +1,71 @@
-// Screenshots of every screen, at phone and desktop width, light and dark: `node shots.mjs FOLDER [name…]`.
+// Screenshots of every screen, at phone and desktop width, light and dark: `IMAGINE_BIN=… node shots.mjs [FOLDER [name…]]`. They
+// show the real server with the shipped model, and people who do not exist; a failure alone comes from the stand-in.
 
-import { mkdirSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 import { launch, photo } from "./browser.mjs";
 import { start } from "./mock-server.mjs";
+import { serve } from "./serve.mjs";
 
-const [folder = "shots", ...wanted] = process.argv.slice(2);
+const [folder = join(import.meta.dirname, "../../docs/screens"), ...wanted] = process.argv.slice(2);
+/** Smaller than the screen: for reading beside text. */
+const widths = { desktop: 960, phone: 390 };
 mkdirSync(folder, { recursive: true });
-const server = await start();
+const standIn = await start();
+const real = await serve();
 const browser = await launch();
-const post = (path, body) => fetch(server.url + path, { method: "POST", body: JSON.stringify(body) });
+let base = real.address;
+
+async function call(method, path, body) {
+  const form = body instanceof FormData;
+  const json = body && !form ? { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : { body };
+  const answer = await fetch(base + path, { method, ...json });
+  return answer.json();
+}
+
+async function known(name, file) {
+  const consent = await call("GET", "/v1/consent");
+  const form = new FormData();
+  form.append("name", name);
+  form.append("consent", JSON.stringify({ basis: "self", text_version: consent.version, text_sha256: consent.sha256, agreed: true }));
+  form.append("photo", new Blob([readFileSync(photo(file))], { type: "image/jpeg" }), "photo.jpg");
+  return call("POST", "/v1/people", form);
+}
+
+async function drawn(people, orders) {
+  const jobs = [];
+  for (const [at, prompt] of orders.entries()) {
+    const person = people[at % people.length].id;
+    jobs.push(await call("POST", "/v1/jobs", { prompt, n: 4, seed: 100 * at, expand: false, people: [{ person }] }));
+  }
+  for (const job of jobs) for (let now = job; now.status !== "succeeded"; ) now = await (await fetch(`${base}/v1/jobs/${job.id}`, { headers: { Prefer: "wait=30" } })).json();
+}
+
+async function clear() {
+  for (const job of (await call("GET", "/v1/jobs?limit=100")).data) {
+    await call("POST", `/v1/jobs/${job.id}/cancel`);
+    await call("DELETE", `/v1/jobs/${job.id}`);
+  }
+  for (const person of (await call("GET", "/v1/people?limit=100")).data) await call("DELETE", `/v1/people/${person.id}?pictures=delete`);
+}
+
+const roles = [
+  "me as an astronaut in space", "me as a pirate on the open sea", "me as a wizard in a night forest", "me as a queen in a castle hall", "me as a cowboy in the desert", "me as a chef in a kitchen",
+  "me as a firefighter, flames", "me as a scientist in a laboratory", "me as a knight, snowy landscape", "me in a red t-shirt at the beach", "me as a captain on the open sea", "me in a garden, laughing",
+];
 
 const screens = {
   async welcome() {},
   async consent(page) {
-    await page.setInputFiles("input[type=file]", photo("someone.png"));
+    await page.setInputFiles("input[type=file]", photo("someone.jpg"));
     await page.getByRole("button", { name: "I agree" }).waitFor();
   },
   async photos(page) {
     await screens.consent(page);
     await page.getByRole("button", { name: "I agree" }).click();
-    await page.getByText("A good photo").waitFor();
-    await page.getByLabel("Name").fill("Aki");
+    await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+    await page.getByLabel("Name").fill("Amara");
   },
   async camera(page) {
     await page.getByRole("button", { name: "Take a selfie" }).click();
@@ -35,16 +78,17 @@ const screens = {
     await page.getByRole("list", { name: "Parts of the scene" }).locator("li").first().waitFor();
   },
   async drawing(page) {
-    await post("/mock/settings", { stepMilliseconds: 4000 });
     await enrolled(page);
+    await page.locator("details.advanced").evaluate((details) => (details.open = true));
+    await page.getByLabel("Steps").fill("150");
+    await page.locator("details.advanced").evaluate((details) => (details.open = false));
     await page.getByLabel("Imagine me").fill("as an astronaut in a starry night");
     await page.getByRole("list", { name: "Parts of the scene" }).locator("li").first().waitFor();
     await page.getByRole("button", { name: "Imagine", exact: true }).click();
     await page.locator(".tile .preview[src]").first().waitFor();
-    await page.waitForFunction(() => /(33|42|50) %/.test(document.querySelector(".job-status")?.textContent ?? ""));
+    await page.waitForFunction(() => /(8[0-9]) %/.test(document.querySelector(".job-status")?.textContent ?? ""));
   },
   async results(page) {
-    await post("/mock/seed", { pictures: 4 });
     await enrolled(page);
     await page.getByLabel("Imagine me").fill("as a pirate on the open sea");
     await page.getByRole("list", { name: "Parts of the scene" }).locator("li").first().waitFor();
@@ -71,9 +115,9 @@ const screens = {
   },
   async people(page) {
     await enrolled(page);
-    await post("/mock/seed", { person: "Marta", pictures: 12 });
+    await drawn([await known("Marta", "another.jpg")], roles.slice(0, 3));
+    await page.goto(`${base}/#/people`);
     await page.reload();
-    await page.goto(`${server.url}/#/people`);
     await page.getByRole("heading", { name: "Marta" }).waitFor();
     await page.waitForTimeout(300);
   },
@@ -83,26 +127,24 @@ const screens = {
     await page.getByText("There is no way back").waitFor();
   },
   async history(page) {
-    await post("/mock/seed", { person: "Aki", pictures: 400 });
-    await page.goto(`${server.url}/#/history`);
-    await page.locator(".wall-tile img.here").nth(5).waitFor();
-    await page.waitForTimeout(600);
+    await drawn([await known("Amara", "someone.jpg"), await known("Marta", "another.jpg")], roles);
+    await page.goto(`${base}/#/history`);
+    await page.locator(".wall-tile img.here").nth(20).waitFor();
   },
   async batch(page) {
-    await post("/mock/seed", { person: "Aki", pictures: 0 });
-    await page.goto(`${server.url}/#/batches`);
+    await known("Amara", "someone.jpg");
+    await page.goto(`${base}/#/batches`);
     await page.getByRole("heading", { level: 1, name: "Batches" }).waitFor();
-    const text = "person,prompt,seed,size,n\nAki,me as a pirate,1,64x64,2\nAki,me as an astronaut,2,,1\nAki,me as a wizard,3,,1\n";
+    const text = "person,prompt,seed,n\nAmara,me as a pirate,1,2\nAmara,me as an astronaut,2,1\nAmara,me as a wizard,3,1\n";
     await page.setInputFiles("input[type=file]", { name: "friends.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
-    await page.getByRole("button", { name: /Start 3 rows/ }).waitFor();
     await page.getByRole("button", { name: /Start 3 rows/ }).click();
-    await page.getByText("3 of 3 done").waitFor();
-    await page.getByText("Row by row").click();
-    await page.locator("table img").nth(3).waitFor();
+    await page.getByText("3 of 3 done").first().waitFor();
+    await page.getByText("Row by row").first().click();
+    await page.locator("article.batch").first().locator("table img").nth(3).waitFor();
     await page.setInputFiles("input[type=file]", { name: "friends.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
   },
   async failed(page) {
-    await post("/mock/settings", { fail: { job: "failed" } });
+    await call("POST", "/mock/settings", { fail: { job: "failed" } });
     await enrolled(page);
     await page.getByLabel("Imagine me").fill("as a wizard in a forest");
     await page.getByRole("button", { name: "Imagine", exact: true }).click();
@@ -124,15 +166,40 @@ const looks = [
   ["phone", "dark", { width: 390, height: 844 }],
 ];
 
+/** A screenshot as WebP, so wide. */
+async function write(page, path, width) {
+  const picture = (await page.screenshot()).toString("base64");
+  const data = await helper.evaluate(
+    async ([data, width]) => {
+      const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${data}`)).blob());
+      const height = Math.round((bitmap.height * width) / bitmap.width);
+      const canvas = new OffscreenCanvas(width, height);
+      const pen = canvas.getContext("2d");
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(bitmap, 0, 0, width, height);
+      const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/webp", quality: 0.86 })).arrayBuffer());
+      return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+    },
+    [picture, width],
+  );
+  writeFileSync(path, Buffer.from(data, "base64"));
+}
+
+const helper = await browser.newPage();
+let failed = false;
 for (const [name, prepare] of Object.entries(screens)) {
   if (wanted.length && !wanted.includes(name)) continue;
-  await post("/mock/reset", {});
+  base = name === "failed" ? standIn.url : real.address;
+  if (name === "failed") await call("POST", "/mock/reset", {});
+  else await clear();
   const context = await browser.newContext({ viewport: looks[0][2], colorScheme: "light", permissions: ["camera"], locale: "en-GB" });
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(120_000);
   page.on("pageerror", (error) => console.error(name, error.message));
+  // the same pictures every time
+  await page.addInitScript(() => sessionStorage.getItem("imagine.draft") ?? sessionStorage.setItem("imagine.draft", JSON.stringify({ advanced: { seed: "7" } })));
   try {
-    await page.goto(server.url);
+    await page.goto(base);
     await page.locator("main .screen > *").first().waitFor();
     await prepare(page);
     await page.mouse.move(0, 0);
@@ -146,12 +213,15 @@ for (const [name, prepare] of Object.entries(screens)) {
         return Promise.all(passing.map((one) => one.finished.catch(() => 0)));
       });
       await page.waitForTimeout(500);
-      await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png` });
+      await write(page, join(folder, `${name}-${size}-${colorScheme}.webp`), widths[size]);
     }
   } catch (error) {
+    failed = true;
     console.error(name, error.message.split("\n").slice(0, 4).join(" "));
   }
   await context.close();
 }
 await browser.close();
-server.close();
+standIn.close();
+await real.stop();
+process.exit(failed ? 1 : 0);

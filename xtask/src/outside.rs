@@ -23,9 +23,10 @@ struct Check {
     command: fn(&Path) -> Command,
 }
 
-const CHECKS: [Check; 3] = [
+const CHECKS: [Check; 4] = [
     Check { name: "the page's types", missing: no_packages, command: |root| npm(root, "typecheck") },
     Check { name: "the page in Chromium", missing: no_browser, command: |root| npm(root, "test") },
+    Check { name: "the page on the real server", missing: no_browser, command: page_on_server },
     Check { name: "Python clients", missing: no_clients, command: python_clients },
 ];
 
@@ -85,6 +86,12 @@ fn npm(root: &Path, script: &str) -> Command {
     if let Some(browser) = browser() {
         npm.env("CHROMIUM", browser);
     }
+    npm
+}
+
+fn page_on_server(root: &Path) -> Command {
+    let mut npm = npm(root, "test:server");
+    npm.env("IMAGINE_BIN", program(root));
     npm
 }
 

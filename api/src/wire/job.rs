@@ -171,7 +171,7 @@ pub struct JobBody {
     pub eta_seconds: Option<f64>,
     /// How often it was begun.
     pub attempts: u32,
-    /// As it was asked for, with the seed, `n` and size filled in.
+    /// As it was asked for, with the model's defaults filled in.
     #[schema(value_type = JobRequest)]
     pub input: serde_json::Value,
     #[schema(value_type = Option<ExpansionSchema>)]

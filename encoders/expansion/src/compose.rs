@@ -69,7 +69,8 @@ impl<'k> Draft<'k> {
 
     /// The phrases that fit a part, each once, the idea's own topics first; none where nothing is to be added.
     pub fn candidates(&self, slot: Slot) -> Vec<String> {
-        if self.is_said(slot) || (slot == Slot::Style && self.understood.style.is_some()) {
+        let by_preset = self.understood.style.as_ref().is_some_and(|(filled, _)| *filled == slot);
+        if by_preset || self.is_said(slot) {
             return Vec::new();
         }
         let bank = self.bank();
@@ -115,8 +116,8 @@ impl<'k> Draft<'k> {
         sources: Vec<Source>,
     ) -> Expansion {
         parts.subject.clone_from(&self.understood.subject.text);
-        if let Some(style) = &self.understood.style {
-            parts.style.clone_from(style);
+        if let Some((slot, text)) = &self.understood.style {
+            parts.set(*slot, text.clone());
         }
         let assembled = assemble(&parts, &idea.dialect);
         Expansion {

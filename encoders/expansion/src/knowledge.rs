@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use imagine_contract::{Dialect, ExpandError, Idea, Language};
+use imagine_contract::{Dialect, ExpandError, Idea, Language, Slot};
 
 use crate::bank::Bank;
 use crate::data::DataError;
@@ -16,6 +16,9 @@ use crate::topics::Topics;
 /// Longest idea, in characters.
 pub const LONGEST: usize = 2000;
 
+/// What the background is called that is no place.
+const PLAIN: &str = "plain ";
+
 /// The data files, read once.
 #[derive(Clone, Debug)]
 pub struct Knowledge {
@@ -28,6 +31,15 @@ pub struct Knowledge {
     pub styles: BTreeMap<String, String>,
 }
 
+/// A look to choose by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preset {
+    pub id: String,
+    /// The part that it fills.
+    pub slot: Slot,
+    pub text: String,
+}
+
 /// An idea that has been checked and understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Understood {
@@ -35,8 +47,8 @@ pub struct Understood {
     pub subject: Subject,
     /// The subject in everyday English, whatever the dialect: what topics and models read.
     pub english: String,
-    /// The style of the preset, if one was named.
-    pub style: Option<String>,
+    /// What the preset says, and of which part, if one was named.
+    pub style: Option<(Slot, String)>,
     /// Words of the idea that the image model does not know.
     pub unknown: Vec<String>,
 }
@@ -84,13 +96,7 @@ impl Knowledge {
             return Err(ExpandError::TooLong { chars, most: LONGEST });
         }
         self.safety.check(text)?;
-        let style = match &idea.style {
-            None => None,
-            Some(name) => Some(self.styles.get(name).cloned().ok_or_else(|| ExpandError::UnknownStyle {
-                name: name.clone(),
-                known: self.styles.keys().cloned().collect::<Vec<_>>().join(", "),
-            })?),
-        };
+        let style = idea.style.as_ref().map(|name| self.preset(name, &idea.dialect)).transpose()?;
         let language = idea.language.unwrap_or_else(|| self.languages.guess(text));
         let maker = SubjectMaker { languages: &self.languages, lexicon: &self.lexicon };
         let english = maker.make(text, language, &Dialect::Tags, idea.person);
@@ -109,6 +115,40 @@ impl Knowledge {
             subject.text = crate::dialects::with_trigger(&subject.text, word);
         }
         Ok(Understood { language, subject, english: english.text, style, unknown })
+    }
+
+    /// The presets for a dialect: styles, or for a model that knows nothing but its own words the places among them.
+    pub fn presets(&self, dialect: &Dialect) -> Vec<Preset> {
+        match dialect {
+            Dialect::Vocabulary(vocabulary) => {
+                let places = vocabulary.phrases.get(&Slot::Setting).into_iter().flatten();
+                let preset = |text: &String| Preset {
+                    id: text.replace(' ', "-"),
+                    slot: Slot::Setting,
+                    text: text.clone(),
+                };
+                places.filter(|text| !text.starts_with(PLAIN)).map(preset).collect()
+            }
+            _ => {
+                let preset = |(id, text): (&String, &String)| Preset {
+                    id: id.clone(),
+                    slot: Slot::Style,
+                    text: text.clone(),
+                };
+                self.styles.iter().map(preset).collect()
+            }
+        }
+    }
+
+    /// A style that the model has no words for is taken too: its text is then among what is dropped.
+    fn preset(&self, name: &str, dialect: &Dialect) -> Result<(Slot, String), ExpandError> {
+        let presets = self.presets(dialect);
+        let own = presets.iter().find(|preset| preset.id == name).map(|p| (p.slot, p.text.clone()));
+        let any = || self.styles.get(name).map(|text| (Slot::Style, text.clone()));
+        own.or_else(any).ok_or_else(|| ExpandError::UnknownStyle {
+            name: name.to_owned(),
+            known: presets.into_iter().map(|preset| preset.id).collect::<Vec<_>>().join(", "),
+        })
     }
 
     /// What a picture in this dialect should not show.

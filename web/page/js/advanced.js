@@ -95,7 +95,7 @@ function drawPanel(body, known, most, stops) {
       ["", model?.scheduler ?? t("advanced.default")],
       ...(model?.schedulers ?? []).filter((name) => name !== model?.scheduler).map((name) => /** @type {[string, string]} */ ([name, name])),
     ]),
-    numeric("steps", { min: "1", max: "200", step: "1", inputMode: "numeric" }, (model) => String(model?.steps ?? "")),
+    numeric("steps", { min: "1", max: String(most?.steps ?? 200), step: "1", inputMode: "numeric" }, (model) => String(model?.steps ?? "")),
     numeric("guidance", { min: "0", max: "30", step: "0.1" }, (model) => String(model?.guidance_scale ?? "")),
     seed,
     strengthField,

@@ -68,17 +68,20 @@ export async function request(path, options = {}) {
   return answer;
 }
 
+/** What the service says of a failure. @param {any} said @param {number} status @param {Headers} [headers] */
+export function problemFrom(said, status, headers) {
+  return new Problem({
+    status: said.status ?? status,
+    code: said.error?.code ?? `http_${status}`,
+    message: said.detail ?? said.error?.message ?? said.title ?? "",
+    requestId: said.request_id || headers?.get("x-request-id"),
+    retryAfter: Number(headers?.get("retry-after")) || null,
+  });
+}
+
 /** @param {Response} answer */
 async function problemOf(answer) {
-  /** @type {any} */
-  const said = await answer.json().catch(() => ({}));
-  const problem = new Problem({
-    status: answer.status,
-    code: said.error?.code ?? `http_${answer.status}`,
-    message: said.detail ?? said.error?.message ?? said.title ?? answer.statusText,
-    requestId: said.request_id ?? answer.headers.get("x-request-id"),
-    retryAfter: Number(answer.headers.get("retry-after")) || null,
-  });
+  const problem = problemFrom(await answer.json().catch(() => ({ title: answer.statusText })), answer.status, answer.headers);
   if (answer.status === 401) document.dispatchEvent(new CustomEvent("imagine:key-needed"));
   return problem;
 }

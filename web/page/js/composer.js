@@ -5,13 +5,13 @@ import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
 import { amend, chosenPeople, draft, mostPeople, orderOf } from "./draft.js";
 import { createExpansion } from "./expansion.js";
-import { list, t } from "./i18n.js";
+import { has, list, t } from "./i18n.js";
 import { submit } from "./jobs.js";
 import { openEnrol } from "./enrol.js";
 import { people } from "./people.js";
 import { avatar, failure, toggle } from "./ui.js";
 
-const ideasShown = 5;
+const ideasShown = 4;
 
 /** @returns {import("./ui.js").Screen & { focus: () => void }} */
 export function createComposer() {
@@ -48,7 +48,8 @@ export function createComposer() {
       await expansion.settled();
       const known = await models();
       const model = known.find((one) => one.id === draft.get().advanced.model) ?? (await defaultModel());
-      await submit(orderOf(draft.get(), model));
+      const look = (await styles()).find((one) => one.id === draft.get().style);
+      await submit(orderOf(draft.get(), model, look));
       document.dispatchEvent(new CustomEvent("imagine:ordered"));
     } catch (error) {
       fill(said, failure(error, null));
@@ -70,19 +71,22 @@ export function createComposer() {
         },
       },
     },
-    whoPicker(stops),
-    h("div", { class: "prompt" }, lead, idea),
-    ideasRow((text) => {
-      idea.value = text;
-      amend({ idea: text });
-      idea.focus();
-    }),
-    stylePicker(stops),
-    expandSwitch(),
-    expansion.element,
-    advancedPanel(stops),
-    said,
-    h("div", { class: "go-row" }, go),
+    h(
+      "div",
+      { class: "composer-body" },
+      whoPicker(stops),
+      h("div", { class: "prompt" }, lead, idea),
+      ideasRow((text) => {
+        idea.value = text;
+        amend({ idea: text });
+        idea.focus();
+      }),
+      expandSwitch(),
+      expansion.element,
+      stylePicker(stops),
+      advancedPanel(stops),
+    ),
+    h("div", { class: "go-row" }, said, go),
   );
 
   const onKey = (/** @type {KeyboardEvent} */ event) => {
@@ -222,7 +226,7 @@ function stylePicker(stops) {
       fill(
         row,
         ...options.map((style, index) =>
-          h("div", { class: "style" }, inputs[index], h("label", { for: inputs[index].id, title: style.text }, styleThumb(style.id), h("span", null, style.name))),
+          h("div", { class: "style" }, inputs[index], h("label", { for: inputs[index].id, title: style.text }, styleThumb(style.id), h("span", null, has(`style.${style.id}`) ? t(`style.${style.id}`) : style.name))),
         ),
       );
       stops.push(draft.watch((now) => inputs.forEach((input) => (input.checked = input.value === now.style))));

@@ -1,6 +1,6 @@
 // What the person is about to ask for: kept over a reload, for this tab alone.
 
-import { request } from "./api.js";
+import { problemFrom, request } from "./api.js";
 import { t } from "./i18n.js";
 import { personOf } from "./people.js";
 import { readEvents } from "./sse.js";
@@ -91,8 +91,14 @@ function asNumber(text) {
   return text.trim() && Number.isFinite(value) ? value : undefined;
 }
 
-/** The order for the service. @param {Draft} of @param {Api.Model | undefined} model @returns {Api.JobRequest} */
-export function orderOf(of, model) {
+/**
+ * The order for the service.
+ * @param {Draft} of
+ * @param {Api.Model | undefined} model
+ * @param {Api.Style | undefined} look
+ * @returns {Api.JobRequest}
+ */
+export function orderOf(of, model, look) {
   const { advanced } = of;
   const scale = asNumber(advanced.strength);
   const who = chosenPeople(of);
@@ -100,7 +106,8 @@ export function orderOf(of, model) {
   const steps = asNumber(advanced.steps);
   /** @type {Api.JobRequest} */
   const order = {
-    prompt: ideaText(of),
+    // without an expansion nobody else would say what the look is
+    prompt: look && !of.expand ? `${ideaText(of)}, ${look.text}` : ideaText(of),
     n: asNumber(advanced.n) ?? 4,
     previews: Math.max(1, Math.round((steps ?? model?.steps ?? 20) / 8)),
     expand: of.expand ? (of.expansion ?? true) : false,
@@ -112,7 +119,7 @@ export function orderOf(of, model) {
       ...(apart ? { box: index ? [0.5, 0, 1, 1] : [0, 0, 0.5, 1] } : {}),
     }));
   }
-  if (of.style) order.style = of.style;
+  if (look && of.expand) order.style = look.id;
   if (advanced.model) order.model = advanced.model;
   if (advanced.size) order.size = advanced.size;
   if (advanced.scheduler) order.scheduler = advanced.scheduler;
@@ -162,6 +169,7 @@ export async function expand(of, onText, signal) {
   await readEvents(answer, ({ event, data }) => {
     if (event === "expansion.delta") onText((text += data.text));
     else if (event === "expansion.completed") whole = data.expansion;
+    else if (event === "error") throw problemFrom(data, answer.status);
   });
   if (!whole) throw new Error(t("expand.broken"));
   return whole;

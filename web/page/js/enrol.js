@@ -23,6 +23,8 @@ export function openEnrol(start = {}) {
       const done = (/** @type {Api.Person} */ person) => {
         close();
         start.onDone?.(person);
+        // on to the sentence; where a keyboard would cover half the screen the person presses it
+        if (matchMedia("(hover: hover)").matches) /** @type {HTMLElement | null} */ (document.querySelector(".prompt textarea"))?.focus();
       };
       release = fillSheet(body, start, done);
       return body;

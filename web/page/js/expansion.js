@@ -136,7 +136,8 @@ export function createExpansion() {
         ),
       ),
     );
-    const notes = [expansion.note, expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : ""];
+    const writer = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
+    const notes = [writer, expansion.note, expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : ""];
     fill(trouble, ...notes.filter(Boolean).map((note) => h("p", { class: "hint" }, note)));
   };
 

@@ -4,7 +4,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { amend, draft } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
-import { cancel, isOver, jobs, remove, submit } from "./jobs.js";
+import { cancel, isOver, jobs, orderFor, remove, submit } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
 import { explainJob, likenessNumber, likenessWord } from "./words.js";
@@ -16,7 +16,8 @@ export function createFeed() {
   const column = h("div", { class: "feed" });
   /** @type {Map<string, ReturnType<typeof createCard>>} */
   const cards = new Map();
-  const nothing = empty(t("feed.empty"), t("feed.empty.text"));
+  const places = Array.from({ length: 4 }, () => h("div", { class: "tile void" }));
+  const nothing = h("div", { class: "job nothing" }, h("div", { class: "grid count-4", "aria-hidden": "true" }, ...places), empty(t("feed.empty"), t("feed.empty.text")));
 
   const stop = jobs.watch((all) => {
     if (!all) {
@@ -86,7 +87,8 @@ function createCard(first) {
       if (status.textContent !== words) status.textContent = words;
       element.dataset.status = job.status;
       bar.style.setProperty("--done", String(job.status === "queued" ? 0 : job.progress));
-      bar.hidden = isOver(job);
+      // its place stays, so that nothing moves when the last picture is there
+      bar.classList.toggle("over", isOver(job));
       tiles.forEach((tile) => tile.update(now));
       if (drawnStatus === job.status) return;
       drawnStatus = job.status;
@@ -159,9 +161,11 @@ function jobActions({ job }) {
 
 /** The same order with a new seed. @param {Api.Job} job */
 async function retry(job) {
-  const { seed: _, ...input } = job.input;
+  const order = orderFor(job);
+  if (!order) return notice(t("job.mask_unknown"));
+  const { seed: _, ...input } = order;
   try {
-    await submit({ ...input, ...(job.expansion ? { expand: job.expansion } : {}) });
+    await submit(input);
   } catch (error) {
     notice(/** @type {Error} */ (error).message);
   }
@@ -170,8 +174,9 @@ async function retry(job) {
 /** Puts the order back into the prompt box. @param {Api.Job} job */
 async function reuse(job) {
   const { advancedOf } = await import("./draft.js");
+  const who = (job.input.people ?? []).flatMap((one) => personOf(one.person) ?? []);
   amend({
-    idea: withoutMe(job.input.prompt),
+    idea: withoutMe(job.input.prompt, who),
     people: (job.input.people ?? []).map((one) => one.person),
     style: job.input.style ?? "",
     expand: job.input.expand !== false,
@@ -251,9 +256,9 @@ async function openFrom(job, image) {
   openViewer(items, items.findIndex((item) => item.id === image));
 }
 
-
-/** The idea alone: the prompt box says "me" by itself. @param {string} prompt */
-function withoutMe(prompt) {
-  const second = draft.get().people.length > 1 ? /^me (?:and|e) \S+\s+/i : /^me\s+/i;
-  return prompt.replace(second, "").replace(/^me\s+/i, "");
+/** The idea alone: the prompt box says "me" by itself. @param {string} prompt @param {Api.Person[]} who */
+function withoutMe(prompt, who) {
+  const begins = [who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : "", t("prompt.me"), "me"];
+  const begin = begins.find((words) => words && prompt.toLowerCase().startsWith(`${words.toLowerCase()} `));
+  return begin ? prompt.slice(begin.length + 1) : prompt;
 }

@@ -63,14 +63,26 @@ function onceOnly() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** What this tab ordered, by job: the service does not hand out masks again. @type {Map<string, Api.JobRequest>} */
+const ordered = new Map();
+
 /** @param {Api.JobRequest} body @returns {Promise<Api.Job>} */
 export async function submit(body) {
   /** @type {Api.Job} */
   const job = await call("/v1/jobs", { method: "POST", json: body, headers: { "Idempotency-Key": onceOnly() } });
+  if (body.edit?.mask) ordered.set(job.id, body);
   put(job);
   attend();
   tellTabs("jobs", job.id);
   return job;
+}
+
+/** The order that draws a job's pictures, its seed included; null where a mask was painted in another tab or before a reload. @param {Api.Job} job @returns {Api.JobRequest | null} */
+export function orderFor(job) {
+  const edit = job.input.edit && { ...job.input.edit, ...ordered.get(job.id)?.edit };
+  // the page fades in where it painted, and nowhere else
+  if (edit?.feather !== undefined && !edit.mask) return null;
+  return { ...job.input, ...(edit ? { edit } : {}), ...(job.expansion ? { expand: job.expansion } : {}) };
 }
 
 /** @param {string} id */

@@ -1,14 +1,15 @@
 // "Change only this": a mask painted over a picture, by pointer, touch or keys.
 
-import { button, h } from "./dom.js";
+import { button, fill, h } from "./dom.js";
 import { t } from "./i18n.js";
 import { show } from "./images.js";
 import { submit } from "./jobs.js";
 import { failure, field, notice, openDialog, toggle } from "./ui.js";
-import { fill } from "./dom.js";
 
 const longestCanvas = 768;
 const undoSteps = 30;
+/** The new picture is faded in over this part of a side. */
+const fadeShare = 24;
 
 /**
  * @param {{ item: import("./viewer.js").Item, input: Api.JobRequest | null, people: string[], onOrdered: () => void }} of
@@ -24,12 +25,17 @@ export function openMask(of) {
       const strength = h("input", { type: "range", min: "0.2", max: "1", step: "0.05", value: "0.9" });
       let keepFace = false;
       const said = h("div", { "aria-live": "polite" });
+      const paint = h("div", { class: "stack" }, h("p", { class: "hint", id: "mask-help" }, t("mask.help")), painter.element, painter.tools);
+      const keep = (/** @type {boolean} */ on) => {
+        keepFace = on;
+        paint.inert = on;
+      };
       const go = button({
         icon: "spark",
         label: t("mask.go"),
         class: "primary wide",
         on: async () => {
-          if (painter.empty()) {
+          if (!keepFace && painter.empty()) {
             fill(said, h("p", { class: "hint warn" }, t("mask.empty")));
             return;
           }
@@ -46,7 +52,11 @@ export function openMask(of) {
               prompt: prompt.value.trim(),
               expand: false,
               size: `${item.width}x${item.height}`,
-              edit: { image: item.id, strength: Number(strength.value), mask: painter.mask(), keep_face: keepFace },
+              edit: {
+                image: item.id,
+                strength: Number(strength.value),
+                ...(keepFace ? { keep_face: true } : { mask: painter.mask(), feather: Math.round(Math.max(item.width, item.height) / fadeShare) }),
+              },
             });
             close();
             of.onOrdered();
@@ -62,13 +72,13 @@ export function openMask(of) {
       return h(
         "div",
         { class: "mask-body" },
-        h("div", { class: "stack" }, h("p", { class: "hint", id: "mask-help" }, t("mask.help")), painter.element, painter.tools),
+        paint,
         h(
           "div",
           { class: "stack" },
           field(t("mask.prompt"), prompt, t("mask.prompt.hint")),
           field(t("mask.strength"), strength, t("mask.strength.hint")),
-          toggle(t("mask.keep_face"), false, (on) => (keepFace = on)),
+          toggle(t("mask.keep_face"), false, keep, t("mask.keep_face.hint")),
           said,
           go,
         ),

@@ -53,7 +53,7 @@ export function createPhotoTray(of) {
     file,
     button({ icon: "upload", label: t("tray.choose"), on: () => file.click() }),
     button({ icon: "camera", label: t("tray.camera"), on: () => openCamera() }),
-    h("p", { class: "hint" }, t("tray.drop")),
+    h("p", { class: "hint" }, h("span", { class: "by-mouse" }, t("tray.drop"), " "), t("tray.smaller")),
   );
   acceptDrops(drop, (files) => take(files));
   const onPaste = (/** @type {ClipboardEvent} */ event) => {

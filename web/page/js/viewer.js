@@ -6,7 +6,7 @@ import { button, fill, h, takesText } from "./dom.js";
 import { advancedOf, amend, draft } from "./draft.js";
 import { moment, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
-import { submit } from "./jobs.js";
+import { orderFor, submit } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
 import { confirm, failure, notice, openDialog } from "./ui.js";
@@ -141,7 +141,9 @@ export function openViewer(items, start, onChange) {
     },
     save: () => download(item()).catch((error) => notice(error.message)),
     async curl() {
-      const text = curlOf(now.job?.input ?? { prompt: now.info?.prompt ?? "" }, item().seed);
+      const order = now.job ? orderFor(now.job) : inputOf(now.info);
+      if (!order) return notice(t("job.mask_unknown"));
+      const text = curlOf(order, item().seed);
       try {
         await navigator.clipboard.writeText(text);
         notice(t("viewer.curl.copied"));
@@ -291,7 +293,8 @@ function settingsList(info, job) {
 
 /** A shell command that draws this very picture. @param {Api.JobRequest} input @param {number} seed */
 export function curlOf(input, seed) {
-  const body = JSON.stringify({ ...input, n: 1, seed, previews: 0 }, null, 1).replaceAll("'", "'\\''");
+  const { previews: _, ...order } = input;
+  const body = JSON.stringify({ ...order, n: 1, seed }, null, 1).replaceAll("'", "'\\''");
   const key = apiKey() ? ` \\\n  -H "Authorization: Bearer $IMAGINE_KEY"` : "";
   return `curl -s ${location.origin}/v1/jobs \\\n  -H 'Content-Type: application/json'${key} \\\n  -d '${body}'\n`;
 }

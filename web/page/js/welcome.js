@@ -40,7 +40,7 @@ export function createWelcome() {
       button({ icon: "camera", label: t("welcome.camera"), class: "primary", on: () => begin({ camera: true }) }),
       button({ icon: "upload", label: t("welcome.choose"), on: () => file.click() }),
     ),
-    h("p", { class: "hint" }, t("welcome.paste")),
+    h("p", { class: "hint" }, h("span", { class: "by-mouse" }, t("welcome.paste"), " "), t("welcome.before")),
   );
   acceptDrops(drop, (files) => begin({ files }));
   const onPaste = (/** @type {ClipboardEvent} */ event) => {

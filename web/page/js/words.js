@@ -31,6 +31,8 @@ export function explain(error) {
   if (error instanceof DOMException && has(`error.${error.name}`)) {
     return { what: t(`error.${error.name}`), todo: t(`error.${error.name}.todo`) };
   }
+  // an answer that broke off in the middle
+  if (error instanceof TypeError && /fetch|network/i.test(error.message)) return { what: t("error.network"), todo: t("error.network.todo") };
   if (!(error instanceof Problem)) return { what: t("error.page"), todo: String(error) };
   for (const code of [error.code, `http_${error.status}`]) {
     if (!has(`error.${code}`)) continue;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use imagine_api::config::ExpandSettings;
 use imagine_api::{Rules, Style};
-use imagine_contract::{Dialect, Expander};
-use imagine_expansion::Knowledge;
+use imagine_contract::{CancelFlag, Dialect, ExpandError, Expander, Expansion, Idea};
+use imagine_expansion::{Knowledge, Preset};
 
 use crate::expand::args::{Backend, ExpandOptions};
 use crate::expand::backend;
@@ -15,11 +15,36 @@ use crate::failure::Failure;
 /// The setting that switches the expansion off.
 const OFF: &str = "off";
 
-/// The backend that the configuration names. Blocks: a language model may be loaded.
+/// Words every idea for the one model that is served, whoever asks: a worker knows the job and not the dialect.
+struct ForModel {
+    inner: Box<dyn Expander>,
+    dialect: Dialect,
+}
+
+impl Expander for ForModel {
+    fn expand(
+        &self,
+        idea: &Idea,
+        on_text: &mut dyn FnMut(&str),
+        cancel: &CancelFlag,
+    ) -> Result<Expansion, ExpandError> {
+        self.inner.expand(&Idea { dialect: self.dialect.clone(), ..idea.clone() }, on_text, cancel)
+    }
+
+    fn check(&self, text: &str) -> Result<(), ExpandError> {
+        self.inner.check(text)
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+}
+
+/// The backend that the configuration names, for a model of this dialect. Blocks: a language model may be loaded.
 ///
 /// # Errors
 /// A backend that does not exist, or that cannot be opened.
-pub fn open(settings: &ExpandSettings) -> Result<Option<Arc<dyn Expander>>, Failure> {
+pub fn open(settings: &ExpandSettings, dialect: &Dialect) -> Result<Option<Arc<dyn Expander>>, Failure> {
     if settings.expander == OFF {
         return Ok(None);
     }
@@ -34,7 +59,7 @@ pub fn open(settings: &ExpandSettings) -> Result<Option<Arc<dyn Expander>>, Fail
         ))
     })?;
     let options = ExpandOptions { backend, ..ExpandOptions::default() };
-    Ok(Some(Arc::from(backend::open(&options)?)))
+    Ok(Some(Arc::new(ForModel { inner: backend::open(&options)?, dialect: dialect.clone() })))
 }
 
 /// The safety rules, which count whoever expands, and where nobody does.
@@ -46,22 +71,20 @@ pub fn rules() -> Result<Rules, Failure> {
     Ok(Arc::new(move |text| knowledge.check(text)))
 }
 
-/// Style presets; none for a model that knows nothing but its own words.
+/// Style presets; for a model that knows nothing but its own words, the places among them.
 ///
 /// # Errors
 /// The program's own data are broken.
 pub fn styles(dialect: &Dialect) -> Result<Vec<Style>, Failure> {
-    if matches!(dialect, Dialect::Vocabulary(_)) {
-        return Ok(Vec::new());
-    }
     let knowledge = Knowledge::built_in().map_err(Failure::failed)?;
-    let style = |(id, text): (String, String)| Style { name: titled(&id), id, text };
-    Ok(knowledge.styles.into_iter().map(style).collect())
+    let style = |preset: Preset| Style { name: titled(&preset.id), id: preset.id, text: preset.text };
+    Ok(knowledge.presets(dialect).into_iter().map(style).collect())
 }
 
-/// `film` as a name: `Film`.
+/// `open-sea` as a name: `Open sea`.
 fn titled(id: &str) -> String {
-    let mut letters = id.chars();
+    let words = id.replace('-', " ");
+    let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
@@ -74,7 +97,7 @@ mod tests {
     fn the_backend_is_named_or_off() {
         let named = |name: &str| {
             let settings = ExpandSettings { expander: name.into(), expand_by_default: true };
-            open(&settings).map(|found| found.is_some()).map_err(|e| e.to_string())
+            open(&settings, &Dialect::Tags).map(|found| found.is_some()).map_err(|e| e.to_string())
         };
         assert_eq!((named("off"), named("template")), (Ok(false), Ok(true)));
         assert!(named("oracle").unwrap_err().contains("auto, "));
@@ -91,5 +114,23 @@ mod tests {
     fn styles_are_for_models_that_know_them() {
         assert!(styles(&Dialect::Tags).unwrap().iter().any(|style| style.name == "Film"));
         assert_eq!(styles(&Dialect::Vocabulary(Default::default())).unwrap(), []);
+        let [sea] = styles(&small()).unwrap().try_into().unwrap();
+        assert_eq!((sea.id.as_str(), sea.name.as_str()), ("open-sea", "Open sea"));
+    }
+
+    #[test]
+    fn every_idea_is_worded_for_the_model() {
+        let settings = ExpandSettings { expander: "template".into(), expand_by_default: true };
+        let expander = open(&settings, &small()).unwrap().unwrap();
+        // As a worker asks, which does not say for which model.
+        let idea = Idea { style: Some("open-sea".into()), ..Idea::new("me as a pirate", 1) };
+        let expansion = expander.expand(&idea, &mut |_| (), &CancelFlag::default()).unwrap();
+        assert_eq!(expansion.prompt, "me as a pirate, open sea");
+    }
+
+    fn small() -> Dialect {
+        let words = ["me", "as", "a", "pirate", "open", "sea", "plain", "red", "background"].map(String::from).to_vec();
+        let phrases = [(imagine_contract::Slot::Setting, ["open sea", "plain red background"].map(String::from).to_vec())].into();
+        Dialect::Vocabulary(imagine_contract::Vocabulary { words, phrases })
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use imagine_api::{Config, GpuMemory, Logging, Parts};
-use imagine_contract::{Expander, FaceReader, ModelInfo, Studio};
+use imagine_contract::{Dialect, Expander, FaceReader, ModelInfo, Studio};
 use imagine_pipeline::composite::all_but_faces;
 use imagine_pipeline::device_memory::gpu_memory_in_use;
 use imagine_store::{Archive, Keep};
@@ -84,7 +84,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             false => (None, blocking(&config, model::describe).await?),
         };
         let Known { faces, card } = known;
-        let expander = expander(&config).await?;
+        let expander = expander(&config, &card.dialect).await?;
         let (styles, rules) = (expander::styles(&card.dialect)?, expander::rules()?);
         let worker = studio
             .as_ref()
@@ -116,7 +116,7 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
     run(async {
         let archive = open_archive(&config).await?;
         let (studio, known) = studio(&config).await?;
-        let expander = expander(&config).await?;
+        let expander = expander(&config, &known.card.dialect).await?;
         let worker = worker(&config, &archive, studio, &known.faces, expander);
         let stop = Stop::new()?;
         say(&format!("working as {}", worker.options.name))?;
@@ -163,9 +163,9 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&config)).await.map_err(Failure::failed)?
 }
 
-async fn expander(config: &Config) -> Result<Option<Arc<dyn Expander>>, Failure> {
-    let settings = config.expand.clone();
-    tokio::task::spawn_blocking(move || expander::open(&settings)).await.map_err(Failure::failed)?
+async fn expander(config: &Config, dialect: &Dialect) -> Result<Option<Arc<dyn Expander>>, Failure> {
+    let (settings, dialect) = (config.expand.clone(), dialect.clone());
+    tokio::task::spawn_blocking(move || expander::open(&settings, &dialect)).await.map_err(Failure::failed)?
 }
 
 /// How much memory of the GPU is in use; none where a processor draws, or nothing is drawn here.

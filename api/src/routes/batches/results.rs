@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use imagine_store::{BatchId, BatchLineResult, Job};
 use serde_json::{Value, json};
 
@@ -28,6 +28,7 @@ pub(crate) async fn results(
 ) -> Outcome<Response> {
     let batch = find(&app, &caller, &id).await?;
     let state = Some((app, caller, batch.id, 0));
+    // Fused: what compresses it asks once more after the end.
     let lines = stream::unfold(state, |state| async move {
         let (app, caller, id, first) = state?;
         match page(&app, &caller, id, first).await {
@@ -37,7 +38,7 @@ pub(crate) async fn results(
             Err(_) => Some((Err(std::io::Error::other("the results could not be read")), None)),
         }
     });
-    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(lines.fuse())).into_response())
 }
 
 async fn page(app: &App, caller: &Caller, id: BatchId, first: u64) -> Outcome<(String, u64)> {

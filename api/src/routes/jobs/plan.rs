@@ -106,6 +106,11 @@ pub(crate) async fn plan(
         // Large, and stored by itself.
         edit.mask = None;
     }
+    let info = &model.info;
+    request.model.get_or_insert_with(|| info.name.clone());
+    request.steps.get_or_insert(info.steps);
+    request.guidance_scale.get_or_insert(info.guidance_scale);
+    request.scheduler.get_or_insert_with(|| info.scheduler.clone());
     let given = serde_json::to_value(&request).map_err(Problem::internal)?;
     let expansion = expansion.map(serde_json::to_value).transpose().map_err(Problem::internal)?;
     Ok(Planned { input, given, expansion, priority, webhook, uploads })

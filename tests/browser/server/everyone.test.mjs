@@ -2,49 +2,50 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { assertClean, axe, base, call, card, enrol, finished, imagine, open, selfie } from "./harness.mjs";
+import { assertClean, axe, base, call, card, enrol, finished, imagine, known, open, openFirst, selfie } from "../harness.mjs";
 
 const phone = { width: 390, height: 844 };
 
-for (const colorScheme of ["light", "dark"]) {
-  test(`axe finds nothing on any screen, ${colorScheme}`, async () => {
-    const page = await open({ colorScheme });
-    assert.deepEqual(await axe(page), [], "welcome");
-    await page.locator("main input[type=file]").first().setInputFiles(selfie);
-    await page.getByRole("button", { name: "I agree" }).waitFor();
-    assert.deepEqual(await axe(page), [], "consent");
-    await page.getByRole("button", { name: "I agree" }).click();
-    await page.locator(".verdict.good, .verdict.fair").first().waitFor();
-    assert.deepEqual(await axe(page), [], "photos");
-    await page.getByLabel("Name").fill("Eileen");
-    await page.getByRole("button", { name: "Done, let me imagine" }).click();
-    await page.locator("dialog").waitFor({ state: "detached" });
-    await page.locator("details.advanced").evaluate((details) => (details.open = true));
-    await imagine(page, "as a pirate", { expand: true });
-    await finished(page);
-    assert.deepEqual(await axe(page), [], "results");
-    await card(page).locator(".open-picture").first().click();
-    await page.locator(".settings").waitFor();
-    await page.keyboard.press("c");
-    await page.locator("compare-slider").waitFor();
-    assert.deepEqual(await axe(page), [], "picture");
-    await page.getByRole("button", { name: "Change only this" }).click();
-    await page.locator(".painter").waitFor();
-    assert.deepEqual(await axe(page), [], "mask");
-    await page.keyboard.press("Escape");
-    await page.keyboard.press("Escape");
-    for (const place of ["history", "people", "batches"]) {
-      await page.goto(`${base}/#/${place}`);
-      await page.locator("h1:not(.visually-hidden)").waitFor();
-      if (place === "history") await page.locator(".wall-tile img.here").first().waitFor();
-      assert.deepEqual(await axe(page), [], place);
-    }
-    await page.goto(`${base}/#/people`);
-    await page.locator(".person").getByRole("button", { name: "Delete" }).click();
-    assert.deepEqual(await axe(page), [], "delete");
-    assertClean();
-  });
-}
+test("axe finds nothing on any screen, in the light and in the dark", async () => {
+  const page = await open();
+  assert.deepEqual(await axe(page), [], "welcome");
+  await page.locator("main input[type=file]").first().setInputFiles(selfie);
+  await page.getByRole("button", { name: "I agree" }).waitFor();
+  assert.deepEqual(await axe(page), [], "consent");
+  await page.getByRole("button", { name: "I agree" }).click();
+  await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+  assert.deepEqual(await axe(page), [], "photos");
+  await page.getByLabel("Name").fill("Eileen");
+  await page.getByRole("button", { name: "Done, let me imagine" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await page.locator("details.advanced").evaluate((details) => (details.open = true));
+  await imagine(page, "as a pirate", { expand: true });
+  await finished(page);
+  assert.deepEqual(await axe(page), [], "results");
+  await page.setViewportSize(phone);
+  await card(page).evaluate((one) => one.scrollIntoView());
+  assert.deepEqual(await axe(page), [], "results on a phone");
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await openFirst(page);
+  await page.keyboard.press("c");
+  await page.locator("compare-slider").waitFor();
+  assert.deepEqual(await axe(page), [], "picture");
+  await page.getByRole("button", { name: "Change only this" }).click();
+  await page.locator(".painter").waitFor();
+  assert.deepEqual(await axe(page), [], "mask");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Escape");
+  for (const place of ["history", "people", "batches"]) {
+    await page.goto(`${base}/#/${place}`);
+    await page.locator("h1:not(.visually-hidden)").waitFor();
+    if (place === "history") await page.locator(".wall-tile img.here").first().waitFor();
+    assert.deepEqual(await axe(page), [], place);
+  }
+  await page.goto(`${base}/#/people`);
+  await page.locator(".person").getByRole("button", { name: "Delete" }).click();
+  assert.deepEqual(await axe(page), [], "delete");
+  assertClean();
+});
 
 test("dark and light follow the system, and can be chosen", async () => {
   const page = await open({ colorScheme: "dark" });
@@ -59,7 +60,7 @@ test("dark and light follow the system, and can be chosen", async () => {
 });
 
 test("both languages, every text; chosen by the browser or by the person", async () => {
-  const texts = Object.fromEntries(["en", "it"].map((code) => [code, JSON.parse(readFileSync(new URL(`../../web/page/i18n/${code}.json`, import.meta.url), "utf8"))]));
+  const texts = Object.fromEntries(["en", "it"].map((code) => [code, JSON.parse(readFileSync(new URL(`../../../web/page/i18n/${code}.json`, import.meta.url), "utf8"))]));
   assert.deepEqual(Object.keys(texts.it).sort(), Object.keys(texts.en).sort());
   for (const [key, text] of Object.entries(texts.en)) {
     const names = (one) => [...JSON.stringify(one).matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
@@ -68,9 +69,21 @@ test("both languages, every text; chosen by the browser or by the person", async
   const page = await open({ locale: "it-IT" });
   await page.getByRole("heading", { name: texts.it["welcome.title"] }).waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.lang), "it");
-  await page.getByRole("button", { name: texts.it["settings.title"] }).click();
+  const press = (key) => page.getByRole("button", { name: texts.it[key], exact: true }).click();
+  await page.locator("main input[type=file]").first().setInputFiles(selfie);
+  await press("consent.agree");
+  await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+  await page.getByLabel(texts.it["enrol.name"]).fill("Elena");
+  await press("enrol.create");
+  await page.getByLabel(texts.it["compose.label"], { exact: true }).fill("come pirata");
+  await page.getByRole("list", { name: texts.it["expand.parts"] }).locator("input").first().waitFor();
+  await press("compose.go");
+  await finished(page);
+  const [job] = (await call("GET", "/v1/jobs")).data;
+  assert.match(job.expansion.prompt, /pirate/, "the model is told in its own language");
+  await page.getByRole("button", { name: texts.it["settings.title"], exact: true }).click();
   await page.getByText("English", { exact: true }).click();
-  await page.getByRole("heading", { name: texts.en["welcome.title"] }).waitFor();
+  await page.getByRole("button", { name: texts.en["compose.go"], exact: true }).waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.lang), "en");
 });
 
@@ -101,10 +114,9 @@ test("a phone: nothing wider than the screen, targets large enough, the whole wa
   }
 });
 
-test("by keyboard alone: from the name to a picture and back", async () => {
+test("by keyboard alone: from the address to a picture and back", async () => {
+  await known();
   const page = await open();
-  await enrol(page);
-  await page.evaluate(() => document.activeElement?.blur());
   const reach = async (wanted) => {
     for (let turn = 0; turn < 80; turn += 1) {
       await page.keyboard.press("Tab");
@@ -133,9 +145,8 @@ test("by keyboard alone: from the name to a picture and back", async () => {
 });
 
 test("less motion where it is asked for", async () => {
+  await known();
   const page = await open({ reducedMotion: "reduce" });
-  await enrol(page);
   const long = await page.evaluate(() => [...document.querySelectorAll("*")].map((one) => parseFloat(getComputedStyle(one).transitionDuration)).filter((seconds) => seconds > 0.01));
   assert.deepEqual(long, []);
-  assert.ok(await call("GET", "/v1/people"));
 });

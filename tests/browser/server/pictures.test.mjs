@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { another, assertClean, base, call, card, enrol, finished, imagine, known, open, openFirst, real, selfie } from "../harness.mjs";
+
+async function withPictures({ selfie: inBrowser = false } = {}) {
+  if (!inBrowser) await known();
+  const page = await open();
+  if (inBrowser) await enrol(page);
+  await imagine(page, "as an astronaut");
+  await finished(page);
+  await card(page).locator(".job-status", { hasText: "4 pictures" }).waitFor();
+  return page;
+}
+
+test("a picture large: likeness, every setting, arrows, compare, favourite, download, keys, delete", async () => {
+  const page = await withPictures({ selfie: true });
+  await openFirst(page);
+  const [job] = (await call("GET", "/v1/jobs")).data;
+  const [first, second] = job.output;
+  const settings = page.locator(".settings");
+  await settings.getByText(String(first.seed), { exact: true }).waitFor();
+  for (const name of ["Seed", "Size", "Model", "Steps", "Guidance", "Scheduler", "Likeness strength"]) await settings.getByText(name, { exact: true }).waitFor();
+  const likeness = await page.locator(".likeness strong").textContent();
+  if (first.likeness[0] !== null) assert.match(likeness, /^(Striking|Close|Some likeness|Faint|Somebody else) -?\d/);
+  await page.keyboard.press("ArrowRight");
+  await settings.getByText(String(second.seed), { exact: true }).waitFor();
+  await page.keyboard.press("ArrowLeft");
+  await settings.getByText(String(first.seed), { exact: true }).waitFor();
+
+  await page.keyboard.press("c");
+  const edge = page.getByRole("slider", { name: /Selfie or picture/ });
+  await edge.press("Home");
+  assert.equal(await page.locator("compare-slider").evaluate((slider) => slider.style.getPropertyValue("--at")), "0%");
+  await page.keyboard.press("f");
+  await page.locator("[data-act=favourite][aria-pressed=true]").waitFor();
+  assert.equal((await call("GET", "/v1/images?favourite=true")).data.length, 1);
+  await page.keyboard.press("?");
+  await page.getByRole("heading", { name: "Keys" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("heading", { name: "Keys" }).waitFor({ state: "detached" });
+
+  const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
+  assert.match(file.suggestedFilename(), new RegExp(`imagine-${first.seed}\\.(png|jpg|webp)`));
+  const stored = Buffer.from(await (await fetch(base + first.url)).arrayBuffer());
+  assert.ok(readFileSync(await file.path()).equals(stored), "the file as it is stored, with its mark");
+
+  await page.keyboard.press("Delete");
+  await page.locator("dialog.small").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("The picture is gone.").waitFor();
+  assert.equal((await call("GET", "/v1/images")).data.length, 3);
+  assertClean();
+});
+
+test("the copied command draws the same picture", async () => {
+  await known();
+  const page = await open();
+  await page.getByLabel("Imagine me", { exact: true }).fill("as a pirate");
+  await page.getByRole("list", { name: "Parts of the scene" }).locator("input").first().waitFor();
+  await page.getByRole("button", { name: "Imagine", exact: true }).click();
+  await finished(page);
+  await card(page).locator(".open-picture").nth(1).click();
+  await page.locator(".settings").waitFor();
+  await page.getByRole("button", { name: "Copy as curl" }).click();
+  await page.getByText("Copied: the command").waitFor();
+  const command = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(command, new RegExp(`^curl -s ${base}/v1/jobs `));
+  const made = await call("POST", "/v1/jobs", JSON.parse(command.match(/-d '([^]*)'\n$/)[1].replaceAll("'\\''", "'")));
+  for (let job = made; !["succeeded", "failed"].includes(job.status); ) job = await (await fetch(`${base}/v1/jobs/${made.id}`, { headers: { Prefer: "wait=20" } })).json();
+  if (!real) return; // the stand-in draws nothing
+  const [again, first] = (await call("GET", "/v1/jobs")).data;
+  const pixels = (output) => page.evaluate(async (url) => {
+    const bitmap = await createImageBitmap(await (await fetch(url)).blob());
+    const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    pen.drawImage(bitmap, 0, 0);
+    return [...pen.getImageData(0, 0, bitmap.width, bitmap.height).data];
+  }, output.url);
+  const [one, other] = await Promise.all([pixels(again.output[0]), pixels(first.output[1])]);
+  // pictures that share a call may differ by a step of 255
+  assert.ok(one.every((value, at) => Math.abs(value - other[at]) <= 1), "the same pixels");
+});
+
+test("change only this: what was painted is drawn anew, the rest stays", async () => {
+  const page = await withPictures();
+  await openFirst(page);
+  await page.getByRole("button", { name: "Change only this" }).click();
+  await page.getByRole("button", { name: "Change it" }).click();
+  await page.getByText("Paint over something first.").waitFor();
+  const canvas = page.locator(".painter canvas");
+  const box = await canvas.boundingBox();
+  await page.mouse.move(box.x + box.width * 0.2, box.y + box.height * 0.12);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.8, box.y + box.height * 0.14, { steps: 5 });
+  await page.mouse.up();
+  await page.getByLabel("What should be there").fill("a person with a red hat");
+  await page.getByRole("button", { name: "Change it" }).click();
+  await page.locator("dialog").first().waitFor({ state: "detached" });
+  await finished(page);
+  const [changed, before] = (await call("GET", "/v1/jobs")).data;
+  assert.ok(changed.input.edit.strength > 0);
+  if (!real) return;
+  // mean difference in the painted band and at the bottom, of the picture that was changed
+  const [painted, rest] = await page.evaluate(async (urls) => {
+    const [old, now] = await Promise.all(urls.map(async (url) => {
+      const bitmap = await createImageBitmap(await (await fetch(url)).blob());
+      const pen = new OffscreenCanvas(64, 64).getContext("2d");
+      pen.drawImage(bitmap, 0, 0, 64, 64);
+      return pen.getImageData(0, 0, 64, 64).data;
+    }));
+    const mean = (from, to) => {
+      let sum = 0;
+      for (let at = from * 256; at < to * 256; at += 1) sum += Math.abs(old[at] - now[at]);
+      return sum / ((to - from) * 256);
+    };
+    return [mean(4, 13), mean(40, 64)];
+  }, [before.output[0].url, changed.output[0].url]);
+  assert.ok(painted > 4 * rest && rest < 2, `painted ${painted}, rest ${rest}`);
+});
+
+test("more like this, vary, and the same seed with new words", async () => {
+  const page = await withPictures();
+  const [before] = (await call("GET", "/v1/jobs")).data;
+  await openFirst(page);
+  await page.keyboard.press("r");
+  await page.locator("article.job").nth(1).waitFor();
+  await finished(page);
+  const [again] = (await call("GET", "/v1/jobs")).data;
+  assert.notEqual(again.id, before.id);
+  assert.notEqual(again.input.seed, before.input.seed);
+  assert.equal(again.input.prompt, before.input.prompt);
+  await openFirst(page);
+  await page.getByRole("button", { name: "Vary" }).click();
+  await page.locator("article.job").nth(2).waitFor();
+  await finished(page);
+  assert.equal((await call("GET", "/v1/jobs")).data[0].input.edit.image, again.output[0].id);
+  await page.locator("article.job").nth(1).locator(".open-picture").first().click();
+  await page.locator(".settings").waitFor();
+  await page.getByRole("button", { name: "Same seed, new prompt" }).click();
+  await imagine(page, "as a chef");
+  assert.equal((await call("GET", "/v1/jobs")).data[0].input.seed, again.output[0].seed);
+  await finished(page, 1);
+});
+
+test("a batch: rows are seen, run, and come back as a ZIP", async () => {
+  const page = await open();
+  await page.goto(`${base}/#/batches`);
+  await page.getByRole("heading", { level: 1, name: "Batches" }).waitFor();
+  const file = (text, name) => ({ name, mimeType: "text/csv", buffer: Buffer.from(text) });
+  const drop = page.locator("main input[type=file]");
+  await drop.setInputFiles(file("prompt,seed\na portrait of a person as a pirate,1\n,2\n", "wrong.csv"));
+  await page.getByText("1 row cannot be read", { exact: false }).waitFor();
+  assert.ok(await page.getByRole("button", { name: /Start/ }).isDisabled());
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await drop.setInputFiles(file('prompt,seed\n"a portrait of a person as a pirate",1\na portrait of a person as a chef,2\n', "two.csv"));
+  await page.getByRole("row").nth(2).getByText("chef", { exact: false }).waitFor();
+  await page.getByRole("button", { name: "Start 2 rows" }).click();
+  await page.getByText("2 of 2 done").first().waitFor();
+  await page.getByText("Row by row").first().click();
+  await page.locator("article.batch").first().locator("table img").nth(1).waitFor();
+  const [zip] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "All pictures (ZIP)" }).first().click()]);
+  assert.match(zip.suggestedFilename(), /\.zip$/);
+  if (real) {
+    const bytes = readFileSync(await zip.path()).toString("latin1");
+    assert.ok(bytes.includes("manifest.jsonl"));
+    assert.equal(bytes.split("PK\x01\x02").length - 1, 3, "two pictures and what they are");
+  }
+  assertClean();
+});
+
+test("history finds words and people, and arrows walk through it", async () => {
+  const eileen = await known("Eileen");
+  const anna = await known("Anna", another);
+  const order = (person, prompt, n) => call("POST", "/v1/jobs", { prompt, n, expand: false, people: [{ person: person.id }] });
+  for (const job of await Promise.all([order(eileen, "me as a queen", 2), order(anna, "me as a cowboy", 3)])) {
+    await fetch(`${base}/v1/jobs/${job.id}`, { headers: { Prefer: "wait=60" } });
+  }
+  const page = await open();
+  await page.goto(`${base}/#/history`);
+  await page.getByText("Those are all 5 pictures.").waitFor();
+  await page.locator(".wall-tile img.here").nth(4).waitFor();
+  await page.getByRole("searchbox").fill("queen");
+  await page.getByText("Those are all 2 pictures.").waitFor();
+  await page.getByRole("searchbox").fill("");
+  await page.getByText("Those are all 5 pictures.").waitFor();
+  await page.getByRole("combobox", { name: "Person" }).selectOption({ label: "Anna" });
+  await page.getByText("Those are all 3 pictures.").waitFor();
+  await page.locator(".wall-tile button").first().focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Enter");
+  await page.locator(".viewer-prompt", { hasText: "cowboy" }).waitFor();
+  assertClean();
+});
+
+test("people: renamed, more photos, asked for by name", async () => {
+  await known();
+  const page = await open();
+  await page.goto(`${base}/#/people`);
+  await page.getByRole("button", { name: "Rename" }).click();
+  await page.locator("dialog").getByLabel("Name").fill("Ada");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "Ada" }).waitFor();
+  await page.getByRole("button", { name: "Add photos" }).click();
+  await page.locator("dialog input[type=file]").setInputFiles(selfie);
+  await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+  await page.getByRole("button", { name: "Add these photos" }).click();
+  await page.getByText("known from 2 photos").waitFor();
+  if (real) {
+    await page.getByRole("button", { name: "Add photos" }).click();
+    await page.locator("dialog input[type=file]").setInputFiles(another);
+    await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+    await page.getByRole("button", { name: "Add these photos" }).click();
+    await page.getByText("These photos do not show the same person.").waitFor();
+  }
+  assert.equal((await call("GET", "/v1/people")).data[0].name, "Ada");
+});
+
+test("delete me: says what goes, and it is gone, here and there", async () => {
+  const page = await withPictures({ selfie: true });
+  await page.goto(`${base}/#/people`);
+  await page.getByRole("heading", { name: "Eileen" }).waitFor();
+  await page.locator(".person").getByRole("button", { name: "Delete" }).click();
+  const dialog = page.locator("dialog");
+  await dialog.getByText("the description of the face, from 1 photo").waitFor();
+  await dialog.getByText("And the 4 pictures made so far?").waitFor();
+  await dialog.getByRole("button", { name: "Delete for good" }).click();
+  await page.getByText("Eileen is gone", { exact: false }).waitFor();
+  assert.deepEqual((await call("GET", "/v1/people")).data, []);
+  assert.deepEqual((await call("GET", "/v1/images")).data, []);
+  const selfies = await page.evaluate(
+    () => new Promise((resolve) => {
+      const opening = indexedDB.open("imagine");
+      opening.onsuccess = () => {
+        const all = opening.result.transaction("selfies").objectStore("selfies").getAllKeys();
+        all.onsuccess = () => resolve(all.result);
+      };
+    }),
+  );
+  assert.deepEqual(selfies, []);
+});
+
+test("me and another: two people in one order", async () => {
+  await known();
+  const page = await open();
+  await page.getByRole("button", { name: "Add a person" }).click();
+  await page.locator("dialog").getByRole("radio", { name: /Somebody else/ }).check();
+  await page.getByLabel("Who gave permission?").fill("Her, by mail");
+  await page.getByRole("button", { name: "I agree" }).click();
+  await page.locator("dialog input[type=file]").setInputFiles(another);
+  await page.locator(".verdict.good, .verdict.fair").first().waitFor();
+  await page.getByLabel("Name").fill("Anna");
+  await page.getByRole("button", { name: "Done, let me imagine" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await page.locator(".person-chip", { hasText: "Eileen" }).click();
+  await page.getByText("Imagine me and Eileen…").waitFor();
+  await imagine(page, "as pirates");
+  const [job] = (await call("GET", "/v1/jobs")).data;
+  assert.equal(job.input.people.length, 2);
+  assert.equal(job.input.prompt, "me and Eileen as pirates");
+  const anna = (await call("GET", "/v1/people")).data.find((person) => person.name === "Anna");
+  assert.deepEqual([anna.consent.basis, anna.consent.authorised_by], ["authorised", "Her, by mail"]);
+  await finished(page);
+});
