@@ -32,6 +32,8 @@ pub struct Measured {
     /// Pixels of that part for one of the photo.
     pub zoom: f32,
     pub frame: FaceFrame,
+    /// The part of the photo that was looked at.
+    pub part: RgbImage,
     pub descriptor: Descriptor,
     pub light: Light,
     pub skin: Option<Sample>,
@@ -46,7 +48,6 @@ pub struct Measured {
 pub struct Measure {
     landmarks: LandmarkNetwork,
     descriptor: DescriptorNetwork,
-    light_share: f32,
 }
 
 impl Measure {
@@ -55,16 +56,7 @@ impl Measure {
     /// # Errors
     /// A damaged build.
     pub fn built_in() -> Result<Self, WeightsError> {
-        Ok(Self {
-            landmarks: LandmarkNetwork::built_in()?,
-            descriptor: DescriptorNetwork::built_in()?,
-            light_share: LIGHT_SHARE,
-        })
-    }
-
-    /// Another share of the light's estimated colour is taken out, 0 to 1: for measuring what it does.
-    pub fn with_light_share(self, light_share: f32) -> Self {
-        Self { light_share, ..self }
+        Ok(Self { landmarks: LandmarkNetwork::built_in()?, descriptor: DescriptorNetwork::built_in()? })
     }
 
     /// Measures a face that a detector has found; `None` where its points are none of a face.
@@ -87,15 +79,14 @@ impl Measure {
         let found = tch::no_grad(|| self.networks(&part, middle, height * zoom)).map_err(torch)?;
         let Some((points, descriptor)) = found else { return Ok(None) };
         let Some(frame) = FaceFrame::of(&points) else { return Ok(None) };
-        let light = Light::of(&part, self.light_share);
-        let skin = colour::skin(&part, &points, &frame, &light);
-        let hair = skin.and_then(|skin| colour::hair(&part, &points, &frame, &light, skin.colour));
+        let light = Light::of(&part, LIGHT_SHARE);
+        let [skin, hair] = colours(&part, &points, &frame, &light);
         let describe = |window: super::cells::Window| match skin {
             Some(Sample { colour, .. }) => window.describe(&part, &frame, &light, colour),
             None => Ok(Vec::new()),
         };
         let (eyes, mouth, head) = (describe(EYES)?, describe(MOUTH)?, describe(HEAD)?);
-        Ok(Some(Measured { points, zoom, frame, descriptor, light, skin, hair, eyes, mouth, head }))
+        Ok(Some(Measured { points, zoom, frame, part, descriptor, light, skin, hair, eyes, mouth, head }))
     }
 
     /// The points, by two looks, and the descriptor of the face about them.
@@ -119,6 +110,20 @@ impl Measure {
         let values = self.descriptor.forward(&cut.input(DESCRIPTOR_INPUT)?)?.flatten(0, -1);
         Ok(Some((points, Descriptor(Vec::try_from(values)?))))
     }
+}
+
+impl Measured {
+    /// The colours of skin and hair if another share of the light's were believed: for measuring what it does.
+    pub fn colours(&self, light_share: f32) -> [Option<Sample>; 2] {
+        colours(&self.part, &self.points, &self.frame, &Light::of(&self.part, light_share))
+    }
+}
+
+/// Of skin and hair.
+fn colours(part: &RgbImage, points: &Points68, frame: &FaceFrame, light: &Light) -> [Option<Sample>; 2] {
+    let skin = colour::skin(part, points, frame, light);
+    let hair = skin.and_then(|skin| colour::hair(part, points, frame, light, skin.colour));
+    [skin, hair]
 }
 
 /// Middle and longer side of the points' bounding box; `None` where they are not finite.
