@@ -35,10 +35,9 @@ struct Line<'a> {
     score: f32,
     /// Height of the face's box, pixels of the picture.
     height: f32,
-    /// The detector's five points and the 68, pixels of the part that was looked at, the five only roughly: the
-    /// part's own corner is not in them.
-    points: &'a [[f32; 2]],
-    five: Vec<[f32; 2]>,
+    /// The 68 points and the detector's five, pixels of the picture.
+    points: Vec<[f32; 2]>,
+    five: &'a [[f32; 2]],
     descriptor: &'a [f32],
     skin: Vec<Option<[f32; 5]>>,
     hair: Vec<Option<[f32; 5]>>,
@@ -92,7 +91,8 @@ pub fn run(run: &CardRun) -> Result<(), TrainingError> {
     let mut out = BufWriter::new(file);
     let mut measured = 0;
     for (n, path) in files.iter().enumerate() {
-        let picture = image::open(path).map_err(|source| TrainingError::Image { path: path.clone(), source })?;
+        let picture =
+            image::open(path).map_err(|source| TrainingError::Image { path: path.clone(), source })?;
         let mut picture = picture.to_rgb8();
         if let Some(cast) = run.cast {
             picture = under(&picture, cast);
@@ -106,8 +106,8 @@ pub fn run(run: &CardRun) -> Result<(), TrainingError> {
             file: &name.to_string_lossy(),
             score: face.score,
             height: face.bbox[3],
-            points: &m.points,
-            five: face.landmarks.iter().map(|p| p.map(|v| v * m.zoom)).collect(),
+            points: m.points_in_photo().to_vec(),
+            five: &face.landmarks,
             descriptor: m.descriptor.values(),
             skin: colours.iter().map(|[skin, _]| colour(*skin)).collect(),
             hair: colours.iter().map(|[_, hair]| colour(*hair)).collect(),

@@ -114,7 +114,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         every: usize,
         /// Measure under light of a colour: factors of linear red, green and blue.
-        #[arg(long, value_delimiter = ',', num_args = 3)]
+        #[arg(long, num_args = 3, value_names = ["R", "G", "B"])]
         cast: Option<Vec<f32>>,
     },
     /// Measure a checkpoint on held-out people.

@@ -31,6 +31,8 @@ pub struct Measured {
     pub points: Points68,
     /// Pixels of that part for one of the photo.
     pub zoom: f32,
+    /// Where in the photo that part begins.
+    pub corner: [f32; 2],
     pub frame: FaceFrame,
     /// The part of the photo that was looked at.
     pub part: RgbImage,
@@ -86,7 +88,21 @@ impl Measure {
             None => Ok(Vec::new()),
         };
         let (eyes, mouth, head) = (describe(EYES)?, describe(MOUTH)?, describe(HEAD)?);
-        Ok(Some(Measured { points, zoom, frame, part, descriptor, light, skin, hair, eyes, mouth, head }))
+        let corner = [region.left, region.top].map(|v| v as f32);
+        Ok(Some(Measured {
+            points,
+            zoom,
+            corner,
+            frame,
+            part,
+            descriptor,
+            light,
+            skin,
+            hair,
+            eyes,
+            mouth,
+            head,
+        }))
     }
 
     /// The points, by two looks, and the descriptor of the face about them.
@@ -113,6 +129,11 @@ impl Measure {
 }
 
 impl Measured {
+    /// The points in pixels of the photo.
+    pub fn points_in_photo(&self) -> Points68 {
+        self.points.map(|[x, y]| [x / self.zoom + self.corner[0], y / self.zoom + self.corner[1]])
+    }
+
     /// The colours of skin and hair if another share of the light's were believed: for measuring what it does.
     pub fn colours(&self, light_share: f32) -> [Option<Sample>; 2] {
         colours(&self.part, &self.points, &self.frame, &Light::of(&self.part, light_share))
