@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use imagine_unet::WeightsError;
+
+use crate::card::CardError;
 use crate::licences::Licence;
 use crate::npy::NpyError;
 use crate::photo::PhotoError;
@@ -48,6 +51,12 @@ pub enum IdentityError {
     /// The file of accepted licences cannot be used.
     #[error("{}: {reason}", .path.display())]
     LicenceFile { path: PathBuf, reason: String },
+    /// Weights of the identity card's networks that do not fit.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// An identity card, or a change of one, that cannot be used.
+    #[error(transparent)]
+    Card(#[from] CardError),
     /// A face network failed while running.
     #[error("{network} failed: {reason}")]
     Inference { network: &'static str, reason: String },
@@ -100,7 +109,8 @@ impl IdentityError {
             Self::Runtime(_) | Self::ModelMissing { .. } | Self::Model { .. } | Self::Inference { .. } => {
                 false
             }
-            Self::PictureSize { .. } | Self::Landmarks => false,
+            Self::Card(_) => true,
+            Self::PictureSize { .. } | Self::Landmarks | Self::Weights(_) => false,
         }
     }
 }

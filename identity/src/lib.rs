@@ -10,6 +10,7 @@
 pub mod adapters;
 pub mod align;
 pub mod arcface;
+pub mod card;
 pub mod choice;
 pub mod detect;
 pub mod embed;
@@ -30,6 +31,7 @@ pub mod runtime;
 pub mod scrfd;
 
 pub use arcface::ArcFace;
+pub use card::{CardError, CardReader, IdentityCard};
 pub use choice::{ChosenEncoder, EncoderChoice};
 pub use detect::{Face, FaceDetector};
 pub use embed::{Embedding, FaceEmbedder, likeness};

@@ -3,6 +3,7 @@
 mod alignment;
 mod bad_checkpoints;
 mod broken_files;
+mod card;
 mod checkpoint_files;
 mod clip_text;
 mod clip_vision;

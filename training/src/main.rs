@@ -2,6 +2,7 @@
 //! its text encoder and identity adapter, all built from this project's own layers. See README.md.
 
 mod captions;
+mod card_measure;
 mod dataset;
 mod diffusion;
 mod error;
@@ -101,6 +102,21 @@ enum Command {
         #[arg(long)]
         data: PathBuf,
     },
+    /// Measure what the identity card measures on every picture of a folder; `card/gates.py` calls this.
+    CardMeasure {
+        /// Folder of pictures.
+        #[arg(long)]
+        pictures: PathBuf,
+        /// File of JSON lines.
+        #[arg(long)]
+        out: PathBuf,
+        /// Every how many pictures one is measured.
+        #[arg(long, default_value_t = 1)]
+        every: usize,
+        /// Measure under light of a colour: factors of linear red, green and blue.
+        #[arg(long, num_args = 3, value_names = ["R", "G", "B"])]
+        cast: Option<Vec<f32>>,
+    },
     /// Measure a checkpoint on held-out people.
     Evaluate {
         /// The checkpoint folder.
@@ -149,6 +165,10 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
     let device = Device::cuda_if_available();
     match cli.command {
         Command::Tokenizer { vocabulary, out } => tokenizer::build(&vocabulary, &out),
+        Command::CardMeasure { pictures, out, every, cast } => {
+            let cast = cast.and_then(|factors| <[f32; 3]>::try_from(factors).ok());
+            card_measure::run(&card_measure::CardRun { pictures, out, every, cast })
+        }
         Command::Landmarks { data } => landmarks::find(&data),
         Command::Unet { run: args, from, bf16, identity_weight, identity_rows } => {
             train_unet::train(&train_unet::UNetRun {

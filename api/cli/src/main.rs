@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod card;
 mod client;
 mod contact_sheet;
 mod doctor;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Server, ServerArgs, all, text};
+use crate::card::{self, CardArgs};
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -15,8 +16,9 @@ Examples:
   imagine people list
   imagine people show person_0198c0de0198c0de0198c0de0198c0de
   imagine people rm person_0198c0de0198c0de0198c0de0198c0de --pictures
+  imagine people card me.jpg
 
-They ask the server that `imagine serve` runs; without --consent `add` shows the text that is agreed to.";
+All but `card` ask the server that `imagine serve` runs; without --consent `add` shows the text that is agreed to.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,6 +62,8 @@ enum PeopleCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Show what photos tell of a person's looks: to see, correct and leave out parts
+    Card(CardArgs),
     /// Forget a person for good
     Rm {
         /// As `list` shows it
@@ -82,6 +86,7 @@ enum Basis {
 
 pub fn run(args: &PeopleArgs) -> Result<(), Failure> {
     match &args.command {
+        PeopleCommand::Card(args) => card::run(args),
         PeopleCommand::List { server } => {
             for person in all(&Server::new(server), "/v1/people")? {
                 let photos = person.get("photos").and_then(Value::as_array).map_or(0, Vec::len);
