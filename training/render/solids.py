@@ -1,6 +1,21 @@
 """Procedural solids: surfaces of revolution, tubes and balls, as (vertices, triangles)."""
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from palette import linear
+
+GOLD = linear('e8b53a')
+
+
+@dataclass
+class Solid:
+    """Geometry with its material."""
+
+    mesh: tuple
+    kind: str
+    colour: np.ndarray
 
 
 def grid_triangles(rows, columns, wrap=True):
