@@ -39,8 +39,8 @@ def lapels(radii, colour):
     """A turned-down shirt collar."""
 
     def opened(angle, offset, y):
-        ahead = abs((angle + 3.1416) % 6.2832 - 3.1416) < 0.3
-        return offset, y - 0.12 * ahead
+        ahead = np.clip(1.35 - np.abs((angle + np.pi) % (2 * np.pi) - np.pi) / 0.42, 0, 1)
+        return offset + 0.06 * ahead * (offset > 0.3), y - 0.20 * ahead - 0.08 * ahead * (offset > 0.3)
 
     rows = [(1, 0.40, -0.22), (1, 0.26, -0.06), (1, 0.15, 0.07), (1, 0.11, 0.07), (1, 0.09, -0.08)]
     return [Solid(lathe(rows, radii, shape=opened), 'cloth', colour * 0.93)]
@@ -101,9 +101,9 @@ def crew(radii, colour):
 
     def lowered(angle, offset, y):
         ahead = 0.5 + 0.5 * np.cos(angle)
-        return offset + 0.10 * ahead, y - 0.20 * ahead**1.5
+        return offset + 0.08 * ahead, y - 0.12 * ahead**1.5
 
-    rows = [(1, 0.34, -0.20), (1, 0.30, -0.11), (1, 0.25, -0.07), (1, 0.21, -0.09), (1, 0.20, -0.20)]
+    rows = [(1, 0.24, -0.24), (1, 0.23, -0.14), (1, 0.19, -0.095), (1, 0.15, -0.11), (1, 0.14, -0.24)]
     return [Solid(lathe(rows, radii, 64, lowered), 'cloth', colour * 0.88)]
 
 
@@ -135,9 +135,12 @@ def cape(radii, colour):
         return offset + 0.30 * back * (y > -0.1), y + 0.42 * back * (y > -0.1) - 0.12 * (1 - back)
 
     rows = [(1, 0.95, -0.62), (1, 0.60, -0.30), (1, 0.34, -0.12), (1, 0.30, 0.10), (1, 0.26, 0.12), (1, 0.26, -0.12)]
-    found = [Solid(lathe(rows, radii, 64, standing), 'cloth', colour)]
+    points, triangles = lathe(rows, radii, 64, standing)
+    middle = points[triangles].mean(1)
+    aside = (middle[:, 2] < 0.1) | (np.abs(middle[:, 0]) > 0.42 + 0.3 * np.clip(middle[:, 1] + 0.3, 0, 1))
+    found = [Solid((points, triangles[aside]), 'cloth', colour)]
     for side in (-1, 1):
-        found.append(Solid(ball((side * 0.34, -0.30, radii[1] + 0.36), (0.11, 0.11, 0.06)), 'metal', GOLD))
+        found.append(Solid(ball((side * 0.52, -0.34, radii[1] + 0.34), (0.11, 0.11, 0.07)), 'metal', GOLD))
     return found
 
 
@@ -145,8 +148,8 @@ def stethoscope(radii, colour):
     """A v-shaped edge with a stethoscope around the neck."""
     a = np.linspace(-2.6, 2.6, 48)
     drop = np.clip((1.2 - np.abs(a)) / 1.2, 0, 1)
-    path = np.stack([(radii[0] + 0.30 - 0.10 * drop) * np.sin(a), -0.02 - 0.10 * np.cos(a) - 0.62 * drop, (radii[1] + 0.26) * np.cos(a) + 0.22 * drop], -1)
-    bell_at = np.array([0.30, -0.98, radii[1] + 0.62])
+    path = np.stack([(radii[0] + 0.30 - 0.10 * drop) * np.sin(a), -0.02 - 0.10 * np.cos(a) - 0.48 * drop, (radii[1] + 0.26) * np.cos(a) + 0.22 * drop], -1)
+    bell_at = np.array([0.34, -0.80, radii[1] + 0.62])
     hang = np.linspace(0, 1, 12)[:, None] * (bell_at - path[24]) + path[24]
     dark = linear('2b3038')
     rows = [(1, 0.20, -0.22), (1, 0.17, -0.10), (1, 0.13, -0.06), (1, 0.11, -0.14)]

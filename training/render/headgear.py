@@ -8,11 +8,11 @@ from solids import GOLD, Solid, ball, dome, lathe, ring, tube
 
 def beret(head, colour):
     """A flat cap that leans to one side."""
-    profile = [(1, 0.03, -0.05), (1, 0.06, -0.02), (1, 0.07, 0.08), (1, 0.26, 0.20), (1, 0.33, 0.32), (1, 0.26, 0.46),
-               (0.75, 0.12, 0.55), (0.4, 0.05, 0.60), (0, 0, 0.61)]  # fmt: skip
+    profile = [(1, 0.03, -0.05), (1, 0.06, -0.02), (1, 0.07, 0.08), (1, 0.16, 0.16), (1, 0.22, 0.27), (1, 0.17, 0.40),
+               (0.75, 0.08, 0.52), (0.4, 0.03, 0.60), (0, 0, 0.62)]  # fmt: skip
     points, triangles = lathe(profile, head.radii)
     lift = np.clip((points[:, 1] - 0.05) / 0.5, 0, 1)
-    points = points + (np.stack([0.22 * lift, (0.18 - 0.20 * points[:, 0]) * lift, -0.12 * lift], -1)).astype(np.float32)
+    points = points + (np.stack([0.26 * lift, (0.10 - 0.26 * points[:, 0]) * lift, -0.12 * lift], -1)).astype(np.float32)
     tip = points[-1]
     return [
         Solid((points, triangles), 'cloth', colour),
@@ -84,11 +84,11 @@ def kabuto(head, _):
     visor = [(1, x, 0.0 - 0.25 * x) for x in np.linspace(0.06, 0.34, 5)] + [(1, x, -0.03 - 0.25 * x) for x in np.linspace(0.34, 0.06, 5)]
     points, triangles = lathe(visor, head.radii, 72)
     found.append(Solid((points, triangles[points[triangles].mean(1)[:, 2] > 0.45 * head.depth]), 'lacquer', black))
-    a = np.linspace(-2.35, 2.35, 40)
+    a = np.linspace(-1.95, 1.95, 40)
     front = head.depth + 0.16
-    path = np.stack([0.62 * np.sin(a), 0.86 - 0.62 * np.cos(a), np.full(40, front)], -1)
+    path = np.stack([0.74 * np.sin(a), 0.84 - 0.60 * np.cos(a), np.full(40, front)], -1)
     points, triangles = tube(path, 1.0, 10, closed=False)
-    radius = (0.085 * np.cos(a / 2.35 * 1.5) ** 0.8 + 0.012)[:, None, None]
+    radius = (0.085 * np.cos(a / 1.95 * 1.5) ** 0.8 + 0.012)[:, None, None]
     rings = path[:, None] + (points.reshape(40, 10, 3) - path[:, None]) * radius
     found.append(Solid((rings.reshape(-1, 3).astype(np.float32), triangles), 'metal', GOLD))
     found.append(Solid(ball((0, 0.24, front - 0.02), (0.14, 0.14, 0.08)), 'metal', GOLD))

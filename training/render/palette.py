@@ -8,11 +8,11 @@ def linear(hex_colour):
     return (np.array([int(hex_colour[i : i + 2], 16) for i in (0, 2, 4)], np.float32) / 255) ** 2.2
 
 
-SKIN_RAMP = [linear(h) for h in ('f3cfb8', 'ecbc9c', 'dfa880', 'ca8e62', 'aa744c', '875638', '66402a', '4c3221')]
+SKIN_RAMP = [linear(h) for h in ('f2c6ab', 'e9b592', 'dda47c', 'ca8e62', 'aa744c', '875638', '66402a', '4c3221')]
 SKIN_NAMES = ['very light', 'light', 'tan', 'brown', 'dark']
 
 HAIR = {
-    'black': '211b1a',
+    'black': '2a2321',
     'dark brown': '3d281d',
     'brown': '66452d',
     'auburn': '83391e',
@@ -56,22 +56,22 @@ class Light:
 
 LIGHTS = {
     'soft studio light': Light(
-        ('fff3e4', 1.25), 32, 30, ('e8eeff', 0.30), ('dfe6f2', 0.50), ('c9b4a4', 0.46), ('ffffff', 1.0), 0.90, (1.0, 1.0, 1.0)
+        ('fff3e4', 1.20), 30, 28, ('f0eeff', 0.42), ('dfe6f2', 0.50), ('c9b4a4', 0.46), ('ffffff', 1.0), 0.90, (1.0, 1.0, 1.0)
     ),
     'golden hour light': Light(
-        ('ffcf94', 1.50), 44, 20, ('c9ccf0', 0.26), ('c4c6dc', 0.50), ('c79f80', 0.50), ('ffb55c', 1.6), 0.90, (1.12, 0.97, 0.78)
+        ('ffcf94', 1.50), 44, 20, ('d8ccdc', 0.36), ('c4c6dc', 0.50), ('c79f80', 0.50), ('ffb55c', 1.6), 0.90, (1.12, 0.97, 0.78)
     ),
     'overcast daylight': Light(
         ('f4f6ff', 0.80), 16, 50, ('f2f0ee', 0.34), ('e6ebf4', 0.72), ('b9afa6', 0.52), ('e4ecff', 0.8), 0.94, (0.90, 0.93, 0.96)
     ),
     'blue night light': Light(
-        ('cfdcff', 1.20), -38, 28, ('ffc9a0', 0.24), ('8fa4d8', 0.55), ('7a78a8', 0.46), ('8a9cff', 1.8), 1.02, (0.50, 0.58, 0.85)
+        ('cfdcff', 1.20), -38, 28, ('ffc9a0', 0.34), ('8fa4d8', 0.55), ('7a78a8', 0.46), ('8a9cff', 1.8), 1.02, (0.50, 0.58, 0.85)
     ),
     'neon light': Light(
-        ('ffe2ee', 1.15), -40, 22, ('ff7ac0', 0.30), ('9aa4e0', 0.50), ('9a86b4', 0.46), ('38d4ff', 2.2), 0.98, (0.68, 0.56, 0.90)
+        ('ffe2ee', 1.15), -40, 22, ('ff9ad0', 0.36), ('9aa4e0', 0.50), ('9a86b4', 0.46), ('38d4ff', 2.2), 0.98, (0.68, 0.56, 0.90)
     ),
     'dramatic side light': Light(
-        ('fff0de', 1.75), 56, 24, ('b8c4e0', 0.16), ('a8b0c4', 0.42), ('86786f', 0.40), ('d8e2ff', 1.5), 0.96, (0.68, 0.66, 0.66)
+        ('fff0de', 1.6), 52, 22, ('c8ccdc', 0.30), ('a8b0c4', 0.42), ('86786f', 0.40), ('d8e2ff', 1.5), 0.96, (0.68, 0.66, 0.66)
     ),
 }
 NIGHT = ('soft studio light', 'blue night light', 'neon light', 'dramatic side light')

@@ -57,18 +57,26 @@ SOFTER = {
     'head-fat': 0.1,
 }  # women's faces lean this way
 FRIENDLIER = {
-    'eye-scale': 0.55,
-    'eye-height2': 0.45,
-    'eye-height1': 0.2,
-    'eye-height3': 0.25,
+    'eye-scale': 0.8,
+    'eye-height2': 0.55,
+    'eye-height1': 0.35,
+    'eye-height3': 0.35,
     'eye-bag': -0.3,
     'eyebrows-trans': 0.3,
     'mouth-angles': 0.35,
-    'mouth-scale-horiz': 0.15,
-    'head-oval': 0.2,
+    'mouth-scale-horiz': 0.35,
+    'head-round': 0.35,
+    'head-scale-vert': -0.25,
+    'cheek-volume': 0.3,
+    'head-fat': 0.12,
     'chin-width': -0.15,
-    'nose-scale-horiz': -0.12,
-    'nose-scale-vert': -0.15,
+    'nose-scale-horiz': -0.3,
+    'nose-scale-vert': -0.2,
+    'nose-scale-depth': -0.15,
+    'nose-point': 0.15,
+    'mouth-lowerlip-volume': 0.35,
+    'mouth-upperlip-volume': 0.3,
+    'mouth-scale-vert': 0.15,
 }  # every face leans this way: the drawn world is a kind one
 
 
@@ -151,7 +159,7 @@ def face_weights(random, model, sex):
         x = random.normal()
         if stem.startswith(STILL_SLIDERS):
             continue
-        x *= 0.15 if stem.startswith(CALM_SLIDERS) else 0.27
+        x *= 0.15 if stem.startswith(CALM_SLIDERS) else 0.19 if stem.startswith(('nose', 'mouth')) else 0.27
         if stem.startswith('head-') and not minus:
             x = abs(x) * 1.4
         x += FRIENDLIER.get(stem, 0.0)
@@ -161,8 +169,8 @@ def face_weights(random, model, sex):
         for name in plus if x > 0 else minus:
             found[name] = abs(x)
     for name in model.names:
-        if name.startswith('asym-') and random.random() < 0.2:
-            found[name] = float(abs(random.normal(0, 0.12)))
+        if name.startswith('asym-') and random.random() < 0.15:
+            found[name] = float(abs(random.normal(0, 0.07)))
     return found
 
 
@@ -210,7 +218,7 @@ def sample_person(model, seed, number):
     skin = ramp(SKIN_RAMP, tone) * np.exp(random.normal(0, 0.035, 3))
     makeup = float(sex == 'woman' and random.random() < 0.5)
     # bare lips are the skin's colour, a little redder and darker
-    lips = skin * np.array([0.86, 0.60, 0.60] if sex == 'woman' else [0.84, 0.66, 0.65]) * np.exp(random.normal(0, 0.05, 3))
+    lips = skin * np.array([0.84, 0.54, 0.54] if sex == 'woman' else [0.84, 0.66, 0.65]) * np.exp(random.normal(0, 0.05, 3))
     if makeup:
         lips = 0.6 * linear(str(random.choice(LIPSTICKS))) * (1.1 - 0.5 * tone) + 0.4 * lips
     return Person(
@@ -231,7 +239,7 @@ def sample_person(model, seed, number):
         brow_width=float(np.clip(random.normal(0.98 if sex == 'man' else 0.66, 0.13), 0.5, 1.35)),
         brow_arch=float(np.clip(random.normal(0.6, 0.35), 0, 1.4)),
         shadow=linear(str(random.choice(['8a5a52', '7a5470', '6a5a62', '8a6448']))) * (1.1 - 0.6 * tone),
-        lip_cover=0.85 if makeup else 0.75 if sex == 'woman' else 0.6,
+        lip_cover=0.9 if makeup else 0.85 if sex == 'woman' else 0.6,
         skin=skin,
         lips=lips,
         hair=linear(HAIR[colour]) * np.exp(random.normal(0, 0.08)),

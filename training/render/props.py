@@ -19,16 +19,17 @@ def disc(centre, radii, normal, thickness=0.04):
 
 
 def football(_):
-    return [Solid(ball((-1.08, -0.78, 1.30), 0.62, 25, 40), 'football', linear('f2f2f2'))]
+    points, triangles = ball((0, 0, 0), 0.58, 25, 40)
+    return [Solid((points + np.array([-0.84, -0.86, 1.25], np.float32), triangles), 'football', linear('f2f2f2'), points)]
 
 
 def microphone(_):
-    head, foot = np.array([0.44, -0.58, 1.62]), np.array([0.95, -1.7, 1.8])
+    head, foot = np.array([0.50, -0.40, 1.50]), np.array([0.98, -1.6, 1.7])
     t = np.linspace(0, 1, 12)[:, None]
     path = head * (1 - t) + foot * t
     return [
         Solid(ball(head, (0.20, 0.22, 0.20), 13, 22), 'mail', linear('c8ccd2')),
-        Solid(tube(head + (path - head) * 0.16 * 0 + np.array([0.0, 0, 0]) + (path - path[0]) * 0.35, 0.10, 12, closed=False), 'gloss', linear('26282e')),
+        Solid(tube(head + (path - head) * 0.38, 0.10, 12, closed=False), 'gloss', linear('26282e')),
         Solid(tube(path, 0.045, 10, closed=False), 'metal', linear('9a9ea6')),
     ]
 
@@ -65,7 +66,7 @@ def magnifier(_):
 
 
 def sunflower(_):
-    centre = np.array([-0.95, -0.42, 1.25])
+    centre = np.array([-0.88, -0.42, 1.20])
     found = []
     for k in range(14):
         a = 2 * np.pi * k / 14
@@ -85,7 +86,7 @@ def sunflower(_):
 
 def flask(_):
     """A chemist's flask with something green in it."""
-    centre = np.array([-0.92, -0.72, 1.35])
+    centre = np.array([-0.84, -0.66, 1.30])
     t = np.linspace(0, 1, 10)[:, None]
     neck = centre + [0, 0.25, 0] + t * np.array([0, 0.55, 0])
     return [

@@ -17,7 +17,7 @@ SHADOW_SIZE = 384
 GROUPS = {
     'skin': ['skin'],
     'eye': ['eye'],
-    'hair': ['hair', 'sculpt', 'beard'],
+    'hair': ['sculpt', 'beard'],
     'garment': ['garment'],
     'solid': [
         'teeth', 'tongue', 'cloth', 'gloss', 'metal', 'fur', 'mail', 'stars', 'dots', 'knit', 'shell',
@@ -29,9 +29,10 @@ GROUP_OF = {kind: group for group, kinds in GROUPS.items() for kind in kinds}
 # What the second picture holds; 0 is the background.
 PARTS = 'background skin eyes mouth hair tail beard clothes collar hat glasses prop'.split()
 PART_OF_KIND = {
-    'skin': 'skin', 'eye': 'eyes', 'teeth': 'mouth', 'tongue': 'mouth', 'hair': 'hair', 'sculpt': 'hair', 'beard': 'beard',
+    'skin': 'skin', 'eye': 'eyes', 'teeth': 'mouth', 'tongue': 'mouth', 'sculpt': 'hair', 'beard': 'beard',
     'garment': 'clothes',
 }  # fmt: skip
+SHADOWLESS = ('glasses',)  # their shadows would cross the face as dark lines
 KIND_STEP = 64  # the vertex attribute "kind" is kind + KIND_STEP * part
 VERTEX = np.dtype(
     [('position', 'f4', 3), ('normal', 'f4', 3), ('uv', 'f4', 2), ('rest', 'f4', 3), ('tint', 'f4', 4), ('kind', 'f4')]
@@ -166,11 +167,11 @@ class Renderer:
 
     @staticmethod
     def _pack(pieces):
-        """Vertices and triangles of all pieces in order of their groups, and {group: (first index, count)}."""
+        """Vertices and triangles of all pieces in order of their groups, and {group: (first index, count)}, and how many cast shadows."""
         order = list(GROUPS)
-        pieces = sorted(pieces, key=lambda p: order.index(GROUP_OF[p.kind]))
+        pieces = sorted(pieces, key=lambda p: (order.index(GROUP_OF[p.kind]), p.part in SHADOWLESS))
         vertices = np.empty(sum(len(p.positions) for p in pieces), VERTEX)
-        triangles, start, ranges, drawn = [], 0, {}, 0
+        triangles, start, ranges, drawn, casting = [], 0, {}, 0, 0
         for piece in pieces:
             rows = vertices[start : start + len(piece.positions)]
             part = PARTS.index(piece.part or PART_OF_KIND[piece.kind])
@@ -182,7 +183,8 @@ class Renderer:
             first, count = ranges.get(GROUP_OF[piece.kind], (drawn, 0))
             ranges[GROUP_OF[piece.kind]] = first, count + 3 * len(piece.triangles)
             drawn += 3 * len(piece.triangles)
-        return vertices, np.concatenate(triangles).astype(np.int32), ranges
+            casting = casting if piece.part in SHADOWLESS else drawn
+        return vertices, np.concatenate(triangles).astype(np.int32), ranges, casting
 
     def _array(self, program, vertices, indices):
         names = [n for n in VERTEX.names if n in program]
@@ -195,7 +197,7 @@ class Renderer:
         `view`: matrix "view_projection", vector "camera", "exposure", and the "centre" the shadow map looks at.
         """
         c = self.context
-        packed, triangles, ranges = self._pack(pieces)
+        packed, triangles, ranges, casting = self._pack(pieces)
         vertices, indices = c.buffer(packed.tobytes()), c.buffer(triangles.tobytes())
         light = orthographic(2.6, 1, 19) @ look_at(view['centre'] + uniforms['key_direction'] * 10, view['centre'], (0, 1, 0.01))
         surfaces = []
@@ -218,7 +220,7 @@ class Renderer:
         self.shadow_target.clear(depth=1.0)
         self.shadow_target.use()
         assign(self.depth, 'view_projection', light.T)
-        depth.render()
+        depth.render(vertices=casting)
 
         c.disable(moderngl.DEPTH_TEST)
         self.place_target.use()

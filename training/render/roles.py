@@ -32,7 +32,7 @@ def jersey(colour, code, accent, stripes):
 
 
 def samurai(colour, code, lacing):
-    return Outfit(f'{colour} samurai armour', 'lamellar', code, lacing, 'gorget', 'kabuto', 'samurai helmet with gold crescent',
+    return Outfit(f'{colour} samurai armour', 'lamellar', code, lacing, 'stand', 'kabuto', 'samurai helmet with gold crescent',
                   'cherry blossoms', 0.08)  # fmt: skip
 
 

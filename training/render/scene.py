@@ -68,6 +68,7 @@ class Studio:
         self.topology = Topology(np.concatenate([body, cloth, teeth, groups['helper-tongue']])[..., 0], len(v))
         self.eye_vertices = {side: np.unique(groups[f'helper-{side}-eye'][..., 0]) for side in 'lr'}
         self.template_eyes = np.mean([self._middle(v[rows]) for rows in self.eye_vertices.values()], 0)
+        self.lid_ring = self._lid_rings(body[..., 0])
         self.neck_joint = np.unique(groups['joint-head'][..., 0])
         self.eyeball = ball((0, 0, 0), 1.0, 17, 24)
         self.head_share = head_share(v[:, 1])
@@ -79,6 +80,17 @@ class Studio:
         self.landmark_rows = {name: near[((v[near] - at) ** 2).sum(1).argmin()] for name, at in LANDMARKS.items()}
         occluders = np.concatenate([body, groups['helper-l-eye'], groups['helper-r-eye'], groups['helper-upper-teeth']])[..., 0]
         self.occlusion = self.renderer.bake_occlusion(v, occluders, Topology(occluders, len(v)).normals(v))
+
+    def _lid_rings(self, triangles):
+        """How many edges each vertex is from the inner rim of the lids, up to 4: where lashes grow, also on a closed lid."""
+        v, rings = self.model.template, np.full((len(self.model.template), 1), 4.0, np.float32)
+        for rows in self.eye_vertices.values():
+            radius = np.ptp(v[rows, 0]) / 2
+            rings[np.linalg.norm(v - self._middle(v[rows]), axis=1) < 1.06 * radius] = 0
+        for step in (1, 2, 3):
+            touched = triangles[(rings[triangles, 0] == step - 1).any(1)]
+            rings[touched, 0] = np.minimum(rings[touched, 0], step)
+        return rings
 
     @staticmethod
     def _middle(points):
@@ -141,7 +153,7 @@ class Studio:
         vertices = pose(self._warped(base['warp'], shaped), self.head_share)
         eyes = {side: self._eye(base['vertices'][rows], pose) for side, rows in self.eye_vertices.items()}
         hat, hair_plane = self._hat(person, shot, base, pose)
-        pieces = self._body(person, vertices, shot) + self._eyes(eyes) + self._hair(person, shot, base, pose) + hat
+        pieces = self._body(person, vertices, shot) + self._eyes(eyes) + self._hair(person, shot, base, pose, turn) + hat
         pieces += self._collar(shot, base) + self._prop(shot, base)
         if person.glasses:
             colour = linear(GLASSES[person.glasses])
@@ -149,9 +161,10 @@ class Studio:
                 kind = 'metal' if person.glasses == 'gold' else 'gloss'
                 pieces.append(self._solid(mesh, kind, colour, 'glasses', pose))
         view = camera_of(shot, base, turn, person.skin_tone)
-        uniforms = uniforms_of(person, shot, base, eyes, turn)
+        uniforms = uniforms_of(person, shot, eyes, turn)
         uniforms['hair_plane'] = hair_plane
         uniforms['hair_curl'] = float(person.hair_style in STYLES and STYLES[person.hair_style].curly)
+        uniforms['hair_fuzz'] = STYLES[person.hair_style].fuzz if person.hair_style in STYLES else 0.0
         picture, parts = self.renderer.render(pieces, uniforms, view, background_of(shot))
         points = {name: vertices[row] for name, row in self.landmark_rows.items()}
         points |= {'eye_left': eyes['l'][:3], 'eye_right': eyes['r'][:3]}
@@ -171,9 +184,10 @@ class Studio:
             positions = vertices[rows]
             if kind == 'garment':
                 positions = positions + normals[rows] * (0.05 + shot.outfit.puff + 0.06 * self.garment_rise[rows])
+            tint = self.lid_ring[rows] if kind == 'skin' else 0.5
             occlusion = self.occlusion[rows] if kind == 'skin' else 1.0 if kind == 'garment' else 0.45
             found.append(
-                Piece(positions, normals[rows], part.triangles, kind, self.model.template[rows], part.uv, occlusion=occlusion)
+                Piece(positions, normals[rows], part.triangles, kind, self.model.template[rows], part.uv, tint, occlusion)
             )
             if kind == 'skin' and person.beard not in (None, 'stubble'):
                 shell = self.beard
@@ -189,7 +203,7 @@ class Studio:
             for side, eye in eyes.items()
         ]
 
-    def _hair(self, person, shot, base, pose):
+    def _hair(self, person, shot, base, pose, turn):
         name, hat = person.hair_style, shot.outfit.hat
         if name in PAINTED or hat in HIDES_ALL_HAIR:
             return []
@@ -201,9 +215,10 @@ class Studio:
                 (mesh, Topology(mesh[1], len(mesh[0]))) for mesh in hair_meshes(name, head, base['level'], covered)
             ]
         found = []
-        for (points, triangles, uv, occlusion, part), topology in base['hair'][covered]:
+        for (points, triangles, uv, along, occlusion, part), topology in base['hair'][covered]:
             posed = pose(points, head_share(points[:, 1] - base['level'] + self.template_eyes[1]))
-            found.append(Piece(posed, topology.normals(posed), triangles, 'sculpt', points, uv, occlusion=occlusion, part=part))
+            # the direction of the hair takes the place of a colour
+            found.append(Piece(posed, topology.normals(posed), triangles, 'sculpt', points, uv, along @ turn.T, occlusion, part))
         return found
 
     @staticmethod
@@ -257,6 +272,6 @@ class Studio:
         _, back, front, height = base['neck']
         centre = np.array([0, height, (front + back) / 2])
         return [
-            self._solid(((s.mesh[0] + centre).astype(np.float32), s.mesh[1]), s.kind, s.colour, 'prop', rest=s.mesh[0])
+            self._solid(((s.mesh[0] + centre).astype(np.float32), s.mesh[1]), s.kind, s.colour, 'prop', rest=s.mesh[0] if s.rest is None else s.rest)
             for s in PROPS[shot.outfit.prop](None)
         ]

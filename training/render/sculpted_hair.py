@@ -73,6 +73,8 @@ class Style:
     curtain: tuple | None = None  # how far hair falls below the eyes, how wide it flares, waves; azimuth where it begins
     extras: object = None  # function(head) -> meshes with parts
     curly: bool = False
+    taper: float = 0.18  # share of the way to the hairline over which hair thins out
+    fuzz: float = 0.0  # how rough short hair looks
 
 
 class HeadHair:
@@ -102,8 +104,14 @@ def signed(azimuth):
 HAIRLINE_AT = PchipInterpolator(*HAIRLINE)
 
 
+def unit(vectors):
+    """Rows of length 1 [N, 3]."""
+    flat = vectors.reshape(-1, 3)
+    return (flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+
+
 def cap_mesh(style, head, cover=None, rows=30, columns=96):
-    """(points, triangles, uv, occlusion) of the cap.  Under a hat, `cover` is the most that hair may stand off."""
+    """(points, triangles, uv, direction of the hair, occlusion) of the cap.  Under a hat, `cover` is the most that hair may stand off."""
     azimuth = np.arange(columns) * 360 / columns
     line = HAIRLINE_AT(np.abs(signed(azimuth)))
     if style.line is not None:
@@ -114,22 +122,23 @@ def cap_mesh(style, head, cover=None, rows=30, columns=96):
     thick = style.cap(a, polar, np.broadcast_to(share, polar.shape))
     if cover is not None:
         thick = np.minimum(thick, cover)
-    edge = np.sqrt(np.clip(1 - (np.clip(share - 0.82, 0, 1) / 0.18) ** 2, 0, 1))
+    edge = np.sqrt(np.clip(1 - (np.clip(share - 1 + style.taper, 0, 1) / style.taper) ** 2, 0, 1))
     height = thick * (0.12 + 0.88 * edge)
     height[-1] = -0.05
     points = head.at(a, polar, height)
     offset = points - head.centre
     if style.flow == 'crown':
-        uv = np.stack([a / 18 + 0 * polar, polar / 30], -1)
+        uv, along = np.stack([a / 18 + 0 * polar, polar / 30], -1), np.gradient(points, axis=0)
     elif style.flow == 'back':
-        uv = np.stack([offset[..., 0] * 3.2, offset[..., 2]], -1)
+        uv, along = np.stack([offset[..., 0] * 3.2, offset[..., 2]], -1), np.broadcast_to([0.0, 0.0, 1.0], points.shape)
     else:
         uv = np.stack([offset[..., 2] * 3.2 + offset[..., 1] * 0.8, offset[..., 0]], -1)
+        along = np.broadcast_to([1.0, 0.0, 0.0], points.shape)
     occlusion = np.clip(1.0 - 0.45 * share**6 + 0 * a, 0, 1)
-    return points.reshape(-1, 3), grid_triangles(rows, columns), uv.reshape(-1, 2), occlusion.ravel()
+    return points.reshape(-1, 3), grid_triangles(rows, columns), uv.reshape(-1, 2), unit(along), occlusion.ravel()
 
 
-def curtain_mesh(style, head, level, cover=None, rows=26, columns=72):
+def curtain_mesh(style, head, level, cover=None, rows=30, columns=110):
     """Hair that falls from the cap behind the ears and beside the face."""
     length, flare, waves, begin = style.curtain
     azimuth = np.linspace(begin, 360 - begin, columns)
@@ -142,21 +151,22 @@ def curtain_mesh(style, head, level, cover=None, rows=26, columns=72):
     rise = np.clip(t / 0.22, 0, 1)
     points = top[None] * (1 - rise[..., None]) + start[None] * rise[..., None]
     points[..., 1] = np.where(t < 0.22, points[..., 1], start[None, :, 1] * (1 - fall) + lowest[None] * fall)
-    out = flare * np.sin(np.pi * np.minimum(fall * 0.62, 1)) - 0.10 * smoothstep(0.86, 1.0, fall)
+    out = flare * np.sin(np.pi * np.minimum(0.12 + fall * 0.52, 1)) - 0.10 * smoothstep(0.86, 1.0, fall)
     locks = 0.022 * wave(azimuth, 17)[None] * smoothstep(0, 0.4, fall)
     wavy = waves * np.sin(fall * 13 + 1.3 * wave(azimuth, 5)[None]) * smoothstep(0.05, 0.4, fall)
     points = points + radial[None] * (out + locks + wavy)[..., None]
     # the two front edges roll inwards, so that the curtain has a thickness
     side = np.minimum(np.arange(columns), np.arange(columns)[::-1])
-    roll = np.clip(1 - side / 4, 0, 1) ** 2
-    points -= radial[None] * (0.16 * roll[None] * np.clip(fall + 0.3, 0, 1))[..., None]
+    roll = np.clip(1 - side / 14, 0, 1) ** 1.7
+    points -= radial[None] * (0.40 * roll[None] * np.clip(fall * 1.6 + 0.3, 0, 1))[..., None]
     uv = np.stack([np.broadcast_to(azimuth / 18, points.shape[:2]), np.broadcast_to(t * 3, points.shape[:2])], -1)
     occlusion = np.broadcast_to(0.75 + 0.25 * np.abs(wave(azimuth, 8.5))[None], points.shape[:2])
-    return points.reshape(-1, 3).astype(np.float32), grid_triangles(rows, columns, wrap=False), uv.reshape(-1, 2), occlusion.ravel()
+    along = unit(np.gradient(points, axis=0))
+    return points.reshape(-1, 3).astype(np.float32), grid_triangles(rows, columns, wrap=False), uv.reshape(-1, 2), along, occlusion.ravel()
 
 
 def strand(path, radii, sides=12, bulges=0):
-    """A lock along a path: (points, triangles, uv); `radii` by point."""
+    """A lock along a path: (points, triangles, uv, direction); `radii` by point."""
     points, triangles = tube(path, 1.0, sides, closed=False)
     points = points.reshape(len(path), sides, 3)
     radii = np.asarray(radii, float)
@@ -166,13 +176,14 @@ def strand(path, radii, sides=12, bulges=0):
     points = middle + (points - middle) * radii[:, None, None]
     u = np.broadcast_to(np.arange(sides) / sides * 4, points.shape[:2])
     v = np.broadcast_to(np.linspace(0, 3, len(path))[:, None], points.shape[:2])
-    return points.reshape(-1, 3).astype(np.float32), triangles, np.stack([u, v], -1).reshape(-1, 2)
+    along = unit(np.gradient(points, axis=0))
+    return points.reshape(-1, 3).astype(np.float32), triangles, np.stack([u, v], -1).reshape(-1, 2), along
 
 
 def round_ball(centre, radii):
     points, triangles = ball(centre, radii, 13, 22)
     v, u = np.meshgrid(np.linspace(0, 2, 13), np.linspace(0, 5, 22), indexing='ij')
-    return points, triangles, np.stack([u, v], -1).reshape(-1, 2)
+    return points, triangles, np.stack([u, v], -1).reshape(-1, 2), unit(np.gradient(points.reshape(13, 22, 3), axis=0))
 
 
 def bezier(*points, count=22):
@@ -238,7 +249,13 @@ def short_sides(a, low, high):
 
 
 STYLES = {
-    'crop': Style(lambda a, p, s: 0.085 + 0.045 * smoothstep(60, 30, p) + 0.008 * wave(a, 14) * s, 'crown'),
+    'crop': Style(
+        lambda a, p, s: 0.07 + 0.09 * smoothstep(70, 30, p) + 0.022 * wave(a, 11, p / 6) * wave(p, 9, a / 25) + 0.012 * wave(a, 23, p / 3),
+        'back',
+        lambda a: 2 * wave(a, 13) + 1.2 * wave(a, 29, 1.0),
+        taper=0.3,
+        fuzz=0.8,
+    ),
     'side part': Style(
         lambda a, p, s: 0.10
         + 0.15 * smoothstep(78, 40, p)
@@ -251,68 +268,70 @@ STYLES = {
     'quiff': Style(
         lambda a, p, s: 0.07 + 0.16 * smoothstep(66, 36, p) + 0.30 * np.exp(-((a / 42) ** 2)) * smoothstep(16, 42, p) + 0.015 * wave(a, 22),
         'back',
+        taper=0.3,
+        fuzz=0.25,
     ),
-    'slick': Style(lambda a, p, s: 0.075 + 0.06 * smoothstep(70, 40, p) + 0.010 * wave(a, 26), 'back'),
+    'slick': Style(lambda a, p, s: 0.075 + 0.06 * smoothstep(70, 40, p) + 0.010 * wave(a, 26), 'back', taper=0.5),
     'curls': Style(
         lambda a, p, s: 0.17 + 0.09 * smoothstep(80, 40, p) + 0.045 * wave(a, 9, p / 9) * wave(p, 8.0, a / 30),
         line=lambda a: 4 + 3 * wave(a, 9),
         curly=True,
     ),
     'afro': Style(lambda a, p, s: 0.50 + 0.10 * smoothstep(80, 30, p) + 0.02 * wave(a, 13, p / 7) * wave(p, 11), curly=True),
-    'mohawk': Style(lambda a, p, s: 0.03 + 0 * a, extras=crest),
-    'top knot': Style(lambda a, p, s: 0.06 + 0.02 * wave(a, 24) * s, 'crown', extras=bun(26, size=0.25)),
+    'mohawk': Style(lambda a, p, s: 0.03 + 0 * a, extras=crest, fuzz=0.6),
+    'top knot': Style(lambda a, p, s: 0.06 + 0.02 * wave(a, 24) * s, 'crown', extras=bun(26, size=0.25), taper=0.5),
     'pixie': Style(
         lambda a, p, s: 0.12 + 0.12 * smoothstep(85, 40, p) + 0.02 * wave(a, 11),
         'side',
         lambda a: 13 * np.exp(-(((a - 16) / 30) ** 2)) + 2 * wave(a, 10) + 4 * smoothstep(50, 75, np.abs(a)) * smoothstep(100, 80, np.abs(a)),
     ),
-    'bun': Style(lambda a, p, s: 0.085 + 0.01 * wave(a, 24), 'crown', extras=bun(24)),
-    'low bun': Style(lambda a, p, s: 0.09 + 0.05 * smoothstep(60, 30, p) - 0.05 * np.exp(-((a / 5) ** 2)), 'side', extras=bun(62, 152, 0.36)),
-    'ponytail': Style(lambda a, p, s: 0.085 + 0.01 * wave(a, 26), 'back', extras=tail),
-    'plaits': Style(lambda a, p, s: 0.09 + 0.03 * smoothstep(60, 20, p) - 0.06 * np.exp(-((a / 5) ** 2)), 'side', extras=plaits),
+    'bun': Style(lambda a, p, s: 0.085 + 0.01 * wave(a, 24), 'crown', extras=bun(24), taper=0.5),
+    'low bun': Style(lambda a, p, s: 0.09 + 0.05 * smoothstep(60, 30, p) - 0.05 * np.exp(-((a / 5) ** 2)), 'side', extras=bun(62, 152, 0.36), taper=0.45),
+    'ponytail': Style(lambda a, p, s: 0.085 + 0.01 * wave(a, 26), 'back', extras=tail, taper=0.5),
+    'plaits': Style(lambda a, p, s: 0.09 + 0.03 * smoothstep(60, 20, p) - 0.06 * np.exp(-((a / 5) ** 2)), 'side', extras=plaits, taper=0.45),
     'bunches': Style(lambda a, p, s: 0.09 - 0.05 * np.exp(-((a / 5) ** 2)), 'side', lambda a: 12 * np.exp(-((a / 34) ** 4)) + 1.5 * wave(a, 12), extras=bunches),
     'bob': Style(
         lambda a, p, s: 0.13 + 0.06 * smoothstep(70, 30, p) - 0.06 * np.exp(-(((a + 20) / 7) ** 2)) + 0.012 * wave(a, 17) * s,
         'side',
         lambda a: 3 * np.exp(-(((a - 26) / 16) ** 2)),
-        (1.08, 0.13, 0.0, 66),
+        (1.12, 0.22, 0.0, 57),
     ),
     'fringe bob': Style(
         lambda a, p, s: 0.14 + 0.05 * smoothstep(70, 30, p) + 0.010 * wave(a, 15) * s,
         'crown',
         lambda a: 15 * np.exp(-((a / 40) ** 6)) + 1.0 * wave(a, 15),
-        (1.0, 0.16, 0.0, 60),
+        (1.02, 0.25, 0.0, 55),
     ),
     'long': Style(
         lambda a, p, s: 0.11 + 0.05 * smoothstep(70, 30, p) - 0.07 * np.exp(-((a / 6) ** 2)) + 0.012 * wave(a, 17) * s,
         'side',
         None,
-        (2.35, 0.20, 0.0, 68),
+        (2.25, 0.26, 0.0, 58),
     ),
     'wavy': Style(
         lambda a, p, s: 0.15 + 0.07 * smoothstep(70, 30, p) - 0.07 * np.exp(-(((a + 24) / 7) ** 2)) + 0.016 * wave(a, 13) * s,
         'side',
         lambda a: 4 * np.exp(-(((a - 26) / 18) ** 2)),
-        (2.15, 0.30, 0.065, 63),
+        (2.1, 0.36, 0.06, 56),
     ),
     'fringe long': Style(
         lambda a, p, s: 0.12 + 0.05 * smoothstep(70, 30, p) + 0.010 * wave(a, 15) * s,
         'crown',
         lambda a: 15 * np.exp(-((a / 40) ** 6)) + 1.0 * wave(a, 15),
-        (2.3, 0.18, 0.0, 62),
+        (2.2, 0.25, 0.0, 56),
     ),
     'shoulder curls': Style(
         lambda a, p, s: 0.22 + 0.10 * smoothstep(80, 40, p) + 0.03 * wave(a, 9, p / 9) * wave(p, 8.0),
         'crown',
         lambda a: 3 + 2 * wave(a, 7),
-        (1.55, 0.42, 0.10, 62),
+        (1.5, 0.46, 0.10, 56),
         curly=True,
     ),
 }  # fmt: skip
 
 
 def hair_meshes(style_name, head, level, covered):
-    """[(points, triangles, uv, occlusion, part)] of a hairstyle; `covered` when a hat sits on it."""
+    """[(points, triangles, uv, direction of the hair, occlusion, part)] of a hairstyle; `covered` when a hat sits on it."""
     style, cover = STYLES[style_name], 0.09 if covered else None
     found = [(*cap_mesh(style, head, cover), 'hair')]
     if style.curtain:

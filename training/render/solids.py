@@ -16,6 +16,7 @@ class Solid:
     mesh: tuple
     kind: str
     colour: np.ndarray
+    rest: np.ndarray | None = None  # where patterns are painted, if not where the vertices are
 
 
 def grid_triangles(rows, columns, wrap=True):

@@ -45,7 +45,7 @@ def camera_of(shot, base, turn, tone):
     return dict(
         view_projection=perspective(FIELD_OF_VIEW) @ look_at(eye, target),
         camera=eye,
-        exposure=LIGHTS[shot.light].exposure * (0.95 + 0.38 * tone),
+        exposure=LIGHTS[shot.light].exposure * (0.82 + 0.5 * tone),
         centre=np.array([0, base['level'] - 0.4, 0.4]),
     )
 
@@ -64,7 +64,7 @@ def background_of(shot):
     return dict(place=PLACES.index(shot.place), backdrop=hex_colour(shot.backdrop), tone_light=tone, seed=shot.seed, blur=shot.blur)
 
 
-def uniforms_of(person, shot, base, eyes, turn):
+def uniforms_of(person, shot, eyes, turn):
     """Everything the surface shaders ask for but the hair plane."""
     light, outfit = LIGHTS[shot.light], shot.outfit
     azimuth = light.azimuth * (-1 if shot.light_from_left else 1)
@@ -110,6 +110,7 @@ def uniforms_of(person, shot, base, eyes, turn):
         freckles=person.freckles,
         makeup=person.makeup,
         lashes=0.15 if person.sex == 'man' else 0.7 + 0.3 * person.makeup,
+        closed=np.array([shot.wink_left, not shot.wink_left], float) * (shot.expression == 'winking'),
         blush=person.blush,
         scalp=scalp,
         seed=float(person.number % 97),
@@ -118,7 +119,6 @@ def uniforms_of(person, shot, base, eyes, turn):
         cloth_third=colour_of(outfit.third),
         garment_style=GARMENT_STYLES.index(outfit.style),
         neckline=shot.neckline,
-        fringe=base['level'] + 0.22,
         eye_left=eyes['l'],
         eye_right=eyes['r'],
         gaze_left=gaze['l'],

@@ -6,8 +6,8 @@ on closing over their eyeballs, which stay round.
 
 import numpy as np
 
-EYE_SCALE = 1.38
-EYE_REACH = np.array([0.44, 0.38], np.float32)  # half axes of the region that grows with the eye
+EYE_SCALE = 1.40
+EYE_REACH = np.array([0.40, 0.40], np.float32)  # half axes of the region that grows with the eye
 
 
 def smoothstep(low, high, x):
@@ -31,14 +31,15 @@ class Warp:
             near = np.flatnonzero((np.abs(out[:, 0] - eye[0]) < 0.8) & (np.abs(height) < 0.7) & (out[:, 2] > eye[2] - 0.4))
             offset = out[near] - eye
             radius = np.sqrt(((offset[:, :2] / EYE_REACH) ** 2).sum(1))
-            share = (1 - smoothstep(0.58, 1.7, radius)) * smoothstep(-0.38, -0.2, offset[:, 2])
+            share = (1 - smoothstep(0.58, 1.55, radius)) * smoothstep(-0.38, -0.2, offset[:, 2])
             out[near] += offset * ((EYE_SCALE - 1) * share)[:, None]
-            out[near, 2] -= 0.036 * share
+            out[near, 0] += np.sign(eye[0]) * 0.035 * share
+            out[near, 2] -= 0.015 * share
         jaw = smoothstep(-0.40, -1.05, height) * smoothstep(-1.75, -1.25, height)
         neck = smoothstep(-1.05, -1.35, height) * smoothstep(-1.95, -1.5, height)
         shoulders = smoothstep(-1.5, -2.1, height)
         skull = smoothstep(0.2, 0.95, height)
-        out[:, 0] *= 1 - 0.07 * jaw - 0.10 * neck - 0.17 * shoulders + 0.025 * skull
-        out[:, 2] = self.axis + (out[:, 2] - self.axis) * (1 - 0.08 * neck - 0.06 * shoulders)
+        out[:, 0] *= 1 - 0.07 * jaw - 0.05 * neck - 0.17 * shoulders + 0.025 * skull
+        out[:, 2] = self.axis + (out[:, 2] - self.axis) * (1 - 0.05 * neck - 0.06 * shoulders)
         out[:, 1] += 0.07 * skull
         return out

@@ -1,7 +1,6 @@
 // Noise, the edge of the beard, and the rule by which parts of a surface are left out; shared by all passes.
 uniform float neckline;      // radius of the neck hole of the garment
 uniform vec4 hair_plane;     // hair on the far side of this plane is hidden by a hat or a collar
-uniform float fringe;        // height below which no hair may hang before the eyes
 uniform int beard_cut;       // 0 none, 1 stubble, 2 moustache, 3 goatee, 4 short beard, 5 full beard
 
 float hash(vec3 p) {
@@ -35,9 +34,7 @@ float beard_depth(vec3 t) {
 }
 
 bool left_out(int kind, vec2 uv, vec3 t) {
-    vec2 face = (t.xy - vec2(0., fringe - .62)) / vec2(.62, .62);
-    if (kind == HAIR && t.z > .75 && dot(face, face) < 1.) return true;
-    if (kind == HAIR || kind == SCULPT) return dot(hair_plane.xyz, t) > hair_plane.w;
+    if (kind == SCULPT) return dot(hair_plane.xyz, t) > hair_plane.w;
     if (kind == BEARD) return beard_depth(t) < .012 * (noise(t * 30.) - .5);
     if (kind == GARMENT) return neck_distance(t) < neckline || t.y > 6.1;
     return false;

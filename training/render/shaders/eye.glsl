@@ -9,10 +9,10 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     vec3 gaze = left ? gaze_left : gaze_right, d = normalize(v_position - eye.xyz);
     vec3 right = normalize(cross(head_up, gaze)), up = cross(gaze, right);
     float r = acos(clamp(dot(d, gaze), -1., 1.)), a = atan(dot(d, up), dot(d, right));
-    float iris = smoothstep(.60, .565, r), pupil = smoothstep(.285, .25, r);
+    float iris = smoothstep(.68, .64, r), pupil = smoothstep(.32, .285, r);
     float fibres = .8 + .4 * noise(vec3(a * 7., r * 5., seed));
     float below = .5 - .5 * sin(a);
-    vec3 tint = iris_colour * fibres * mix(.75, 2.1, below * smoothstep(.6, .35, r)) * mix(1., .22, smoothstep(.46, .59, r));
+    vec3 tint = iris_colour * fibres * mix(.75, 2.1, below * smoothstep(.68, .4, r)) * mix(1., .22, smoothstep(.53, .67, r));
     vec3 white = vec3(.90, .885, .87) * mix(vec3(1.), vec3(1., .86, .82), smoothstep(.75, 1.25, r));
     s.albedo = mix(mix(white, tint, iris), vec3(.004), pupil);
     s.n = d;

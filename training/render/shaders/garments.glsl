@@ -124,7 +124,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
         s.albedo *= 1. - .6 * (smoothstep(.10, .04, row) + .5 * smoothstep(.05, .02, abs(column - .02)));
     }
     if (style == HERO) {
-        vec2 p = vec2(t.x, (t.y - 5.15));
+        vec2 p = vec2(t.x, (t.y - 5.30));
         float shield = smoothstep(.44, .42, length(p * vec2(1., 1.1)));
         s.albedo = mix(s.albedo, cloth_accent, shield * front);
         s.albedo = mix(s.albedo, cloth_third, star(p, .38) * front);

@@ -64,5 +64,5 @@ vec3 developed(vec3 linear) {
     vec3 x = max(linear, 0.) * exposure;
     float bright = dot(x, vec3(.2126, .7152, .0722)) + 1e-5;
     vec3 kept = x * (film(vec3(bright)).r / bright);
-    return pow(clamp(mix(film(x), kept, .45), 0., 1.), vec3(1. / 2.2));
+    return pow(clamp(mix(film(x), kept, .6), 0., 1.), vec3(1. / 2.2));
 }

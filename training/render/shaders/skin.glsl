@@ -2,7 +2,7 @@
 uniform sampler2D lips_map, lids_map;
 uniform vec3 skin_colour, lip_colour, hair_colour, beard_colour, brow_colour, shadow_colour;
 uniform float tone, age, brow_arch, brow_width, beard, freckles, makeup, scalp, blush, seed, lashes, lip_cover;
-uniform vec4 eye_left, eye_right;     // centre and radius
+uniform vec2 closed;                  // whether the left and the right eye is shut
 
 float lid_line(vec3 t) {
     float wing = lashes * .05 * smoothstep(.36, .46, abs(t.x)) * smoothstep(7.24, 7.32, t.y);
@@ -10,7 +10,7 @@ float lid_line(vec3 t) {
 }
 
 void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 extra) {
-    vec3 t = v_rest, p = v_position, albedo = skin_colour, n = s.n;
+    vec3 t = v_rest, albedo = skin_colour, n = s.n;
     float side = abs(t.x), front = smoothstep(.2, .9, t.z), face = smoothstep(5.9, 6.4, t.y) * front;
     s.wrap = vec3(.55, .36, .30);
     s.rough = .52;
@@ -22,7 +22,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     float nose = bell(side / .17) * bell((t.y - 6.95) / .15) * smoothstep(1.3, 1.55, t.z);
     float ear = smoothstep(.74, .84, side) * smoothstep(6.7, 6.9, t.y) * smoothstep(7.7, 7.4, t.y);
     float red = clamp((cheek * .9 + nose * .55 + ear * .6) * blush, 0., 1.);
-    albedo *= mix(vec3(1.), vec3(1.06, .76, .70), red * (1. - .55 * tone));
+    albedo *= mix(vec3(1.), vec3(1.08, .70, .64), red * (1. - .55 * tone));
 
     float bag = bell((side - .30) / .15) * bell((t.y - 7.08) / .05) * smoothstep(1., 1.2, t.z);
     albedo *= 1. - bag * .12 * age;
@@ -30,8 +30,8 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     albedo *= mix(vec3(1.), vec3(.86, .74, .72), lid * .55);
     albedo = mix(albedo, shadow_colour, lid * .45 * makeup);
     if (freckles > 0.) {
-        float spots = smoothstep(.66, .78, noise(t * 24. + seed)) * bell((side - .3) / .36) * bell((t.y - 6.98) / .2) * face;
-        albedo = mix(albedo, albedo * vec3(.66, .47, .36), spots * freckles * .8);
+        float spots = smoothstep(.66, .80, noise(t * 34. + seed)) * bell((side - .3) / .36) * bell((t.y - 6.98) / .2) * face;
+        albedo = mix(albedo, albedo * vec3(.66, .47, .36), spots * freckles * .6);
     }
     if (age > 0.) {
         float brow_lines = smoothstep(7.65, 7.78, t.y) * smoothstep(8.1, 7.95, t.y) * smoothstep(.5, .3, side) * face;
@@ -39,7 +39,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
         float fold = bell((side - .27 - .42 * (6.85 - t.y)) / .035) * smoothstep(6.52, 6.62, t.y) * smoothstep(6.92, 6.8, t.y) * face;
         float lines = brow_lines * (.5 + .5 * sin(t.y * 50. + 2. * noise(t * 3.))) + crow * (.5 + .5 * sin(t.y * 70. + 6. * side));
         n = normalize(n + vec3(0., age * .16 * (brow_lines * cos(t.y * 50. + 2. * noise(t * 3.)) + crow * cos(t.y * 70. + 6. * side)), 0.));
-        albedo *= 1. - age * (.12 * lines + .22 * fold);
+        albedo *= 1. - age * (.06 * lines + .13 * fold);
     }
 
     float lip = smoothstep(.30, .70, texture(lips_map, v_uv).r);
@@ -52,18 +52,17 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     float along = (side - .10) / .44;
     if (along > -.1 && along < 1.15 && t.y > 7.35 && t.y < 7.85 && t.z > .8) {
         float x = clamp(along, 0., 1.);
-        float arch = 7.545 + (.045 + .035 * brow_arch) * sin(x * 2.6) - .05 * x * x;
+        float arch = 7.54 + (.05 + .03 * brow_arch) * sin(x * 2.3) - .025 * x * x;
         float width = brow_width * mix(.068, .026, x * x);
         float strands = noise(vec3((side * .75 - t.y * .65) * 60., (t.y + side) * 7., 4.));
         float brow = smoothstep(width, width * .55, abs(t.y - arch) + .012 * (strands - .5));
-        brow *= smoothstep(-.03, .10, along) * smoothstep(1.06, .92, along);
+        brow *= smoothstep(-.08, .16, along + .02 * strands) * smoothstep(1.08, .88, along);
         albedo = mix(albedo, brow_colour * (.8 + .3 * strands), brow * .9);
     }
-    vec4 eye = t.x > 0. ? eye_left : eye_right;
-    float off_ball = (distance(p, eye.xyz) - eye.w) / eye.w, upper = smoothstep(-.2, .12, t.y - 7.28);
-    float line = smoothstep(.07 + .075 * upper * (.6 + lashes), .02, off_ball) * lid_line(t);
-    albedo *= mix(vec3(1.), mix(vec3(.55, .36, .34), vec3(.05, .035, .035), upper), line * mix(.55, 1., upper));
-    albedo *= 1. - .18 * smoothstep(.42, .12, off_ball) * lid_line(t) * upper;
+    float ring = v_tint.r, upper = smoothstep(-.03, .03, t.y - 7.283);
+    float shut = t.x > 0. ? closed.x : closed.y, reach = .25 + .6 * lashes + 1.3 * shut;
+    float line = smoothstep(1.25 + upper * reach, .7 + upper * reach, ring) * lid_line(t);
+    albedo *= mix(vec3(1.), mix(vec3(.62, .42, .40), vec3(.05, .035, .035), upper), line * mix(.6, 1., upper));
 
     // a shaved or bearded jaw: colour under the skin, without a grain
     if (beard > 0.) {

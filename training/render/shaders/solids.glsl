@@ -4,7 +4,7 @@ uniform vec3 cloth_accent;
 void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 extra) {
     vec3 t = v_rest;
     s.rough = .8;
-    if (v_kind == TEETH) { s.albedo = vec3(.88, .86, .81); s.rough = .35; s.wrap = vec3(.5); s.soft = .6; }
+    if (v_kind == TEETH) { s.albedo = vec3(.93, .91, .87); s.rough = .35; s.wrap = vec3(.7); s.occlusion = .8; lit = mix(lit, 1., .6); }
     else if (v_kind == TONGUE) { s.albedo = vec3(.55, .19, .18); s.rough = .4; s.soft = 1.; }
     else if (v_kind == CLOTH) { s.albedo *= .9 + .2 * noise(t * 22.); s.sheen = .4; }
     else if (v_kind == GLOSS) { s.rough = .3; s.specular = .05; }
