@@ -7,7 +7,7 @@ from stylise import smoothstep
 # name of the cut: (number in the shaders, thickness, how much it covers the skin below, phrase)
 BEARDS = {
     'stubble': (1, 0.0, 0.42, 'stubble'),
-    'moustache': (2, 0.07, 0.85, 'moustache'),
+    'moustache': (2, 0.11, 0.85, 'moustache'),
     'goatee': (3, 0.08, 0.85, 'goatee'),
     'short': (4, 0.045, 0.85, 'short beard'),
     'full': (5, 0.13, 0.9, 'full beard'),
@@ -17,11 +17,11 @@ BEARDS = {
 def beard_depth(t, cut):
     """Depth inside the beard, negative outside, of points on the template [N, 3]; shaders/common.glsl computes the same."""
     x, y, z = np.abs(t[:, 0]), t[:, 1], t[:, 2]
-    top = 6.81 - 0.22 * smoothstep(0.15, 0.38, x) + 0.12 * smoothstep(0.42, 0.56, x) + 0.55 * smoothstep(0.56, 0.74, x)
-    mouth = (np.hypot(x / 0.285, (y - 6.60) / 0.115) - 1) * 0.12
+    top = 6.835 - 0.22 * smoothstep(0.15, 0.38, x) + 0.12 * smoothstep(0.42, 0.56, x) + 0.55 * smoothstep(0.56, 0.74, x)
+    mouth = (np.hypot(x / 0.285, (y - 6.59) / 0.105) - 1) * 0.12
     f = np.minimum.reduce([top - y, y - 6.02 - 0.25 * smoothstep(0.9, 0.4, z), (z - 0.42) * 0.8, mouth])
     if cut == 'moustache':
-        f = np.minimum(f, np.minimum(y - 6.685 + 0.1 * smoothstep(0.2, 0.34, x), 0.34 - x))
+        f = np.minimum(f, np.minimum(y - 6.67 + 0.13 * smoothstep(0.2, 0.36, x), 0.38 - x))
     if cut == 'goatee':
         f = np.minimum(f, 0.36 - x)
     return f

@@ -27,12 +27,12 @@ GROUPS = {
 KINDS = {name: i for i, name in enumerate(kind for kinds in GROUPS.values() for kind in kinds)}
 GROUP_OF = {kind: group for group, kinds in GROUPS.items() for kind in kinds}
 # What the second picture holds; 0 is the background.
-PARTS = 'background skin eyes mouth hair tail beard clothes collar hat glasses prop'.split()
+PARTS = 'background skin eyes mouth hair tail beard clothes collar hat glasses prop lashes'.split()
 PART_OF_KIND = {
     'skin': 'skin', 'eye': 'eyes', 'teeth': 'mouth', 'tongue': 'mouth', 'sculpt': 'hair', 'beard': 'beard',
     'garment': 'clothes',
 }  # fmt: skip
-SHADOWLESS = ('glasses',)  # their shadows would cross the face as dark lines
+SHADOWLESS = ('glasses', 'lashes')  # their shadows would cross the face as dark lines
 KIND_STEP = 64  # the vertex attribute "kind" is kind + KIND_STEP * part
 VERTEX = np.dtype(
     [('position', 'f4', 3), ('normal', 'f4', 3), ('uv', 'f4', 2), ('rest', 'f4', 3), ('tint', 'f4', 4), ('kind', 'f4')]

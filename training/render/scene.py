@@ -14,7 +14,7 @@ from palette import GLASSES, linear
 from people import PAINTED
 from props import PROPS
 from renderer import Piece, Renderer
-from sculpted_hair import STYLES, HeadHair, Skull, hair_meshes
+from sculpted_hair import STYLES, HeadHair, Skull, hair_meshes, strand
 from shots import expression_weights
 from solids import ball
 from staging import background_of, camera_of, colour_of, project, rotation, uniforms_of
@@ -68,7 +68,7 @@ class Studio:
         self.topology = Topology(np.concatenate([body, cloth, teeth, groups['helper-tongue']])[..., 0], len(v))
         self.eye_vertices = {side: np.unique(groups[f'helper-{side}-eye'][..., 0]) for side in 'lr'}
         self.template_eyes = np.mean([self._middle(v[rows]) for rows in self.eye_vertices.values()], 0)
-        self.lid_ring = self._lid_rings(body[..., 0])
+        self.lid_edges = self._lid_edges(np.unique(body[..., 0]))
         self.neck_joint = np.unique(groups['joint-head'][..., 0])
         self.eyeball = ball((0, 0, 0), 1.0, 17, 24)
         self.head_share = head_share(v[:, 1])
@@ -81,16 +81,18 @@ class Studio:
         occluders = np.concatenate([body, groups['helper-l-eye'], groups['helper-r-eye'], groups['helper-upper-teeth']])[..., 0]
         self.occlusion = self.renderer.bake_occlusion(v, occluders, Topology(occluders, len(v)).normals(v))
 
-    def _lid_rings(self, triangles):
-        """How many edges each vertex is from the inner rim of the lids, up to 4: where lashes grow, also on a closed lid."""
-        v, rings = self.model.template, np.full((len(self.model.template), 1), 4.0, np.float32)
-        for rows in self.eye_vertices.values():
-            radius = np.ptp(v[rows, 0]) / 2
-            rings[np.linalg.norm(v - self._middle(v[rows]), axis=1) < 1.06 * radius] = 0
-        for step in (1, 2, 3):
-            touched = triangles[(rings[triangles, 0] == step - 1).any(1)]
-            rings[touched, 0] = np.minimum(rings[touched, 0], step)
-        return rings
+    def _lid_edges(self, rows):
+        """Vertices along the rim of each upper lid, from the nose outwards; `rows`: vertices of the skin."""
+        v = self.model.template[rows]
+        x = np.abs(v[:, 0])
+        rim = (x > 0.205) & (x < 0.442) & (v[:, 1] > 7.283) & (v[:, 1] < 7.336) & (v[:, 2] > 1.338)
+        radius = [np.linalg.norm(v - self._middle(self.model.template[r]), axis=1) for r in self.eye_vertices.values()]
+        rim &= (np.min(radius, 0) > 0.148) & (np.min(radius, 0) < 0.166)
+        found = {}
+        for side, sign in (('l', 1), ('r', -1)):
+            chosen = rows[rim & (v[:, 0] * sign > 0)]
+            found[side] = chosen[np.argsort(np.abs(self.model.template[chosen, 0]))]
+        return found
 
     @staticmethod
     def _middle(points):
@@ -153,7 +155,7 @@ class Studio:
         vertices = pose(self._warped(base['warp'], shaped), self.head_share)
         eyes = {side: self._eye(base['vertices'][rows], pose) for side, rows in self.eye_vertices.items()}
         hat, hair_plane = self._hat(person, shot, base, pose)
-        pieces = self._body(person, vertices, shot) + self._eyes(eyes) + self._hair(person, shot, base, pose, turn) + hat
+        pieces = self._body(person, vertices, shot) + self._eyes(eyes) + self._lashes(person, vertices, eyes) + self._hair(person, shot, base, pose, turn) + hat
         pieces += self._collar(shot, base) + self._prop(shot, base)
         if person.glasses:
             colour = linear(GLASSES[person.glasses])
@@ -184,10 +186,9 @@ class Studio:
             positions = vertices[rows]
             if kind == 'garment':
                 positions = positions + normals[rows] * (0.05 + shot.outfit.puff + 0.06 * self.garment_rise[rows])
-            tint = self.lid_ring[rows] if kind == 'skin' else 0.5
             occlusion = self.occlusion[rows] if kind == 'skin' else 1.0 if kind == 'garment' else 0.45
             found.append(
-                Piece(positions, normals[rows], part.triangles, kind, self.model.template[rows], part.uv, tint, occlusion)
+                Piece(positions, normals[rows], part.triangles, kind, self.model.template[rows], part.uv, occlusion=occlusion)
             )
             if kind == 'skin' and person.beard not in (None, 'stubble'):
                 shell = self.beard
@@ -202,6 +203,24 @@ class Studio:
             Piece(eye[:3] + points * eye[3], points, triangles, 'eye', np.array([0.3 if side == 'l' else -0.3, 7.28, 1.3]))
             for side, eye in eyes.items()
         ]
+
+    def _lashes(self, person, vertices, eyes):
+        """A dark line along each upper lid, with a wing on women's."""
+        found, woman = [], person.sex == 'woman'
+        for side, rows in self.lid_edges.items():
+            path, middle = vertices[rows], eyes[side][:3]
+            path = path + (path - middle) * (0.045 / np.linalg.norm(path - middle, axis=1, keepdims=True))
+            if woman:
+                out = path[-1] - path[-3]
+                path = np.vstack([path, path[-1] + out * 0.5 + [0, 0.022, -0.01]])
+            at = np.linspace(0, len(path) - 1, 20)
+            path = np.stack([np.interp(at, np.arange(len(path)), path[:, k]) for k in range(3)], -1)
+            path[1:-1] = (path[:-2] + 2 * path[1:-1] + path[2:]) / 4
+            t = np.linspace(0, 1, 20)
+            radius = (0.019 if woman else 0.013) * (0.35 + np.sin(np.pi * np.clip(t * 0.8 + 0.1, 0, 1))) * np.where(t > 0.9, 0.6, 1)
+            points, triangles, _, _ = strand(path, radius, sides=6)
+            found.append(self._solid((points, triangles), 'gloss', linear('1c1413'), 'lashes'))
+        return found
 
     def _hair(self, person, shot, base, pose, turn):
         name, hat = person.hair_style, shot.outfit.hat

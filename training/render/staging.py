@@ -109,8 +109,6 @@ def uniforms_of(person, shot, eyes, turn):
         beard_cut=cut[0],
         freckles=person.freckles,
         makeup=person.makeup,
-        lashes=0.15 if person.sex == 'man' else 0.7 + 0.3 * person.makeup,
-        closed=np.array([shot.wink_left, not shot.wink_left], float) * (shot.expression == 'winking'),
         blush=person.blush,
         scalp=scalp,
         seed=float(person.number % 97),

@@ -25,10 +25,10 @@ float neck_distance(vec3 t) { return length((t - vec3(0., 5.98, .16)) * vec3(1.,
 // Depth inside the beard, negative outside, in template coordinates.  beards.py computes the same.
 float beard_depth(vec3 t) {
     float x = abs(t.x);
-    float top = 6.81 - .22 * smoothstep(.15, .38, x) + .12 * smoothstep(.42, .56, x) + .55 * smoothstep(.56, .74, x);
-    float mouth = (length(vec2(x / .285, (t.y - 6.60) / .115)) - 1.) * .12;
+    float top = 6.835 - .22 * smoothstep(.15, .38, x) + .12 * smoothstep(.42, .56, x) + .55 * smoothstep(.56, .74, x);
+    float mouth = (length(vec2(x / .285, (t.y - 6.59) / .105)) - 1.) * .12;
     float f = min(min(top - t.y, t.y - 6.02 - .25 * smoothstep(.9, .4, t.z)), min((t.z - .42) * .8, mouth));
-    if (beard_cut == 2) f = min(f, min(t.y - 6.685 + .1 * smoothstep(.2, .34, x), .34 - x));
+    if (beard_cut == 2) f = min(f, min(t.y - 6.67 + .13 * smoothstep(.2, .36, x), .38 - x));
     if (beard_cut == 3) f = min(f, .36 - x);
     return f;
 }

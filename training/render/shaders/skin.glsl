@@ -1,13 +1,7 @@
-// The painted face: skin tone, cheeks, lips, brows, lashes, shaved or bearded jaw, scalp.  `t` is the place on the template.
+// The painted face: skin tone, cheeks, lips, brows, shaved or bearded jaw, scalp.  `t` is the place on the template.
 uniform sampler2D lips_map, lids_map;
 uniform vec3 skin_colour, lip_colour, hair_colour, beard_colour, brow_colour, shadow_colour;
-uniform float tone, age, brow_arch, brow_width, beard, freckles, makeup, scalp, blush, seed, lashes, lip_cover;
-uniform vec2 closed;                  // whether the left and the right eye is shut
-
-float lid_line(vec3 t) {
-    float wing = lashes * .05 * smoothstep(.36, .46, abs(t.x)) * smoothstep(7.24, 7.32, t.y);
-    return smoothstep(.30, .24, abs(abs(t.x) - .308) - wing) * smoothstep(.22, .16, abs(t.y - 7.28)) * smoothstep(1.08, 1.2, t.z);
-}
+uniform float tone, age, brow_arch, brow_width, beard, freckles, makeup, scalp, blush, seed, lip_cover;
 
 void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 extra) {
     vec3 t = v_rest, albedo = skin_colour, n = s.n;
@@ -48,7 +42,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     float parting = bell((t.y - 6.597) / .012) * smoothstep(.27, .2, side) * smoothstep(1.2, 1.4, t.z);
     albedo *= 1. - .35 * parting;
 
-    // eyebrows, and the dark line of the lashes around the eyeball
+    // eyebrows
     float along = (side - .10) / .44;
     if (along > -.1 && along < 1.15 && t.y > 7.35 && t.y < 7.85 && t.z > .8) {
         float x = clamp(along, 0., 1.);
@@ -59,11 +53,6 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
         brow *= smoothstep(-.08, .16, along + .02 * strands) * smoothstep(1.08, .88, along);
         albedo = mix(albedo, brow_colour * (.8 + .3 * strands), brow * .9);
     }
-    float ring = v_tint.r, upper = smoothstep(-.03, .03, t.y - 7.283);
-    float shut = t.x > 0. ? closed.x : closed.y, reach = .25 + .6 * lashes + 1.3 * shut;
-    float line = smoothstep(1.25 + upper * reach, .7 + upper * reach, ring) * lid_line(t);
-    albedo *= mix(vec3(1.), mix(vec3(.62, .42, .40), vec3(.05, .035, .035), upper), line * mix(.6, 1., upper));
-
     // a shaved or bearded jaw: colour under the skin, without a grain
     if (beard > 0.) {
         float depth = beard_depth(t);
