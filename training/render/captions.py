@@ -8,8 +8,9 @@ import json
 import numpy as np
 
 from beards import BEARDS
+from hats import SHOWS_ALL_HAIR
 from palette import CLOTHES, GLASSES, HAIR, LIGHTS, SKIN_NAMES
-from people import HAIR_PHRASES
+from people import HAIR_PHRASES, HANGS_BELOW_HATS, PAINTED
 from props import PROPS
 from renderer import PARTS
 from roles import PLACES, ROLES
@@ -19,7 +20,6 @@ TURNED = 10  # degrees of head yaw, as the camera sees it, from which a head cou
 # share of the picture from which a part counts as seen
 SEEN = {'skin': 0.05, 'eyes': 0.0012, 'hair': 0.015, 'tail': 0.006, 'beard': 0.006, 'clothes': 0.03, 'hat': 0.02, 'glasses': 0.003, 'prop': 0.008}
 STUBBLE_SEEN = 0.05  # share of skin from which stubble, which is painted on skin, counts as seen
-CLOTHES_WITH_COLLAR = ('clothes', 'collar')
 EVERYDAY_HATS = ('beanie', 'fedora', 'beret')
 CUTS = ('t-shirt', 'turtleneck', 'hoodie', 'shirt')
 
@@ -34,15 +34,20 @@ def seen(share, part):
     return share[part] >= SEEN[part]
 
 
-def identity(person, share):
+def identity(person, outfit, share):
     """What belongs to the person; `share`: what is seen of each part."""
-    hair = share['hair'] + share['tail'] >= SEEN['hair'] or person.hair_style in ('bald', 'buzz') and share['hat'] < 0.02
+    covered = outfit.hat is not None and outfit.hat not in SHOWS_ALL_HAIR
+    if person.hair_style in PAINTED:
+        hair = not covered
+    else:
+        hair = share['hair'] + share['tail'] >= SEEN['hair'] and (not covered or person.hair_style in HANGS_BELOW_HATS)
+    whole = not covered if person.hair_style.startswith('fringe') else seen(share, 'tail')
     beard = person.beard is not None and (share['skin'] >= STUBBLE_SEEN if person.beard == 'stubble' else seen(share, 'beard'))
     return {
         'sex': person.sex,
         'age': person.age_name,
         'skin': person.skin_name,
-        'hair': person.hair_phrase(hanging=seen(share, 'tail')),
+        'hair': person.hair_phrase(whole),
         'hair_visible': bool(hair),
         'beard': person.beard_phrase if beard else None,
         'glasses': person.glasses_phrase if seen(share, 'glasses') else None,

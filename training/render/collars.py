@@ -11,8 +11,8 @@ from solids import GOLD, Solid, ball, lathe, ring, tube
 
 def turtleneck(radii, colour):
     rows = [
-        (1, 0.12, -0.42),
-        (1, 0.10, -0.20),
+        (1, -0.05, -0.42),
+        (1, 0.07, -0.20),
         (1, 0.085, 0.0),
         (1, 0.085, 0.10),
         (1, 0.10, 0.17),
@@ -31,7 +31,7 @@ def stand(radii, colour):
         gap = (abs((angle + 3.1416) % 6.2832 - 3.1416) < 0.28) & (y > -0.05)
         return offset + 0.04 * gap, y - 0.14 * gap
 
-    rows = [(1, 0.20, -0.34), (1, 0.14, -0.14), (1, 0.12, 0.08), (1, 0.12, 0.14), (1, 0.09, 0.14), (1, 0.09, -0.05)]
+    rows = [(1, 0.02, -0.36), (1, 0.11, -0.14), (1, 0.12, 0.08), (1, 0.12, 0.14), (1, 0.09, 0.14), (1, 0.09, -0.05)]
     return [Solid(lathe(rows, radii, shape=notch), 'cloth', colour * 0.94)]
 
 
@@ -94,17 +94,6 @@ def hood(radii, colour):
 
     rows = [(1, 0.22, -0.30), (1, 0.34, -0.16), (1, 0.36, 0.0), (1, 0.27, 0.12), (1, 0.16, 0.10), (1, 0.11, -0.04), (1, 0.10, -0.25)]
     return [Solid(lathe(rows, radii, 64, folded), 'cloth', colour * 0.92)]
-
-
-def crew(radii, colour):
-    """The ribbed edge of a t-shirt."""
-
-    def lowered(angle, offset, y):
-        ahead = 0.5 + 0.5 * np.cos(angle)
-        return offset + 0.08 * ahead, y - 0.12 * ahead**1.5
-
-    rows = [(1, 0.24, -0.24), (1, 0.23, -0.14), (1, 0.19, -0.095), (1, 0.15, -0.11), (1, 0.14, -0.24)]
-    return [Solid(lathe(rows, radii, 64, lowered), 'cloth', colour * 0.88)]
 
 
 def shearling(radii, _):
@@ -197,13 +186,13 @@ def trench_collar(radii, colour):
     return [Solid(lathe(rows, radii, shape=opened), 'cloth', colour * 0.95)]
 
 
+CLOSE = ('turtleneck', 'stand')  # the neck hole of the cloth is narrower under these
 COLLARS = {
     'brass ring': brass_ring,
     'white fur': white_fur,
     'jacket': jacket_collar,
     'trench': trench_collar,
     'hood': hood,
-    'crew': crew,
     'shearling': shearling,
     'fur': fur_collar,
     'cape': cape,

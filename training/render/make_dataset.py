@@ -66,7 +66,7 @@ def photograph_person(studio, embedder, seed, number, shots, out, large):
             missed += 1
             continue
         share, stem = shares(taken.parts), f'{number:05}_{k}'
-        who, what = identity(person, share), clauses(person, shot, share)
+        who, what = identity(person, shot.outfit, share), clauses(person, shot, share)
         line = {
             'file': f'images/{stem}.png',
             'large': f'large/{stem}.jpg' if large else None,

@@ -7,14 +7,14 @@ import numpy as np
 from beards import BEARDS
 from palette import EYES, GLASSES, HAIR, LIPSTICKS, SKIN_NAMES, SKIN_RAMP, linear
 
-# hairstyle: its phrase, and the phrase where what hangs or is tied cannot be seen
+# hairstyle: its phrase, and the phrase where what is tied, or the fringe under a hat, cannot be seen
 HAIR_PHRASES = {
     'crop': ('short hair', None), 'side part': ('side-parted hair', None), 'quiff': ('quiff', None), 'slick': ('slicked-back hair', None),
     'curls': ('curly hair', None), 'afro': ('afro', None), 'mohawk': ('mohawk', 'shaved hair'), 'top knot': ('top knot', 'short hair'),
     'pixie': ('pixie cut', None), 'bun': ('bun', 'hair tied back'), 'low bun': ('low bun', 'hair tied back'),
     'ponytail': ('ponytail', 'hair tied back'), 'plaits': ('plaits', 'hair tied back'), 'bunches': ('bunches', 'hair tied back'),
-    'bob': ('bob', None), 'fringe bob': ('bob with fringe', None), 'long': ('long hair', None), 'wavy': ('long wavy hair', None),
-    'fringe long': ('long hair with fringe', None), 'shoulder curls': ('long curly hair', None), 'buzz': ('buzz cut', None), 'bald': ('bald', None),
+    'bob': ('bob', None), 'fringe bob': ('bob with fringe', 'bob'), 'long': ('long hair', None), 'wavy': ('long wavy hair', None),
+    'fringe long': ('long hair with fringe', 'long hair'), 'shoulder curls': ('long curly hair', None), 'buzz': ('buzz cut', None), 'bald': ('bald', None),
 }  # fmt: skip
 PAINTED = ('buzz', 'bald')
 # how long hair is, for the card: 0 none, 1 short, 2 to the chin, 3 to the shoulders or longer
@@ -102,6 +102,8 @@ class Person:
     lip_cover: float
     brow_width: float
     brow_arch: float
+    brow_rise: float
+    eye_size: float  # how much larger than a real person's
     skin: np.ndarray
     lips: np.ndarray
     hair: np.ndarray
@@ -116,12 +118,12 @@ class Person:
     def skin_name(self):
         return SKIN_NAMES[min(4, int(self.skin_tone * 5))]
 
-    def hair_phrase(self, hanging=True):
-        """Style and colour; `hanging`: whether what hangs or is tied can be seen."""
+    def hair_phrase(self, whole_seen=True):
+        """Style and colour; `whole_seen`: whether what is tied, or the fringe, can be seen."""
         if self.hair_style == 'bald':
             return 'bald'
         whole, rest = HAIR_PHRASES[self.hair_style]
-        return f'{self.hair_name} {whole if hanging or rest is None else rest}'
+        return f'{self.hair_name} {whole if whole_seen or rest is None else rest}'
 
     @property
     def beard_phrase(self):
@@ -159,13 +161,13 @@ def face_weights(random, model, sex):
         x = random.normal()
         if stem.startswith(STILL_SLIDERS):
             continue
-        x *= 0.15 if stem.startswith(CALM_SLIDERS) else 0.19 if stem.startswith(('nose', 'mouth')) else 0.27
+        x *= 0.17 if stem.startswith(CALM_SLIDERS) else 0.29 if stem.startswith(('nose', 'mouth')) else 0.37
         if stem.startswith('head-') and not minus:
             x = abs(x) * 1.4
         x += FRIENDLIER.get(stem, 0.0)
         if sex == 'woman':
             x += SOFTER.get(stem, 0.0)
-        x = float(np.clip(x, -1.3, 1.3))
+        x = float(np.clip(x, -1.2, 1.2))
         for name in plus if x > 0 else minus:
             found[name] = abs(x)
     for name in model.names:
@@ -236,8 +238,10 @@ def sample_person(model, seed, number):
         freckles=float(random.random() < 0.18 and tone < 0.4),
         makeup=makeup,
         blush=float(np.clip(random.normal(0.6, 0.2), 0.1, 1.1)),
-        brow_width=float(np.clip(random.normal(0.98 if sex == 'man' else 0.66, 0.13), 0.5, 1.35)),
-        brow_arch=float(np.clip(random.normal(0.6, 0.35), 0, 1.4)),
+        brow_width=float(np.clip(random.normal(1.0 if sex == 'man' else 0.68, 0.19), 0.42, 1.5)),
+        brow_arch=float(np.clip(random.normal(0.6, 0.5), -0.5, 1.6)),
+        brow_rise=float(np.clip(random.normal(0, 0.022), -0.04, 0.05)),
+        eye_size=float(np.clip(random.normal(1.38, 0.06), 1.25, 1.5)),
         shadow=linear(str(random.choice(['8a5a52', '7a5470', '6a5a62', '8a6448']))) * (1.1 - 0.6 * tone),
         lip_cover=0.9 if makeup else 0.85 if sex == 'woman' else 0.6,
         skin=skin,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from beards import BeardShell
-from collars import COLLARS
+from collars import CLOSE, COLLARS
 from glasses import glasses_meshes
 from hats import HATS, HIDES_ALL_HAIR, RIM, RIM_RAISED, SHOWS_ALL_HAIR, SITS_ON_SUIT, HeadSize
 from head_model import BODY_VERTICES, HeadModel, Topology
@@ -16,10 +16,11 @@ from props import PROPS
 from renderer import Piece, Renderer
 from sculpted_hair import STYLES, HeadHair, Skull, hair_meshes, strand
 from shots import expression_weights
-from solids import ball
+from solids import ball, tube
 from staging import background_of, camera_of, colour_of, project, rotation, uniforms_of
 from stylise import Warp
 
+NECKLINE, CLOSE_NECKLINE = 0.62, 0.50  # radius of the neck hole on the template
 HAT_TILT = 12.0  # degrees a hat leans back
 NO_PLANE = np.array([0, 0, 0, 1], np.float32)
 # points of the face on the template, as SFace takes them, with the chin and the middle of the hairline added
@@ -107,7 +108,7 @@ class Studio:
         if not person.cache:
             plain, t = self.model.shaped(person.shape), self.model.template
             eyes = [self._middle(plain[rows]) for rows in self.eye_vertices.values()]
-            warp = Warp(eyes, plain[self.neck_joint].mean(0)[2])
+            warp = Warp(eyes, person.eye_size, plain[self.neck_joint].mean(0)[2])
             v = self._warped(warp, plain)
             skin = np.arange(len(t)) < BODY_VERTICES
             skull = v[skin & (t[:, 1] > 7.6) & (t[:, 1] < 8.15)]
@@ -164,7 +165,7 @@ class Studio:
                 pieces.append(self._solid(mesh, kind, colour, 'glasses', pose))
         view = camera_of(shot, base, turn, person.skin_tone)
         uniforms = uniforms_of(person, shot, eyes, turn)
-        uniforms['hair_plane'] = hair_plane
+        uniforms |= dict(hair_plane=hair_plane, neckline=CLOSE_NECKLINE if shot.outfit.collar in CLOSE else NECKLINE)
         uniforms['hair_curl'] = float(person.hair_style in STYLES and STYLES[person.hair_style].curly)
         uniforms['hair_fuzz'] = STYLES[person.hair_style].fuzz if person.hair_style in STYLES else 0.0
         picture, parts = self.renderer.render(pieces, uniforms, view, background_of(shot))
@@ -186,6 +187,8 @@ class Studio:
             positions = vertices[rows]
             if kind == 'garment':
                 positions = positions + normals[rows] * (0.05 + shot.outfit.puff + 0.06 * self.garment_rise[rows])
+                if shot.outfit.collar == 'crew':
+                    found.append(self._ribbed_edge(positions, colour_of(shot.outfit.colour) * 0.88))
             occlusion = self.occlusion[rows] if kind == 'skin' else 1.0 if kind == 'garment' else 0.45
             found.append(
                 Piece(positions, normals[rows], part.triangles, kind, self.model.template[rows], part.uv, occlusion=occlusion)
@@ -196,6 +199,23 @@ class Studio:
                 n = Topology(shell.triangles, len(lifted)).normals(lifted)
                 found.append(Piece(lifted, n, shell.triangles, 'beard', shell.rest))
         return found
+
+    def _ribbed_edge(self, cloth, colour):
+        """The edge of a t-shirt's neck, along the hole of the cloth as it lies: a smooth closed curve through it."""
+        rest = self.model.template[self.parts['garment'].vertices] - [0, 5.98, 0.16]
+        beyond = np.linalg.norm(rest * [1, 0.85, 1], axis=1) - NECKLINE
+        near = (np.abs(beyond) < 0.22) & (rest[:, 1] < 0.10)  # cloth above is left out
+        angle, turns = np.arctan2(rest[near, 0], rest[near, 2]), np.arange(1, 4)
+
+        def basis(a, d):
+            waves = np.concatenate([np.ones((len(a), 1)), np.cos(a[:, None] * turns), np.sin(a[:, None] * turns)], 1)
+            return np.concatenate([waves, waves[:, :3] * d], 1)
+
+        curve = np.linalg.lstsq(basis(angle, beyond[near, None]), cloth[near], rcond=None)[0]
+        around = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+        path = basis(around, np.zeros((64, 1))) @ curve
+        path += (0.5 + 0.5 * np.cos(around[:, None])) ** 2 * [0, -0.13, 0.07]  # the coarse cloth hangs lower before the throat
+        return self._solid(tube(path, 0.068), 'cloth', colour, 'collar')
 
     def _eyes(self, eyes):
         points, triangles = self.eyeball
@@ -272,7 +292,7 @@ class Studio:
 
     def _collar(self, shot, base):
         outfit = shot.outfit
-        if outfit.collar is None:
+        if outfit.collar in (None, 'crew'):
             return []
         width, back, front, height = base['neck']
         centre = np.array([0, height, (front + back) / 2])

@@ -237,9 +237,9 @@ def crest(head):
         root = head.at(azimuth, polar, 0.0)
         out = root - head.centre
         out = out / np.linalg.norm(out)
-        tip = root + out * 0.50 + np.array([0, 0.10, -0.05])
+        tip = root + out * 0.40 + np.array([0, 0.10, -0.05])
         path = bezier(root - out * 0.1, root + out * 0.3, tip, count=10)
-        found.append(strand(path, 0.17 * np.linspace(1, 0.25, 10)))
+        found.append(strand(path, 0.24 * np.linspace(1, 0.2, 10)))
     return found
 
 

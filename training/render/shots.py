@@ -17,11 +17,11 @@ PAIR_SHARE = 0.4  # of the shots of held-out people in a role: a role and place 
 
 # name: (how often, expression units)
 EXPRESSIONS = {
-    'neutral': (0.25, dict(mouthSmile=0.42, cheekSquint=0.08, browInnerUp=0.04, browOuterUp=0.22, eyeWide=0.14)),
-    'smiling': (0.30, dict(mouthSmile=0.95, mouthDimple=0.30, cheekSquint=0.35, browInnerUp=0.12, browOuterUp=0.22, eyeWide=0.08)),
+    'neutral': (0.25, dict(mouthSmile=0.28, cheekSquint=0.05, browInnerUp=0.04, browOuterUp=0.22, eyeWide=0.14)),
+    'smiling': (0.30, dict(mouthSmile=1.1, jawOpen=0.10, mouthUpperUp=0.22, mouthDimple=0.30, cheekSquint=0.35, browInnerUp=0.12, browOuterUp=0.22, eyeWide=0.08)),
     'laughing': (
         0.14,
-        dict(mouthSmile=1.0, jawOpen=0.34, mouthStretch=0.15, cheekSquint=0.5, mouthUpperUp=0.3, eyeSquint=0.12, browOuterUp=0.35,
+        dict(mouthSmile=1.15, jawOpen=0.55, mouthStretch=0.2, cheekSquint=0.5, mouthUpperUp=0.3, eyeSquint=0.12, browOuterUp=0.35,
              browInnerUp=0.2),
     ),
     'surprised': (0.10, dict(jawOpen=0.40, browInnerUp=0.9, browOuterUp=0.8, eyeWide=0.8, mouthFunnel=0.25)),
@@ -54,7 +54,6 @@ class Shot:
     rise: float  # what the hat adds over the head, of the head's height
     place: str
     backdrop: str
-    neckline: float
     blur: float
     seed: float
 
@@ -146,7 +145,6 @@ def sample_shot(seed, person, number):
         rise=max(TALL.get(outfit.hat, 0.0), HAIR_RISE.get(person.hair_style, 0.0)),
         place=place,
         backdrop=str(random.choice(list(CLOTHES))),
-        neckline=0.62,
         blur=float(random.uniform(0.4, 1.6)) if place != 'studio' else 0.0,
         seed=float(random.uniform(0, 50)),
     )

@@ -6,7 +6,6 @@ on closing over their eyeballs, which stay round.
 
 import numpy as np
 
-EYE_SCALE = 1.40
 EYE_REACH = np.array([0.40, 0.40], np.float32)  # half axes of the region that grows with the eye
 
 
@@ -17,9 +16,10 @@ def smoothstep(low, high, x):
 
 
 class Warp:
-    """The warp of one person.  `eyes`: centres of the eyeballs; `axis`: depth of the middle of the neck."""
+    """The warp of one person.  `eyes`: centres of the eyeballs; `size`: how much they grow; `axis`: depth of the middle of the neck."""
 
-    def __init__(self, eyes, axis):
+    def __init__(self, eyes, size, axis):
+        self.size = size
         self.eyes = [np.asarray(eye, np.float32) for eye in eyes]
         self.level, self.axis = float(np.mean([eye[1] for eye in self.eyes])), float(axis)
 
@@ -32,7 +32,7 @@ class Warp:
             offset = out[near] - eye
             radius = np.sqrt(((offset[:, :2] / EYE_REACH) ** 2).sum(1))
             share = (1 - smoothstep(0.58, 1.55, radius)) * smoothstep(-0.38, -0.2, offset[:, 2])
-            out[near] += offset * ((EYE_SCALE - 1) * share)[:, None]
+            out[near] += offset * ((self.size - 1) * share)[:, None]
             out[near, 0] += np.sign(eye[0]) * 0.035 * share
             out[near, 2] -= 0.015 * share
         jaw = smoothstep(-0.40, -1.05, height) * smoothstep(-1.75, -1.25, height)

@@ -1,7 +1,7 @@
 // The painted face: skin tone, cheeks, lips, brows, shaved or bearded jaw, scalp.  `t` is the place on the template.
 uniform sampler2D lips_map, lids_map;
 uniform vec3 skin_colour, lip_colour, hair_colour, beard_colour, brow_colour, shadow_colour;
-uniform float tone, age, brow_arch, brow_width, beard, freckles, makeup, scalp, blush, seed, lip_cover;
+uniform float tone, age, brow_arch, brow_rise, brow_width, beard, freckles, makeup, scalp, blush, seed, lip_cover;
 
 void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 extra) {
     vec3 t = v_rest, albedo = skin_colour, n = s.n;
@@ -46,7 +46,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     float along = (side - .10) / .44;
     if (along > -.1 && along < 1.15 && t.y > 7.35 && t.y < 7.85 && t.z > .8) {
         float x = clamp(along, 0., 1.);
-        float arch = 7.54 + (.05 + .03 * brow_arch) * sin(x * 2.3) - .025 * x * x;
+        float arch = 7.545 + brow_rise + (.05 + .03 * brow_arch) * sin(x * 2.3) - .025 * x * x;
         float width = brow_width * mix(.068, .026, x * x);
         float strands = noise(vec3((side * .75 - t.y * .65) * 60., (t.y + side) * 7., 4.));
         float brow = smoothstep(width, width * .55, abs(t.y - arch) + .012 * (strands - .5));
@@ -63,7 +63,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
 
     float edge = mix(6.55, 8.02, smoothstep(-.2, 1.42, t.z)) + .10 * bell((side - .5) / .2) * smoothstep(.8, 1.2, t.z);
     edge -= .33 * smoothstep(.55, .72, side) * smoothstep(.2, .35, t.z) * smoothstep(.85, .7, t.z);
-    float hairy = smoothstep(edge - .06, edge + .10, t.y) * (1. - ear * .95) * scalp;
+    float hairy = smoothstep(edge - .06, edge + .10, t.y) * (1. - smoothstep(.69, .75, side) * smoothstep(7.58, 7.44, t.y)) * scalp;
     albedo = mix(albedo, hair_colour * (.85 + .2 * noise(t * 26.)), clamp(hairy, 0., .97));
     s.rough = mix(s.rough, .75, hairy);
     s.soft = mix(s.soft, .2, hairy);
