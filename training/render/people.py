@@ -161,7 +161,7 @@ def face_weights(random, model, sex):
         x = random.normal()
         if stem.startswith(STILL_SLIDERS):
             continue
-        x *= 0.17 if stem.startswith(CALM_SLIDERS) else 0.29 if stem.startswith(('nose', 'mouth')) else 0.37
+        x *= 0.17 if stem.startswith(CALM_SLIDERS) else 0.31 if stem.startswith(('nose', 'mouth')) else 0.39
         if stem.startswith('head-') and not minus:
             x = abs(x) * 1.4
         x += FRIENDLIER.get(stem, 0.0)
