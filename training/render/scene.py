@@ -55,8 +55,8 @@ class Corners:
 class Studio:
     """Everything that is loaded once: the head, the hair, the drawing context.  `photograph` makes a picture."""
 
-    def __init__(self, size=512, cache=None):
-        self.model = HeadModel(cache)
+    def __init__(self, size=512, cache=None, assets=None):
+        self.model = HeadModel(cache, assets)
         self.renderer = Renderer(os.path.join(self.model.data, 'textures'), size)
         groups, v = self.model.groups, self.model.template
         body, cloth = self._cropped(groups['body'], 5.0), self._cropped(groups['helper-tights'], 4.4)

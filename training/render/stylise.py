@@ -1,7 +1,7 @@
 """What turns a realistic head into the drawn one: larger eyes, a rounder skull, a finer jaw, a slender neck, narrow shoulders.
 
 The warp is smooth in space and measured from the person's own eyes.  It is applied after shape and expression, so that lids go
-on closing over their eyeballs, which stay round.
+on closing over their eyeballs.
 """
 
 import numpy as np
