@@ -279,4 +279,4 @@ HIDES_ALL_HAIR = {'knight helmet'}
 # how tall a hat stands over the head, of the height of the head: the camera steps back for it
 TALL = {'wizard hat': 0.52, 'toque': 0.42, 'santa hat': 0.30, 'crown': 0.24, 'horned helmet': 0.30, 'kabuto': 0.40, 'cowboy hat': 0.22,
         'space helmet': 0.26, 'diving helmet': 0.28, 'fedora': 0.12, 'tricorne': 0.16, 'straw hat': 0.16, 'mortarboard': 0.16,
-        'beanie': 0.14, 'fire helmet': 0.12, 'peaked cap': 0.16, 'knight helmet': 0.12, 'beret': 0.14, 'diving mask': 0.06, 'aviator cap': 0.06, 'bandana': 0.05, 'scrub cap': 0.05}  # fmt: skip
+        'beanie': 0.14, 'fire helmet': 0.12, 'peaked cap': 0.16, 'knight helmet': 0.12, 'beret': 0.14, 'diving mask': 0.06, 'aviator cap': 0.13, 'bandana': 0.05, 'scrub cap': 0.05}  # fmt: skip

@@ -42,6 +42,12 @@ CALM_SLIDERS = (
     'mouth-trans',
     'asym',
 )
+# what one knows a face by, as far as a recogniser is concerned: these vary more
+TELLING_SLIDERS = (
+    'head-scale-horiz', 'head-scale-vert', 'head-fat', 'chin-width', 'chin-height', 'chin-prominent', 'cheek-volume', 'cheek-bones',
+    'nose-scale-vert', 'nose-scale-horiz', 'nose-scale-depth', 'nose-trans', 'mouth-scale-horiz', 'mouth-trans', 'forehead',
+    'mouth-lowerlip-height', 'mouth-upperlip-height', 'eye-trans', 'eye-corner', 'eye-epicanthus',
+)  # fmt: skip
 SOFTER = {
     'chin-width': -0.45,
     'chin-height': -0.2,
@@ -62,7 +68,8 @@ FRIENDLIER = {
     'eye-height1': 0.35,
     'eye-height3': 0.35,
     'eye-bag': -0.3,
-    'eyebrows-trans': 0.3,
+    'eyebrows-trans': 0.4,
+    'eyebrows-angle': 0.2,
     'mouth-angles': 0.35,
     'mouth-scale-horiz': 0.35,
     'head-round': 0.35,
@@ -161,6 +168,7 @@ def face_weights(random, model, sex):
         x = random.normal()
         if stem.startswith(STILL_SLIDERS):
             continue
+        x *= 1.6 if stem.startswith(TELLING_SLIDERS) else 1.0
         x *= 0.17 if stem.startswith(CALM_SLIDERS) else 0.31 if stem.startswith(('nose', 'mouth')) else 0.39
         if stem.startswith('head-') and not minus:
             x = abs(x) * 1.4

@@ -17,7 +17,7 @@ PAIR_SHARE = 0.4  # of the shots of held-out people in a role: a role and place 
 
 # name: (how often, expression units)
 EXPRESSIONS = {
-    'neutral': (0.25, dict(mouthSmile=0.28, cheekSquint=0.05, browInnerUp=0.04, browOuterUp=0.22, eyeWide=0.14)),
+    'neutral': (0.25, dict(mouthSmile=0.28, cheekSquint=0.05, browInnerUp=0.12, browOuterUp=0.22, eyeWide=0.14)),
     'smiling': (0.30, dict(mouthSmile=1.1, jawOpen=0.10, mouthUpperUp=0.22, mouthDimple=0.30, cheekSquint=0.35, browInnerUp=0.12, browOuterUp=0.22, eyeWide=0.08)),
     'laughing': (
         0.14,

@@ -32,6 +32,7 @@ class Warp:
             offset = out[near] - eye
             radius = np.sqrt(((offset[:, :2] / EYE_REACH) ** 2).sum(1))
             share = (1 - smoothstep(0.58, 1.55, radius)) * smoothstep(-0.38, -0.2, offset[:, 2])
+            share *= smoothstep(0.0, 0.14, points[near, 0] * np.sign(eye[0]))  # an eye moves its own side of the face
             out[near] += offset * ((self.size - 1) * share)[:, None]
             out[near, 0] += np.sign(eye[0]) * 0.035 * share
             out[near, 2] -= 0.015 * share

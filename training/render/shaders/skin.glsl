@@ -46,7 +46,7 @@ void paint(inout Surface s, vec3 view, bool inside, inout float lit, inout vec3 
     float along = (side - .10) / .44;
     if (along > -.1 && along < 1.15 && t.y > 7.35 && t.y < 7.85 && t.z > .8) {
         float x = clamp(along, 0., 1.);
-        float arch = 7.545 + brow_rise + (.05 + .03 * brow_arch) * sin(x * 2.3) - .025 * x * x;
+        float arch = 7.575 + brow_rise + (.034 + .028 * brow_arch) * sin(x * 2.3) - .03 * x * x;
         float width = brow_width * mix(.068, .026, x * x);
         float strands = noise(vec3((side * .75 - t.y * .65) * 60., (t.y + side) * 7., 4.));
         float brow = smoothstep(width, width * .55, abs(t.y - arch) + .012 * (strands - .5));
