@@ -15,6 +15,11 @@ class FaceEmbedder:
         self.detector = cv2.FaceDetectorYN.create(os.path.join(folder, DETECTOR), '', (size, size), threshold)
         self.recogniser = cv2.FaceRecognizerSF.create(os.path.join(folder, RECOGNISER), '')
 
+    def landmarks(self, rgb):
+        """Five points [5, 2] of the largest face (right eye, left eye, nose, right and left corner of the mouth), or None."""
+        found = self.detector.detect(np.ascontiguousarray(rgb[..., ::-1]))[1]
+        return None if found is None else max(found, key=lambda f: f[2] * f[3])[4:14].reshape(5, 2)
+
     def __call__(self, rgb):
         """(embedding, detection score), or None where no face is found."""
         bgr = np.ascontiguousarray(rgb[..., ::-1])

@@ -5,7 +5,7 @@ import numpy as np
 from head_model import BODY_VERTICES
 from solids import tube
 
-WIDTH, HEIGHT, THICKNESS = 0.31, 0.24, 0.022
+WIDTH, HEIGHT, THICKNESS = 0.345, 0.285, 0.021
 
 
 def glasses_meshes(head, template, eye_vertices, power):
@@ -16,7 +16,7 @@ def glasses_meshes(head, template, eye_vertices, power):
     front = head[level & (np.abs(template[:, 0]) < 0.12), 2].max()
     ear = np.abs(head[level & (np.abs(template[:, 2] - 0.5) < 0.15), 0]).max() + 0.02
     bridge_height = middles['l'][1]
-    inner = max(abs(middles['l'][0]), 0.37)
+    inner = max(abs(middles['l'][0]), 0.43)
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
     def rounded(x):

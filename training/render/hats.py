@@ -7,19 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import headgear
 from palette import linear
-from solids import ball, dome, lathe, ring, tube
-
-GOLD = linear('e8b53a')
-
-
-@dataclass
-class Solid:
-    """Geometry with its material."""
-
-    mesh: tuple
-    kind: str
-    colour: np.ndarray
+from solids import GOLD, Solid, ball, dome, lathe, ring, tube
 
 
 @dataclass
@@ -125,9 +115,9 @@ def wizard_hat(head, colour):
     def droop(angle, offset, y):
         return offset, y - 0.07 * np.cos(2 * angle)
 
-    brim = [(1, x, 0.02) for x in np.linspace(0.02, 0.55, 5)] + [(1, x, -0.02) for x in np.linspace(0.55, 0.02, 5)]
+    brim = [(1, x, 0.02) for x in np.linspace(0.02, 0.66, 6)] + [(1, x, -0.02) for x in np.linspace(0.66, 0.02, 6)]
     t = np.linspace(0, 1, 9)
-    cone = [(1 - x**0.9, 0.06 * (1 - x), 1.8 * x) for x in t]
+    cone = [(1 - x**1.1, 0.10 * (1 - x), 1.8 * x) for x in t]
     vertices, triangles = lathe(cone, head.radii)
     bend = np.clip(vertices[:, 1] / 1.8, 0, 1) ** 2
     vertices = vertices + np.stack([0.35 * bend, -0.1 * bend, -0.25 * bend], -1).astype(np.float32)
@@ -269,7 +259,24 @@ HATS = {
     'peaked cap': peaked_cap,
     'knight helmet': knight_helmet,
     'space helmet': space_helmet,
+    'beret': headgear.beret,
+    'straw hat': headgear.straw_hat,
+    'horned helmet': headgear.horned_helmet,
+    'kabuto': headgear.kabuto,
+    'aviator cap': headgear.aviator_cap,
+    'scrub cap': headgear.scrub_cap,
+    'diving helmet': headgear.diving_helmet,
+    'diving mask': headgear.diving_mask,
+    'santa hat': headgear.santa_hat,
+    'mortarboard': headgear.mortarboard,
 }
-RIM_RAISED = {'crown': 0.12, 'toque': 0.02, 'wizard hat': 0.02}  # how far above the brow line the rim sits
-SHOWS_ALL_HAIR = {'crown', 'space helmet'}
+# how far above the brow line the rim sits
+RIM_RAISED = {'crown': 0.16, 'toque': 0.06, 'wizard hat': -0.04, 'beret': 0.10, 'diving mask': 0.02, 'mortarboard': 0.06, 'straw hat': 0.06}
+RIM = 0.04  # of all others
+SITS_ON_SUIT = {'space helmet', 'diving helmet'}  # does not turn with the head
+SHOWS_ALL_HAIR = {'crown', 'space helmet', 'diving helmet', 'diving mask'}
 HIDES_ALL_HAIR = {'knight helmet'}
+# how tall a hat stands over the head, of the height of the head: the camera steps back for it
+TALL = {'wizard hat': 0.52, 'toque': 0.42, 'santa hat': 0.30, 'crown': 0.24, 'horned helmet': 0.30, 'kabuto': 0.40, 'cowboy hat': 0.22,
+        'space helmet': 0.26, 'diving helmet': 0.28, 'fedora': 0.12, 'tricorne': 0.16, 'straw hat': 0.16, 'mortarboard': 0.16,
+        'beanie': 0.14, 'fire helmet': 0.12, 'peaked cap': 0.16, 'knight helmet': 0.12, 'beret': 0.14, 'diving mask': 0.06, 'aviator cap': 0.13, 'bandana': 0.05, 'scrub cap': 0.05}  # fmt: skip

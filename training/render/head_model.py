@@ -94,8 +94,9 @@ class Topology:
 class HeadModel:
     """Base mesh, named shape targets and expression units ("fu:" + ARKit name)."""
 
-    def __init__(self, cache=None):
-        self.data = os.path.join(wheel_data(), 'mpfb2')
+    def __init__(self, cache=None, assets=None):
+        """`assets`: folder with "mpfb2" and "faceunits01"; by default that of the wheel."""
+        self.data = os.path.join(assets or wheel_data(), 'mpfb2')
         if cache and os.path.exists(cache):
             stored = np.load(cache)
             self.names, self.targets = [str(n) for n in stored['names']], stored['targets']

@@ -11,8 +11,13 @@ import re
 import sys
 
 
-def article(noun):
-    return "an" if noun[0] in "aeiou" else "a"
+BARE = ("armour", "dungarees", "scrubs", "snorkel")  # the same words as in src/captions.rs
+
+
+def with_article(noun):
+    if noun.split()[-1] in BARE:
+        return noun
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def main():
@@ -22,7 +27,7 @@ def main():
     template = source.split("TEMPLATE_WORDS")[1].split("];")[0]
     words = sorted({*captions["words"], *re.findall(r'"([a-z-]+)"', template)})
     clauses = captions["clauses"]
-    worn = [f"wearing {article(thing)} {thing}" for thing in clauses["clothes"] + clauses["hat"]]
+    worn = [f"wearing {with_article(thing)}" for thing in clauses["clothes"] + clauses["hat"]]
     phrases = {
         "setting": clauses["place"],
         "wardrobe": worn,

@@ -4,14 +4,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from palette import EYES, GLASSES, HAIR, LIP_RAMP, SKIN_NAMES, SKIN_RAMP, linear
+from beards import BEARDS
+from palette import EYES, GLASSES, HAIR, LIPSTICKS, SKIN_NAMES, SKIN_RAMP, linear
 
-LONG_HAIR = {'bob01': 'bob', 'bob02': 'bob', 'braid01': 'side-swept hair', 'long01': 'long hair', 'ponytail01': 'hair tied back'}
-SHORT_HAIR = {'short01': 'short hair', 'short02': 'short hair', 'short03': 'short hair', 'afro01': 'afro'}
-HANGS_BELOW_HATS = ('bob01', 'bob02', 'long01')
-PAINTED_HAIR = {'buzz': 'buzz cut', 'bald': 'bald'}
+# hairstyle: its phrase, and the phrase where what is tied, or the fringe under a hat, cannot be seen
+HAIR_PHRASES = {
+    'crop': ('short hair', None), 'side part': ('side-parted hair', None), 'quiff': ('quiff', None), 'slick': ('slicked-back hair', None),
+    'curls': ('curly hair', None), 'afro': ('afro', None), 'mohawk': ('mohawk', 'shaved hair'), 'top knot': ('top knot', 'short hair'),
+    'pixie': ('pixie cut', None), 'bun': ('bun', 'hair tied back'), 'low bun': ('low bun', 'hair tied back'),
+    'ponytail': ('ponytail', 'hair tied back'), 'plaits': ('plaits', 'hair tied back'), 'bunches': ('bunches', 'hair tied back'),
+    'bob': ('bob', None), 'fringe bob': ('bob with fringe', 'bob'), 'long': ('long hair', None), 'wavy': ('long wavy hair', None),
+    'fringe long': ('long hair with fringe', 'long hair'), 'shoulder curls': ('long curly hair', None), 'buzz': ('buzz cut', None), 'bald': ('bald', None),
+}  # fmt: skip
+PAINTED = ('buzz', 'bald')
+# how long hair is, for the card: 0 none, 1 short, 2 to the chin, 3 to the shoulders or longer
+HAIR_LENGTH = {'bald': 0, 'bob': 2, 'fringe bob': 2, 'long': 3, 'wavy': 3, 'fringe long': 3, 'shoulder curls': 3, 'ponytail': 3, 'plaits': 3, 'bunches': 3}
+# how far hair stands over the head, of the head's height: the camera steps back for it
+HAIR_RISE = {'bun': 0.16, 'top knot': 0.12, 'afro': 0.18, 'mohawk': 0.16, 'quiff': 0.08, 'shoulder curls': 0.08, 'curls': 0.06, 'wavy': 0.05}
+WOMENS = {'long': 3, 'wavy': 3, 'fringe long': 2, 'bob': 3, 'fringe bob': 2, 'ponytail': 3, 'bun': 2, 'low bun': 2, 'plaits': 1.2,
+          'bunches': 0.8, 'pixie': 2, 'shoulder curls': 2.5, 'curls': 0.5, 'afro': 1, 'crop': 0.3}  # fmt: skip
+MENS = {'crop': 4, 'side part': 4, 'quiff': 3, 'slick': 2, 'curls': 2.5, 'afro': 1, 'buzz': 2, 'bald': 1.6, 'long': 0.7, 'top knot': 0.6,
+        'mohawk': 0.4, 'wavy': 0.4, 'low bun': 0.3}  # fmt: skip
+AFRICAN = {'afro': 3, 'curls': 2, 'shoulder curls': 2}  # times as frequent
+HANGS_BELOW_HATS = ('bob', 'fringe bob', 'long', 'wavy', 'fringe long', 'shoulder curls', 'ponytail', 'plaits', 'bunches', 'afro')
 DYED = ('pink', 'blue')
-BEARDS = {0.25: 'stubble', 0.6: 'short beard', 1.0: 'full beard'}
 STILL_SLIDERS = ('head-trans', 'neck-trans', 'measure-neck', 'head-age', 'neck-double', 'ear-shape-pointed', 'head-angle')
 CALM_SLIDERS = (
     'ear',
@@ -26,17 +42,49 @@ CALM_SLIDERS = (
     'mouth-trans',
     'asym',
 )
+# what one knows a face by, as far as a recogniser is concerned: these vary more
+TELLING_SLIDERS = (
+    'head-scale-horiz', 'head-scale-vert', 'head-fat', 'chin-width', 'chin-height', 'chin-prominent', 'cheek-volume', 'cheek-bones',
+    'nose-scale-vert', 'nose-scale-horiz', 'nose-scale-depth', 'nose-trans', 'mouth-scale-horiz', 'mouth-trans', 'forehead',
+    'mouth-lowerlip-height', 'mouth-upperlip-height', 'eye-trans', 'eye-corner', 'eye-epicanthus',
+)  # fmt: skip
 SOFTER = {
     'chin-width': -0.45,
     'chin-height': -0.2,
     'chin-bones': -0.3,
     'nose-scale-horiz': -0.2,
     'nose-volume': -0.2,
-    'eye-scale': 0.3,
+    'eye-scale': 0.25,
     'head-oval': 0.3,
-    'mouth-lowerlip-volume': 0.2,
-    'mouth-upperlip-volume': 0.2,
+    'mouth-lowerlip-volume': 0.25,
+    'mouth-upperlip-volume': 0.25,
+    'nose-nostrils-width': -0.2,
+    'neck-scale-horiz': -0.4,
+    'head-fat': 0.1,
 }  # women's faces lean this way
+FRIENDLIER = {
+    'eye-scale': 0.8,
+    'eye-height2': 0.55,
+    'eye-height1': 0.35,
+    'eye-height3': 0.35,
+    'eye-bag': -0.3,
+    'eyebrows-trans': 0.4,
+    'eyebrows-angle': 0.2,
+    'mouth-angles': 0.35,
+    'mouth-scale-horiz': 0.35,
+    'head-round': 0.35,
+    'head-scale-vert': -0.25,
+    'cheek-volume': 0.3,
+    'head-fat': 0.12,
+    'chin-width': -0.15,
+    'nose-scale-horiz': -0.3,
+    'nose-scale-vert': -0.2,
+    'nose-scale-depth': -0.15,
+    'nose-point': 0.15,
+    'mouth-lowerlip-volume': 0.35,
+    'mouth-upperlip-volume': 0.3,
+    'mouth-scale-vert': 0.15,
+}  # every face leans this way: the drawn world is a kind one
 
 
 @dataclass
@@ -51,14 +99,18 @@ class Person:
     hair_style: str
     hair_name: str
     eye_name: str
-    beard: float
+    beard: str | None
     glasses: str | None
     glasses_power: float
     freckles: float
     makeup: float
     blush: float
+    shadow: np.ndarray
+    lip_cover: float
     brow_width: float
     brow_arch: float
+    brow_rise: float
+    eye_size: float  # how much larger than a real person's
     skin: np.ndarray
     lips: np.ndarray
     hair: np.ndarray
@@ -73,15 +125,16 @@ class Person:
     def skin_name(self):
         return SKIN_NAMES[min(4, int(self.skin_tone * 5))]
 
-    @property
-    def hair_phrase(self):
+    def hair_phrase(self, whole_seen=True):
+        """Style and colour; `whole_seen`: whether what is tied, or the fringe, can be seen."""
         if self.hair_style == 'bald':
             return 'bald'
-        return f'{self.hair_name} ' + {**LONG_HAIR, **SHORT_HAIR, **PAINTED_HAIR}[self.hair_style]
+        whole, rest = HAIR_PHRASES[self.hair_style]
+        return f'{self.hair_name} {whole if whole_seen or rest is None else rest}'
 
     @property
     def beard_phrase(self):
-        return BEARDS.get(self.beard)
+        return BEARDS[self.beard][3] if self.beard else None
 
     @property
     def glasses_phrase(self):
@@ -115,19 +168,19 @@ def face_weights(random, model, sex):
         x = random.normal()
         if stem.startswith(STILL_SLIDERS):
             continue
-        x *= 0.15 if stem.startswith(CALM_SLIDERS) else 0.27
+        x *= 1.6 if stem.startswith(TELLING_SLIDERS) else 1.0
+        x *= 0.17 if stem.startswith(CALM_SLIDERS) else 0.31 if stem.startswith(('nose', 'mouth')) else 0.39
         if stem.startswith('head-') and not minus:
             x = abs(x) * 1.4
-        if stem == 'eye-scale':
-            x += 0.95
+        x += FRIENDLIER.get(stem, 0.0)
         if sex == 'woman':
             x += SOFTER.get(stem, 0.0)
-        x = float(np.clip(x, -1.3, 1.3))
+        x = float(np.clip(x, -1.2, 1.2))
         for name in plus if x > 0 else minus:
             found[name] = abs(x)
     for name in model.names:
-        if name.startswith('asym-') and random.random() < 0.2:
-            found[name] = float(abs(random.normal(0, 0.12)))
+        if name.startswith('asym-') and random.random() < 0.15:
+            found[name] = float(abs(random.normal(0, 0.07)))
     return found
 
 
@@ -149,12 +202,11 @@ def choose_hair(random, sex, years, origins):
         colour = random.choice(['grey', 'white'])
     elif random.random() < 0.05:
         colour = random.choice(DYED)
-    if sex == 'woman':
-        style = random.choice(list(LONG_HAIR) * 4 + list(SHORT_HAIR))
-    else:
-        style = random.choice(list(SHORT_HAIR) * 3 + ['buzz', 'buzz', 'buzz', 'bald', 'bald', 'long01', 'ponytail01'])
-    if style == 'afro01' and origins[0] < 0.3:
-        style = 'short02' if sex == 'man' else 'bob01'
+    chances = WOMENS if sex == 'woman' else MENS
+    weights = np.array([chances[s] * (AFRICAN.get(s, 0.7) if origins[0] > 0.5 else 0.25 if s == 'afro' else 1) for s in chances])
+    style = random.choice(list(chances), p=weights / weights.sum())
+    if sex == 'man' and years > 50 and random.random() < 0.2:
+        style = 'bald'
     return str(style), str(colour)
 
 
@@ -172,7 +224,13 @@ def sample_person(model, seed, number):
             ['brown', 'hazel', 'green', 'blue', 'grey', 'blue'] if origins[2] > 0.5 else ['brown', 'dark brown', 'dark brown']
         )
     )
-    beard = float(random.choice([0.0, *BEARDS], p=[0.45, 0.17, 0.2, 0.18])) if sex == 'man' else 0.0
+    beard = random.choice(['none', *BEARDS], p=[0.46, 0.12, 0.08, 0.08, 0.14, 0.12]) if sex == 'man' else 'none'
+    skin = ramp(SKIN_RAMP, tone) * np.exp(random.normal(0, 0.035, 3))
+    makeup = float(sex == 'woman' and random.random() < 0.5)
+    # bare lips are the skin's colour, a little redder and darker
+    lips = skin * np.array([0.84, 0.54, 0.54] if sex == 'woman' else [0.84, 0.66, 0.65]) * np.exp(random.normal(0, 0.05, 3))
+    if makeup:
+        lips = 0.6 * linear(str(random.choice(LIPSTICKS))) * (1.1 - 0.5 * tone) + 0.4 * lips
     return Person(
         number=number,
         sex=sex,
@@ -182,16 +240,20 @@ def sample_person(model, seed, number):
         hair_style=style,
         hair_name=colour,
         eye_name=eyes,
-        beard=beard,
-        glasses=str(random.choice(list(GLASSES), p=[0.5, 0.2, 0.15, 0.15])) if random.random() < 0.22 else None,
+        beard=None if beard == 'none' else str(beard),
+        glasses=str(random.choice(list(GLASSES), p=[0.42, 0.18, 0.13, 0.13, 0.14])) if random.random() < 0.24 else None,
         glasses_power=float(random.choice([2.0, 3.0, 5.0])),
         freckles=float(random.random() < 0.18 and tone < 0.4),
-        makeup=float(sex == 'woman' and random.random() < 0.6),
+        makeup=makeup,
         blush=float(np.clip(random.normal(0.6, 0.2), 0.1, 1.1)),
-        brow_width=float(np.clip(random.normal(1.1 if sex == 'man' else 0.7, 0.15), 0.55, 1.5)),
-        brow_arch=float(np.clip(random.normal(0.6, 0.35), 0, 1.4)),
-        skin=ramp(SKIN_RAMP, tone) * np.exp(random.normal(0, 0.035, 3)),
-        lips=ramp(LIP_RAMP, tone) * np.exp(random.normal(0, 0.06, 3)),
+        brow_width=float(np.clip(random.normal(1.0 if sex == 'man' else 0.68, 0.19), 0.42, 1.5)),
+        brow_arch=float(np.clip(random.normal(0.6, 0.5), -0.5, 1.6)),
+        brow_rise=float(np.clip(random.normal(0, 0.022), -0.04, 0.05)),
+        eye_size=float(np.clip(random.normal(1.38, 0.06), 1.25, 1.5)),
+        shadow=linear(str(random.choice(['8a5a52', '7a5470', '6a5a62', '8a6448']))) * (1.1 - 0.6 * tone),
+        lip_cover=0.9 if makeup else 0.85 if sex == 'woman' else 0.6,
+        skin=skin,
+        lips=lips,
         hair=linear(HAIR[colour]) * np.exp(random.normal(0, 0.08)),
         iris=linear(EYES[eyes]) * np.exp(random.normal(0, 0.1)),
     )

@@ -4,25 +4,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palette import CLOTHES, LIGHTS
-from roles import EVERYDAY_PLACES, PLACES, ROLES, Outfit
+from hats import TALL
+from people import HAIR_RISE
+from palette import CLOTHES, DAY, LIGHTS, NIGHT
+from roles import DARK_PLACES, EVERYDAY_PLACES, HELD_OUT_PAIRS, OUTDOORS, PLACES, ROLES, Outfit
 
-ROLE_SHARE = 0.625  # of all shots but a person's first, which is always in plain clothes
-OWN_PLACE_SHARE = 0.75
+HELD_OUT_PEOPLE = 100  # people below this number are never trained on
+REFERENCE_SHOTS = 2  # a person's first shots: plain clothes, no hat, as a photo of oneself would be
+ROLE_SHARE = 0.72  # of all other shots
+OWN_PLACE_SHARE = 0.55
+PAIR_SHARE = 0.4  # of the shots of held-out people in a role: a role and place that training has never shown together
 
 # name: (how often, expression units)
 EXPRESSIONS = {
-    'neutral': (0.24, dict(mouthSmile=0.22, cheekSquint=0.10, browInnerUp=0.12, browOuterUp=0.10, eyeWide=0.10)),
-    'smiling': (0.25, dict(mouthSmile=0.95, mouthDimple=0.35, cheekSquint=0.45, eyeSquint=0.12, browOuterUp=0.15)),
+    'neutral': (0.25, dict(mouthSmile=0.28, cheekSquint=0.05, browInnerUp=0.12, browOuterUp=0.22, eyeWide=0.14)),
+    'smiling': (0.30, dict(mouthSmile=1.1, jawOpen=0.10, mouthUpperUp=0.22, mouthDimple=0.30, cheekSquint=0.35, browInnerUp=0.12, browOuterUp=0.22, eyeWide=0.08)),
     'laughing': (
-        0.13,
-        dict(mouthSmile=1.0, jawOpen=0.36, mouthStretch=0.2, cheekSquint=0.6, mouthUpperUp=0.35, eyeSquint=0.3, browOuterUp=0.25),
+        0.14,
+        dict(mouthSmile=1.15, jawOpen=0.55, mouthStretch=0.2, cheekSquint=0.5, mouthUpperUp=0.3, eyeSquint=0.12, browOuterUp=0.35,
+             browInnerUp=0.2),
     ),
-    'surprised': (0.11, dict(jawOpen=0.42, browInnerUp=0.9, browOuterUp=0.8, eyeWide=0.8, mouthFunnel=0.25)),
-    'angry': (0.09, dict(browDown=0.95, eyeSquint=0.3, noseSneer=0.55, mouthPress=0.5, mouthFrown=0.5)),
-    'sad': (0.09, dict(browInnerUp=1.0, mouthFrown=1.1, mouthShrugLower=0.4, eyeLookDown=0.1)),
-    'winking': (0.09, dict(mouthSmile=0.6, cheekSquint=0.3)),
-}
+    'surprised': (0.10, dict(jawOpen=0.40, browInnerUp=0.9, browOuterUp=0.8, eyeWide=0.8, mouthFunnel=0.25)),
+    'angry': (0.06, dict(browDown=0.95, eyeSquint=0.3, noseSneer=0.5, mouthPress=0.5, mouthFrown=0.5)),
+    'sad': (0.07, dict(browInnerUp=1.0, mouthFrown=1.0, mouthShrugLower=0.4, eyeLookDown=0.1)),
+    'winking': (0.08, dict(mouthSmile=0.75, cheekSquint=0.3, browOuterUp=0.2)),
+}  # fmt: skip
 CENTRAL_UNITS = ('jawOpen', 'browInnerUp', 'mouthFunnel', 'mouthShrugLower')
 
 
@@ -33,7 +39,6 @@ class Shot:
     number: int
     role: str | None
     outfit: Outfit
-    hat_colour: str | None
     expression: str
     strength: float
     wink_left: bool
@@ -46,9 +51,10 @@ class Shot:
     light: str
     light_from_left: bool
     distance: float
+    rise: float  # what the hat adds over the head, of the head's height
     place: str
     backdrop: str
-    neckline: float
+    blur: float
     seed: float
 
 
@@ -64,70 +70,81 @@ def expression_weights(shot):
 
 
 def everyday_outfit(random, hats=True):
-    """Plain clothes, sometimes with a beanie or a fedora; returns the outfit and the colour of the hat."""
+    """Plain clothes, sometimes with a hat."""
     colours = list(CLOTHES)
-    cut = random.choice(['t-shirt', 'turtleneck', 'striped t-shirt'], p=[0.45, 0.3, 0.25])
-    colour, accent = random.choice(colours, 2, replace=False)
-    hat = str(random.choice(['none', 'beanie', 'fedora'], p=[0.74, 0.15, 0.11])) if hats else 'none'
+    cut = str(random.choice(['t-shirt', 'turtleneck', 'striped t-shirt', 'hoodie', 'shirt'], p=[0.28, 0.18, 0.18, 0.2, 0.16]))
+    colour, accent = (str(c) for c in random.choice(colours, 2, replace=False))
+    hat = str(random.choice(['none', 'beanie', 'fedora', 'beret', 'straw hat'], p=[0.66, 0.13, 0.09, 0.08, 0.04])) if hats else 'none'
     hat_colour = str(random.choice(colours))
+    style, collar = {
+        't-shirt': ('plain', 'crew'), 'turtleneck': ('plain', 'turtleneck'), 'striped t-shirt': ('striped', 'crew'),
+        'hoodie': ('hoodie', 'hood'), 'shirt': ('buttoned', 'lapels'),
+    }[cut]  # fmt: skip
     phrase = f'{colour} and {accent} {cut}' if cut == 'striped t-shirt' else f'{colour} {cut}'
-    outfit = Outfit(
-        phrase,
-        'striped' if cut == 'striped t-shirt' else 'plain',
-        str(colour),
-        str(accent),
-        'turtleneck' if cut == 'turtleneck' else None,
-        None if hat == 'none' else hat,
-        None if hat == 'none' else f'{hat_colour} {hat}',
-    )
-    return outfit, hat_colour
+    worn = {'none': None, 'straw hat': 'straw hat'}.get(hat, f'{hat_colour} {hat}')
+    return Outfit(phrase, style, colour, accent if cut == 'striped t-shirt' else 'white', collar, None if hat == 'none' else hat, worn, hat_colour=hat_colour)
+
+
+def choose_role(random, held_out):
+    """A role's name, its outfit and a place; role and place of HELD_OUT_PAIRS meet for held-out people only."""
+    role = str(random.choice(list(ROLES)))
+    outfit = ROLES[role][random.integers(len(ROLES[role]))]
+    pairs = [place for r, place in HELD_OUT_PAIRS if r == role]
+    if held_out and random.random() < PAIR_SHARE:
+        return role, outfit, str(random.choice(pairs))
+    if random.random() < OWN_PLACE_SHARE:
+        return role, outfit, outfit.place
+    return role, outfit, str(random.choice([place for place in PLACES if place not in pairs]))
+
+
+def choose_light(random, place):
+    """A light that the place can have."""
+    names = NIGHT if place in DARK_PLACES else DAY if place in OUTDOORS else tuple(LIGHTS)
+    return str(random.choice(names))
 
 
 def sample_shot(seed, person, number):
-    """The shot with this number of this person.  Shot 0 is a plain portrait: no role, no hat, nearly frontal."""
+    """The shot with this number of this person.  The first REFERENCE_SHOTS are plain portraits: no role, no hat."""
     random = np.random.default_rng([seed, person.number, 1000 + number])
-    plain = number == 0
-    outfit, hat_colour = everyday_outfit(random, hats=not plain)
-    role, place = None, str(random.choice(EVERYDAY_PLACES, p=[0.28] + [0.09] * 8))
+    plain = number < REFERENCE_SHOTS
+    outfit = everyday_outfit(random, hats=not plain)
+    role, place = None, str(random.choice(EVERYDAY_PLACES, p=[0.28] + [0.72 / (len(EVERYDAY_PLACES) - 1)] * (len(EVERYDAY_PLACES) - 1)))
     if not plain and random.random() < ROLE_SHARE:
-        role = str(random.choice(list(ROLES)))
-        outfit = ROLES[role][random.integers(len(ROLES[role]))]
-        if random.random() < OWN_PLACE_SHARE:
-            place = outfit.place
-    elif not plain and random.random() < 0.12:
+        role, outfit, place = choose_role(random, person.number < HELD_OUT_PEOPLE)
+    elif not plain and random.random() < 0.2:
         place = str(random.choice(PLACES))
-    spread = 0.5 if plain else 1.0
-    yaw = float(np.clip(random.normal(0, 13 * spread), -35, 35))
+    spread = [0.4, 0.9][number] if plain else 1.0
+    yaw = float(np.clip(random.normal(0, 14 * spread), -36, 36))
     camera_yaw = float(random.normal(0, 6))
     pitch = float(np.clip(random.normal(0, 5 * spread), -12, 12))
     gaze = (
-        (float(np.clip(-yaw * 0.8, -24, 24)), float(np.clip(pitch, -8, 8)))
-        if random.random() < 0.75
-        else (float(random.normal(0, 8)), float(random.normal(0, 4)))
+        (float(np.clip(-yaw * 0.85, -26, 26)), float(np.clip(pitch * 0.8, -7, 7)))
+        if random.random() < 0.85
+        else (float(random.normal(0, 8)), float(random.normal(0, 3)))
     )
     expressions = list(EXPRESSIONS)
     expression = str(random.choice(expressions, p=[EXPRESSIONS[e][0] for e in expressions]))
     if plain:
-        expression = str(random.choice(['neutral', 'smiling']))
+        expression = str(random.choice(['neutral', 'smiling', 'laughing'], p=[0.45, 0.45, 0.1]))
     return Shot(
         number=number,
         role=role,
         outfit=outfit,
-        hat_colour=hat_colour,
         expression=expression,
         strength=float(random.uniform(0.85, 1.05)),
         wink_left=bool(random.random() < 0.5),
         yaw=yaw,
         pitch=pitch,
-        roll=float(random.normal(0, 2.5)),
+        roll=float(random.normal(0, 3)),
         camera_yaw=camera_yaw,
         camera_pitch=float(random.normal(1, 3)),
         gaze=gaze,
-        light=str(random.choice(list(LIGHTS), p=[0.32, 0.16, 0.2, 0.1, 0.1, 0.12])),
+        light=choose_light(random, place),
         light_from_left=bool(random.random() < 0.5),
-        distance=float(random.uniform(0.94, 1.08)),
+        distance=float(random.uniform(0.96, 1.06)),
+        rise=max(TALL.get(outfit.hat, 0.0), HAIR_RISE.get(person.hair_style, 0.0)),
         place=place,
         backdrop=str(random.choice(list(CLOTHES))),
-        neckline=float(random.choice([0.62, 0.8], p=[0.6, 0.4])),
+        blur=float(random.uniform(0.4, 1.6)) if place != 'studio' else 0.0,
         seed=float(random.uniform(0, 50)),
     )

@@ -1,6 +1,22 @@
 """Procedural solids: surfaces of revolution, tubes and balls, as (vertices, triangles)."""
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from palette import linear
+
+GOLD = linear('e8b53a')
+
+
+@dataclass
+class Solid:
+    """Geometry with its material."""
+
+    mesh: tuple
+    kind: str
+    colour: np.ndarray
+    rest: np.ndarray | None = None  # where patterns are painted, if not where the vertices are
 
 
 def grid_triangles(rows, columns, wrap=True):

@@ -52,8 +52,16 @@ pub const TEMPLATE_WORDS: &[&str] = &[
     "expression",
 ];
 
-fn article(noun: &str) -> &'static str {
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+/// Last words of phrases that stand without an article.
+const BARE: &[&str] = &["armour", "dungarees", "scrubs", "snorkel"];
+
+/// The phrase with its article.
+fn with_article(noun: &str) -> String {
+    if noun.split(' ').next_back().is_some_and(|last| BARE.contains(&last)) {
+        return noun.to_owned();
+    }
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {noun}")
 }
 
 fn pick<'a>(rng: &mut StdRng, options: &[&'a str]) -> &'a str {
@@ -67,7 +75,7 @@ fn person_words(frame: &Frame, rng: &mut StdRng) -> String {
     if rng.random_bool(0.7) {
         noun = format!("{} {noun}", id.age);
     }
-    let mut text = format!("{} {noun}", article(&noun));
+    let mut text = with_article(&noun);
     let mut traits = Vec::new();
     if rng.random_bool(0.5) {
         traits.push(format!("{} skin", id.skin));
@@ -101,18 +109,23 @@ pub fn compose(frame: &Frame, describe: bool, rng: &mut StdRng) -> String {
         && rng.random_bool(0.92)
     {
         let how = pick(rng, &["as", "as", "as", "dressed as"]);
-        text.push_str(&format!(" {how} {} {role}", article(role)));
+        text.push_str(&format!(" {how} {}", with_article(role)));
     }
     let mut parts = Vec::new();
     if let Some(clothes) = &c.clothes
         && rng.random_bool(if c.role.is_some() { 0.25 } else { 0.75 })
     {
-        parts.push(format!("wearing {} {clothes}", article(clothes)));
+        parts.push(format!("wearing {}", with_article(clothes)));
     }
     if let Some(hat) = &c.hat
         && rng.random_bool(if c.role.is_some() { 0.3 } else { 0.8 })
     {
-        parts.push(format!("{} {} {hat}", pick(rng, &["with", "wearing"]), article(hat)));
+        parts.push(format!("{} {}", pick(rng, &["with", "wearing"]), with_article(hat)));
+    }
+    if let Some(prop) = &c.prop
+        && rng.random_bool(0.3)
+    {
+        parts.push(format!("with {}", with_article(prop)));
     }
     if rng.random_bool(0.65) {
         parts.push(c.expression.clone());
@@ -144,4 +157,17 @@ pub fn compose(frame: &Frame, describe: bool, rng: &mut StdRng) -> String {
 /// A word that means nothing, so that the model learns to pass over words it does not know.
 fn unknown_word(rng: &mut StdRng) -> String {
     (0..rng.random_range(3..9)).map(|_| char::from(b'a' + rng.random_range(0..26u8))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_article;
+
+    #[test]
+    fn plurals_and_armour_stand_without_an_article() {
+        assert_eq!(with_article("orange hoodie"), "an orange hoodie");
+        assert_eq!(with_article("knight"), "a knight");
+        assert_eq!(with_article("blue scrubs"), "blue scrubs");
+        assert_eq!(with_article("steel armour"), "steel armour");
+    }
 }

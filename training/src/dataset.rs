@@ -28,6 +28,9 @@ pub struct Clauses {
     pub role: Option<String>,
     pub clothes: Option<String>,
     pub hat: Option<String>,
+    /// A thing held or beside the person; renders before it was written have none.
+    #[serde(default)]
+    pub prop: Option<String>,
     pub expression: String,
     pub pose: String,
     pub light: String,

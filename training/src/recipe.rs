@@ -13,9 +13,8 @@ use crate::files::write_json;
 
 /// Pixels along a side.
 pub const PICTURE_SIZE: i64 = 64;
-/// The part of a 128 × 128 render that is shown: left, top and side in pixels. Of the whole render a face
-/// would be 22 pixels wide at this size, which is too few to know someone by.
-pub const FRAMING: (u32, u32, u32) = (20, 14, 88);
+/// The part of a 128 × 128 render that is shown: left, top and side in pixels. Renders are framed as portraits.
+pub const FRAMING: (u32, u32, u32) = (0, 0, 128);
 /// Side of a render in pixels, which `FRAMING` is measured in.
 pub const RENDER_SIZE: u32 = 128;
 /// Token positions of the text encoder.

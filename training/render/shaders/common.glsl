@@ -1,10 +1,7 @@
-// Noise, surface kinds, and the rule by which parts of a surface are left out; shared by all passes.
-const int SKIN = 0, EYE = 1, TEETH = 2, TONGUE = 3, HAIR = 4, GARMENT = 5, CLOTH = 6, GLOSS = 7, METAL = 8, FUR = 9,
-          MAIL = 10, STARS = 11, DOTS = 12, KNIT = 13, SHELL = 14;
-
+// Noise, the edge of the beard, and the rule by which parts of a surface are left out; shared by all passes.
 uniform float neckline;      // radius of the neck hole of the garment
 uniform vec4 hair_plane;     // hair on the far side of this plane is hidden by a hat or a collar
-uniform float fringe;        // height below which no hair may hang before the eyes
+uniform int beard_cut;       // 0 none, 1 stubble, 2 moustache, 3 goatee, 4 short beard, 5 full beard
 
 float hash(vec3 p) {
     p = fract(p * .3183099 + .1);
@@ -20,13 +17,25 @@ float noise(vec3 x) {
                    mix(hash(i + vec3(0, 1, 1)), hash(i + vec3(1, 1, 1)), f.x), f.y), f.z);
 }
 
+float bell(float x) { return exp(-x * x); }
+
 // Distance from the axis of the neck, in template coordinates.
 float neck_distance(vec3 t) { return length((t - vec3(0., 5.98, .16)) * vec3(1., .85, 1.)); }
 
+// Depth inside the beard, negative outside, in template coordinates.  beards.py computes the same.
+float beard_depth(vec3 t) {
+    float x = abs(t.x);
+    float top = 6.835 - .22 * smoothstep(.15, .38, x) + .12 * smoothstep(.42, .56, x) + .55 * smoothstep(.56, .74, x);
+    float mouth = (length(vec2(x / .285, (t.y - 6.59) / .105)) - 1.) * .12;
+    float f = min(min(top - t.y, t.y - 6.02 - .25 * smoothstep(.9, .4, t.z)), min((t.z - .42) * .8, mouth));
+    if (beard_cut == 2) f = min(f, min(t.y - 6.67 + .13 * smoothstep(.2, .36, x), .38 - x));
+    if (beard_cut == 3) f = min(f, .36 - x);
+    return f;
+}
+
 bool left_out(int kind, vec2 uv, vec3 t) {
-    vec2 face = (t.xy - vec2(0., fringe - .62)) / vec2(.62, .62);
-    if (kind == HAIR && t.z > .75 && dot(face, face) < 1.) return true;
-    if (kind == HAIR) return dot(hair_plane.xyz, t) > hair_plane.w;
+    if (kind == SCULPT) return dot(hair_plane.xyz, t) > hair_plane.w;
+    if (kind == BEARD) return beard_depth(t) < .012 * (noise(t * 30.) - .5);
     if (kind == GARMENT) return neck_distance(t) < neckline || t.y > 6.1;
     return false;
 }

@@ -11,6 +11,6 @@ invariant gl_Position;
 void main() {
     v_uv = uv;
     v_rest = rest;
-    v_kind = int(kind + .5);
+    v_kind = int(kind + .5) % KIND_STEP;
     gl_Position = view_projection * vec4(position, 1.);
 }
