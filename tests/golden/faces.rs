@@ -218,3 +218,21 @@ fn a_person_is_the_mean_of_the_photos_and_likeness_their_cosine() {
         assert!(score > 0.9, "{name}: {score}");
     }
 }
+
+/// As the workers of a service do, each for pictures of its own.
+#[test]
+fn many_threads_measure_what_one_does() {
+    let (encoder, picture) = (encoder(), photo("astronaut.png"));
+    let person = encoder.embed(&picture).expect("an embedding").expect("a face");
+    let alone = encoder.likeness(&person, &picture).expect("a likeness").expect("a face");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let again = encoder.likeness(&person, &picture).expect("a likeness");
+                    assert_eq!(again, Some(alone));
+                }
+            });
+        }
+    });
+}

@@ -19,7 +19,7 @@ fn files_with(folder: &Path, needle: &[u8], found: &mut Vec<String>) {
         if entry.path().is_dir() {
             files_with(&entry.path(), needle, found);
         } else if let Ok(bytes) = fs::read(entry.path())
-            && bytes.windows(needle.len()).any(|part| part == needle)
+            && memchr::memmem::find(&bytes, needle).is_some()
         {
             found.push(entry.path().display().to_string());
         }
