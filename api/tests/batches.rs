@@ -38,7 +38,8 @@ async fn every_line_has_its_result_and_its_pictures() {
     let results = app.get(batch["urls"]["results"].as_str().unwrap()).await;
     assert_eq!(results.header("content-type"), "application/jsonl");
     // As browsers ask: the compressed answer comes to its end, too.
-    let compressed = app.get_with(batch["urls"]["results"].as_str().unwrap(), &[("accept-encoding", "gzip")]).await;
+    let compressed =
+        app.get_with(batch["urls"]["results"].as_str().unwrap(), &[("accept-encoding", "gzip")]).await;
     assert_eq!(compressed.header("content-encoding"), "gzip");
     assert_eq!(compressed.bytes[..2], [0x1f, 0x8b]);
     let results: Vec<Value> =

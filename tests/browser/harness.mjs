@@ -118,12 +118,11 @@ export async function agreeAndName(page, name) {
 }
 
 /** Orders pictures; with many steps there is time to look at what happens on the way. */
-export async function imagine(page, idea, { steps, expand = false } = {}) {
+export async function imagine(page, idea, { steps, n, expand = false } = {}) {
   if (!expand) await page.getByRole("switch", { name: /Fill in the scene/ }).setChecked(false);
-  if (steps) {
-    await page.locator("details.advanced").evaluate((details) => (details.open = true));
-    await page.getByLabel("Steps").fill(String(steps));
-  }
+  if (steps || n) await page.locator("details.advanced").evaluate((details) => (details.open = true));
+  if (steps) await page.getByLabel("Steps").fill(String(steps));
+  if (n) await page.getByLabel("Pictures", { exact: true }).selectOption(String(n));
   await page.getByLabel("Imagine me", { exact: true }).fill(idea);
   const before = await page.locator("article.job").count();
   await page.getByRole("button", { name: "Imagine", exact: true }).click();

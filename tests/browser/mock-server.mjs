@@ -82,7 +82,8 @@ function createJob(input, batch) {
   if (input.edit && !images.has(input.edit.image)) throw new Problem(404, "not_found", "there is no such picture");
   const job = {
     id: id("job"), object: "job", status: "queued", created: now(), started: null, finished: null, queue_position: 1, progress: 0, eta_seconds: null, attempts: 1,
-    input: { n: 1, size: "64x64", ...input, seed: input.seed ?? Math.floor(Math.random() * 2 ** 32) },
+    // as the service: what was painted is not handed out again
+    input: { n: 1, size: "64x64", ...input, ...(input.edit ? { edit: { ...input.edit, mask: undefined } } : {}), seed: input.seed ?? Math.floor(Math.random() * 2 ** 32) },
     expansion: input.expand === true ? expansionOf(input.prompt, input.style) : input.expand || null,
     output: [], error: null, metrics: { queue_seconds: null, run_seconds: null }, events: [], listeners: new Set(), batch,
   };

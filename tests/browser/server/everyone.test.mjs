@@ -92,8 +92,8 @@ test("a phone: nothing wider than the screen, targets large enough, the whole wa
   const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
   assert.ok(await fits(), "welcome");
   await enrol(page);
-  await imagine(page, "as an astronaut");
-  await finished(page);
+  await imagine(page, "as an astronaut", { n: 2 });
+  await finished(page, 2);
   assert.ok(await fits(), "results");
   await card(page).locator(".open-picture").first().tap();
   await page.locator(".settings").waitFor();

@@ -176,8 +176,8 @@ test("a look is a picture to press, with and without the scene", async () => {
   const text = await style.locator("label").getAttribute("title");
   await page.getByLabel("Imagine me", { exact: true }).fill("as a chef");
   await page.locator(".told").filter({ hasText: text }).waitFor({ state: "attached" });
-  await imagine(page, "as a chef");
+  await imagine(page, "as a chef", { n: 1 });
   const [job] = (await call("GET", "/v1/jobs")).data;
   assert.equal(job.input.prompt, `me as a chef, ${text}`);
-  await finished(page);
+  await finished(page, 1);
 });

@@ -4,13 +4,13 @@ import { test } from "node:test";
 
 import { another, assertClean, base, call, card, enrol, finished, imagine, known, open, openFirst, real, selfie } from "../harness.mjs";
 
-async function withPictures({ selfie: inBrowser = false } = {}) {
+async function withPictures({ selfie: inBrowser = false, n = 4 } = {}) {
   if (!inBrowser) await known();
   const page = await open();
   if (inBrowser) await enrol(page);
-  await imagine(page, "as an astronaut");
-  await finished(page);
-  await card(page).locator(".job-status", { hasText: "4 pictures" }).waitFor();
+  await imagine(page, "as an astronaut", { n });
+  await finished(page, n);
+  await card(page).locator(".job-status", { hasText: /\d pictures? in/ }).waitFor();
   return page;
 }
 
@@ -82,7 +82,7 @@ test("the copied command draws the same picture", async () => {
 });
 
 test("change only this: what was painted is drawn anew, the rest stays", async () => {
-  const page = await withPictures();
+  const page = await withPictures({ n: 1 });
   await openFirst(page);
   await page.getByRole("button", { name: "Change only this" }).click();
   await page.getByRole("button", { name: "Change it" }).click();
@@ -96,7 +96,7 @@ test("change only this: what was painted is drawn anew, the rest stays", async (
   await page.getByLabel("What should be there").fill("a person with a red hat");
   await page.getByRole("button", { name: "Change it" }).click();
   await page.locator("dialog").first().waitFor({ state: "detached" });
-  await finished(page);
+  await finished(page, 1);
   const [changed, before] = (await call("GET", "/v1/jobs")).data;
   assert.ok(changed.input.edit.strength > 0);
   if (!real) return;
@@ -119,12 +119,12 @@ test("change only this: what was painted is drawn anew, the rest stays", async (
 });
 
 test("more like this, vary, and the same seed with new words", async () => {
-  const page = await withPictures();
+  const page = await withPictures({ n: 1 });
   const [before] = (await call("GET", "/v1/jobs")).data;
   await openFirst(page);
   await page.keyboard.press("r");
   await page.locator("article.job").nth(1).waitFor();
-  await finished(page);
+  await finished(page, 1);
   const [again] = (await call("GET", "/v1/jobs")).data;
   assert.notEqual(again.id, before.id);
   assert.notEqual(again.input.seed, before.input.seed);
@@ -132,7 +132,7 @@ test("more like this, vary, and the same seed with new words", async () => {
   await openFirst(page);
   await page.getByRole("button", { name: "Vary" }).click();
   await page.locator("article.job").nth(2).waitFor();
-  await finished(page);
+  await finished(page, 1);
   assert.equal((await call("GET", "/v1/jobs")).data[0].input.edit.image, again.output[0].id);
   await page.locator("article.job").nth(1).locator(".open-picture").first().click();
   await page.locator(".settings").waitFor();
@@ -253,11 +253,11 @@ test("me and another: two people in one order", async () => {
   await page.locator("dialog").waitFor({ state: "detached" });
   await page.locator(".person-chip", { hasText: "Eileen" }).click();
   await page.getByText("Imagine me and Eileen…").waitFor();
-  await imagine(page, "as pirates");
+  await imagine(page, "as pirates", { n: 1 });
   const [job] = (await call("GET", "/v1/jobs")).data;
   assert.equal(job.input.people.length, 2);
   assert.equal(job.input.prompt, "me and Eileen as pirates");
   const anna = (await call("GET", "/v1/people")).data.find((person) => person.name === "Anna");
   assert.deepEqual([anna.consent.basis, anna.consent.authorised_by], ["authorised", "Her, by mail"]);
-  await finished(page);
+  await finished(page, 1);
 });

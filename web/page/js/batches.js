@@ -147,15 +147,15 @@ function picker(form, onSent) {
   };
 }
 
-/** @param {string[]} names @param {{ line: number, wrong: string | null, cells: (string | Node)[] }[]} rows */
-function table(names, rows) {
+/** @param {string[]} names @param {{ line: number, wrong: string | null, cells: (string | Node)[] }[]} rows @param {string} [first] */
+function table(names, rows, first = t("batch.line")) {
   return h(
     "div",
     { class: "table", tabIndex: 0, role: "region", "aria-label": t("batch.table") },
     h(
       "table",
       null,
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, t("batch.line")), ...names.map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, first), ...names.map((name) => h("th", { scope: "col" }, name)))),
       h(
         "tbody",
         null,
@@ -192,8 +192,9 @@ function batchCard(first, reload) {
       fill(
         rows,
         table(
-          [t("batch.status"), t("batch.pictures")],
-          read.map(({ index, said }) => ({ line: said.line ?? index + 1, wrong: null, cells: [statusOf(said), picturesOf(said)] })),
+          [t("batch.prompt"), t("batch.status"), t("batch.pictures")],
+          read.map(({ index, said }) => ({ line: index + 1, wrong: null, cells: [said.input?.prompt ?? "", statusOf(said), picturesOf(said)] })),
+          t("batch.row"),
         ),
       );
     } catch (error) {

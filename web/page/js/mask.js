@@ -8,6 +8,8 @@ import { failure, field, notice, openDialog, toggle } from "./ui.js";
 
 const longestCanvas = 768;
 const undoSteps = 30;
+/** Seen on skin and sky alike. */
+const ink = "#12a884";
 /** The new picture is faded in over this part of a side. */
 const fadeShare = 24;
 
@@ -25,7 +27,7 @@ export function openMask(of) {
       const strength = h("input", { type: "range", min: "0.2", max: "1", step: "0.05", value: "0.9" });
       let keepFace = false;
       const said = h("div", { "aria-live": "polite" });
-      const paint = h("div", { class: "stack" }, h("p", { class: "hint", id: "mask-help" }, t("mask.help")), painter.element, painter.tools);
+      const paint = h("div", { class: "stack" }, h("p", { class: "hint", id: "mask-help" }, t("mask.help"), h("span", { class: "by-mouse" }, " ", t("mask.keys"))), painter.element, painter.tools);
       const keep = (/** @type {boolean} */ on) => {
         keepFace = on;
         paint.inert = on;
@@ -124,7 +126,7 @@ function createPainter(item) {
   /** @param {[number, number]} from @param {[number, number]} to */
   const stroke = (from, to) => {
     pen.globalCompositeOperation = erase ? "destination-out" : "source-over";
-    pen.strokeStyle = "white";
+    pen.strokeStyle = ink;
     pen.lineWidth = brush;
     pen.lineCap = "round";
     pen.lineJoin = "round";
@@ -224,7 +226,7 @@ function createPainter(item) {
   const area = ([left, top, right, bottom]) => {
     remember();
     pen.globalCompositeOperation = "source-over";
-    pen.fillStyle = "white";
+    pen.fillStyle = ink;
     pen.fillRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
   };
   const tools = h(
@@ -268,10 +270,14 @@ function createPainter(item) {
       const flat = document.createElement("canvas");
       flat.width = item.width;
       flat.height = item.height;
-      const ink = /** @type {CanvasRenderingContext2D} */ (flat.getContext("2d"));
-      ink.fillStyle = "black";
-      ink.fillRect(0, 0, item.width, item.height);
-      ink.drawImage(canvas, 0, 0, item.width, item.height);
+      const copy = /** @type {CanvasRenderingContext2D} */ (flat.getContext("2d"));
+      copy.drawImage(canvas, 0, 0, item.width, item.height);
+      copy.globalCompositeOperation = "source-in";
+      copy.fillStyle = "white";
+      copy.fillRect(0, 0, item.width, item.height);
+      copy.globalCompositeOperation = "destination-over";
+      copy.fillStyle = "black";
+      copy.fillRect(0, 0, item.width, item.height);
       return flat.toDataURL("image/png").split(",")[1];
     },
   };

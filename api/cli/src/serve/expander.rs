@@ -129,8 +129,14 @@ mod tests {
     }
 
     fn small() -> Dialect {
-        let words = ["me", "as", "a", "pirate", "open", "sea", "plain", "red", "background"].map(String::from).to_vec();
-        let phrases = [(imagine_contract::Slot::Setting, ["open sea", "plain red background"].map(String::from).to_vec())].into();
+        let words = ["me", "as", "a", "pirate", "open", "sea", "plain", "red", "background"]
+            .map(String::from)
+            .to_vec();
+        let phrases = [(
+            imagine_contract::Slot::Setting,
+            ["open sea", "plain red background"].map(String::from).to_vec(),
+        )]
+        .into();
         Dialect::Vocabulary(imagine_contract::Vocabulary { words, phrases })
     }
 }
