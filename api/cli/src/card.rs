@@ -16,8 +16,9 @@ Parts:
   descriptor, geometry, pose   measured only; can be left out
   skin                         #rrggbb, as in white light
   hair-colour                  #rrggbb, or black, dark-brown, brown, auburn, red, blonde, platinum, grey, white
-  hair-length                  bald, short, long
-  beard, glasses               yes, no
+  hair-length                  bald, short, long (bald is never measured)
+  glasses                      yes, no
+  beard                        yes, no (never measured)
 
 How far each part can be trusted on photos: docs/measurements/identity-card.md. No model that comes with Imagine draws by
 the card yet: the starter takes SFace's embedding alone. The server does not keep cards, so people are not found by name here.

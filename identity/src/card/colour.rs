@@ -179,16 +179,22 @@ pub fn skin(picture: &RgbImage, points: &Points68, frame: &FaceFrame, light: &Li
 /// Rays from the brows' middle over the forehead: from this angle to its negative, degrees from upright.
 const WIDEST: f32 = 50.0;
 const RAYS: usize = 15;
-/// Where hair may begin on a ray, eye distances from the brows' middle: nearer are the brows themselves, farther
-/// is what lies behind a bald head.
+/// Where a ray begins, and where hair may begin on it, eye distances from the brows' middle: nearer are the brows
+/// themselves, farther is what lies behind a bald head.
+const BEGIN: f32 = 0.2;
 const HAIRLINE: [f32; 2] = [0.35, 1.45];
 /// Steps along a ray, eye distances.
 const STEP: f32 = 0.04;
-/// How unlike the skin hair is, and for how many steps before it counts.
+/// Steps before and behind a border whose means are compared, and the least difference. Shine and shadow on a
+/// forehead differ from the cheeks as much, but slowly.
+const REACH: usize = 4;
+const BORDER: f32 = 12.0;
+/// How unlike the skin hair is, for how many steps, and how much more where a ray begins in it: under a fringe.
 const UNLIKE_SKIN: f32 = 13.0;
-const SUSTAINED: usize = 3;
-/// Steps of hair that are looked at behind its beginning.
-const DEPTH: usize = 6;
+const SUSTAINED: usize = 5;
+const FRINGE: f32 = 7.0;
+/// Steps of hair that are looked at behind its border.
+const DEPTH: usize = 7;
 /// Least share of rays that must meet hair.
 const LEAST_RAYS: f32 = 0.3;
 
@@ -205,25 +211,69 @@ pub fn hair(
     let (mut pixels, mut met) = (Vec::new(), 0);
     for ray in 0..RAYS {
         let angle = (WIDEST * (2.0 * ray as f32 / (RAYS - 1) as f32 - 1.0)).to_radians();
-        let steps = ((HAIRLINE[1] - HAIRLINE[0]) / STEP) as usize + DEPTH;
-        let colours: Vec<Option<Lab>> = (0..steps)
-            .map(|step| {
-                let far = HAIRLINE[0] + STEP * step as f32;
-                let place = frame.along(brow, far * angle.sin(), far * angle.cos());
-                pixel(picture, place).map(|p| light.without(p))
+        let steps = ((HAIRLINE[1] - BEGIN) / STEP) as usize + DEPTH + 2;
+        let colours: Vec<Lab> = (0..steps)
+            .map_while(|step| {
+                let far = BEGIN + STEP * step as f32;
+                blurred(picture, frame.along(brow, far * angle.sin(), far * angle.cos()), light)
             })
             .collect();
-        let unlike = |c: &Option<Lab>| c.is_some_and(|c| c.distance(skin) > UNLIKE_SKIN);
-        let begins = colours.windows(SUSTAINED).position(|window| window.iter().all(unlike));
-        let Some(begins) = begins.filter(|begins| begins + SUSTAINED + DEPTH <= steps) else { continue };
+        let Some(border) = hairline(&colours, skin) else { continue };
         met += 1;
-        pixels.extend(colours[begins + 1..begins + 1 + DEPTH].iter().flatten());
+        pixels.extend(&colours[border + 1..=border + DEPTH]);
     }
     let share = met as f32 / RAYS as f32;
     if share < LEAST_RAYS {
         return None;
     }
     summary(&mut pixels).map(|found| Sample { share, ..found })
+}
+
+/// The step at which a ray over the forehead comes to hair: the first border behind which it stays unlike the skin,
+/// followed to where it is sharpest; [`DEPTH`] steps lie behind it.
+fn hairline(colours: &[Lab], skin: Lab) -> Option<usize> {
+    let mean = |part: &[Lab]| {
+        let of = |channel: fn(&Lab) -> f32| part.iter().map(channel).sum::<f32>() / part.len() as f32;
+        Lab { l: of(|c| c.l), a: of(|c| c.a), b: of(|c| c.b) }
+    };
+    let sides = |at: usize| (mean(&colours[at - REACH..at]), mean(&colours[at..at + REACH]));
+    let border = |at: usize| {
+        let (before, behind) = sides(at);
+        before.distance(behind)
+    };
+    let unlike = |from: usize, by: f32| colours[from..from + SUSTAINED].iter().all(|c| c.distance(skin) > by);
+    let first = ((HAIRLINE[0] - BEGIN) / STEP).round() as usize;
+    // steps at which both sides and the depth behind lie on the ray
+    let last = colours.len().checked_sub(DEPTH + 1)?;
+    if first < REACH || first >= last {
+        return None;
+    }
+    if unlike(first, UNLIKE_SKIN + FRINGE) {
+        return Some(first);
+    }
+    let begins = (first..last).find(|&at| {
+        let (before, behind) = sides(at);
+        let away = behind.distance(skin) > before.distance(skin);
+        away && before.distance(behind) > BORDER && unlike(at + 1, UNLIKE_SKIN)
+    })?;
+    let mut at = begins;
+    while at + 1 < last && border(at + 1) > border(at) {
+        at += 1;
+    }
+    Some(at)
+}
+
+/// The mean of nine pixels; `None` outside the picture.
+fn blurred(picture: &RgbImage, [x, y]: [f32; 2], light: &Light) -> Option<Lab> {
+    pixel(picture, [x, y])?;
+    let (mut sum, mut count) = ([0u32; 3], 0u32);
+    for (dx, dy) in (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dx as f32, dy as f32))) {
+        if let Some(found) = pixel(picture, [x + dx, y + dy]) {
+            count += 1;
+            sum.iter_mut().zip(found).for_each(|(s, v)| *s += u32::from(v));
+        }
+    }
+    Some(light.without(sum.map(|s| (s / count.max(1)) as u8)))
 }
 
 /// The pixel nearest to a point, if it is in the picture.
@@ -317,5 +367,37 @@ mod tests {
         assert!(half.0[0] > 1.05 && half.0[0] < found.0[0], "{half:?}");
         assert_eq!(Light::of(&RgbImage::new(9, 9), 1.0), Light::WHITE);
         assert_eq!(Light::of(&RgbImage::from_pixel(9, 9, Rgb([255; 3])), 1.0), Light::WHITE);
+    }
+
+    /// A ray: so many steps of each colour.
+    fn ray(parts: &[([u8; 3], usize)]) -> Vec<Lab> {
+        parts.iter().flat_map(|(rgb, steps)| std::iter::repeat_n(Lab::of_srgb(*rgb), *steps)).collect()
+    }
+
+    const SKIN: [u8; 3] = [200, 150, 120];
+    const BROWN: [u8; 3] = [70, 45, 30];
+
+    #[test]
+    fn the_hairline_is_where_skin_ends_and_shine_is_none() {
+        let skin = Lab::of_srgb(SKIN);
+        assert_eq!(hairline(&ray(&[(SKIN, 15), (BROWN, 25)]), skin), Some(15));
+        assert_eq!(hairline(&ray(&[(SKIN, 40)]), skin), None);
+        // a fringe over the whole ray; a ray that leaves the picture before it is known
+        assert_eq!(hairline(&ray(&[(BROWN, 40)]), skin), Some(4));
+        assert_eq!(hairline(&ray(&[(SKIN, 5), (BROWN, 4)]), skin), None);
+        // shine comes slowly, and then hair
+        let mut shine: Vec<Lab> = (0..20u8).map(|n| Lab::of_srgb(SKIN.map(|v| v + 2 * n))).collect();
+        assert!(shine[19].distance(skin) > UNLIKE_SKIN, "{}", shine[19].distance(skin));
+        shine.extend(ray(&[(BROWN, 20)]));
+        assert_eq!(hairline(&shine, skin), Some(20));
+        // a mark that does not last
+        assert_eq!(hairline(&ray(&[(SKIN, 10), (BROWN, 3), (SKIN, 25)]), skin), None);
+    }
+
+    #[test]
+    fn short_rays_are_no_panic() {
+        for steps in 0..40 {
+            hairline(&ray(&[(BROWN, steps)]), Lab::of_srgb(SKIN));
+        }
     }
 }

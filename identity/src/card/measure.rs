@@ -40,7 +40,8 @@ pub struct Measured {
     pub light: Light,
     pub skin: Option<Sample>,
     pub hair: Option<Sample>,
-    /// Numbers of the windows EYES, MOUTH and HEAD; none without a skin colour to compare with.
+    /// Numbers of the windows EYES, MOUTH and HEAD; none without a skin colour to compare with. The mouth's are
+    /// for trying probes of beards only.
     pub eyes: Vec<f32>,
     pub mouth: Vec<f32>,
     pub head: Vec<f32>,

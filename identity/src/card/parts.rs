@@ -50,6 +50,7 @@ impl<T> Part<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HairLength {
+    /// Never measured, only said.
     Bald,
     Short,
     /// Beside the neck or longer.
@@ -86,6 +87,7 @@ pub struct IdentityCard {
     pub hair_colour: Option<Part<Lab>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hair_length: Option<Part<HairLength>>,
+    /// Never measured: what tells a beard on renders does not on photos.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beard: Option<Part<bool>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,5 @@
-//! From a photo to its card.
+//! From a photo to its card: the parts whose measure carries over from renders to photos
+//! (docs/measurements/identity-card.md). A beard and a bald head are left for the person to say.
 
 use image::RgbImage;
 
@@ -56,35 +57,26 @@ impl CardReader {
         let colour = |sample: &Sample| {
             Part::measured(sample.colour, (1.0 - sample.spread / MOTTLED) * sample.share * seen)
         };
-        let [glasses, beard, bald, long, hat] = &self.judge.probes;
+        let [glasses, long, hat] = self.judge.probes.each_ref();
         let told = |chance: f32| (chance >= SURE || chance <= 1.0 - SURE).then_some(chance);
-        let yes_no = |chance: f32| Part::measured(chance > 0.5, (2.0 * chance - 1.0).abs() * seen);
+        let sureness = |chance: f32| (2.0 * chance - 1.0).abs() * seen;
         let hatted = hat.chance(&measured.head) > HAT;
-        let bald = bald.chance(&measured.head);
-        let hair_length = (!hatted && !measured.head.is_empty()).then(|| {
-            let long = long.chance(&measured.head);
-            match (told(bald), told(long)) {
-                (Some(chance), _) if chance > 0.5 => {
-                    Some(Part::measured(HairLength::Bald, (2.0 * chance - 1.0) * seen))
-                }
-                (Some(_), Some(chance)) => {
-                    let length = if chance > 0.5 { HairLength::Long } else { HairLength::Short };
-                    Some(Part::measured(length, (2.0 * chance - 1.0).abs() * seen))
-                }
-                _ => None,
-            }
-        });
-        let hair_length = hair_length.flatten();
-        let is_bald = hair_length.as_ref().is_some_and(|part| part.value == HairLength::Bald);
+        let hair = measured.hair.as_ref().filter(|_| !hatted);
+        let hair_length = match told(long.chance(&measured.head)) {
+            Some(chance) if !hatted && chance > 0.5 => Some((HairLength::Long, chance)),
+            // of a head without hair over the forehead it is not known whether it is bald
+            Some(chance) if hair.is_some() => Some((HairLength::Short, chance)),
+            _ => None,
+        };
         Some(IdentityCard {
             descriptor: Some(Part::measured(measured.descriptor.clone(), sure)),
             geometry: Some(Part::measured(fit.shape, sure)),
             pose: Some(Part::measured(fit.pose, fits * seen)),
             skin: measured.skin.as_ref().map(colour),
-            hair_colour: measured.hair.as_ref().filter(|_| !hatted && !is_bald).map(colour),
-            hair_length,
-            beard: told(beard.chance(&measured.mouth)).map(yes_no),
-            glasses: told(glasses.chance(&measured.eyes)).map(yes_no),
+            hair_colour: hair.map(colour),
+            hair_length: hair_length.map(|(length, chance)| Part::measured(length, sureness(chance))),
+            glasses: told(glasses.chance(&measured.eyes))
+                .map(|chance| Part::measured(chance > 0.5, sureness(chance))),
             ..IdentityCard::default()
         })
     }
