@@ -30,7 +30,9 @@ def blurred(picture, random):
         return cv2.filter2D(picture, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
     if how < 0.75:
         few = int(size * random.uniform(0.35, 0.85))
-        return cv2.resize(cv2.resize(picture, (few, few), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_CUBIC)
+        return cv2.resize(
+            cv2.resize(picture, (few, few), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_CUBIC
+        )
     return picture
 
 
@@ -58,5 +60,7 @@ def photo_of(picture, random):
     encoded = np.clip(grey + (encoded - grey) * random.normal(1.0, 0.10), 0, 1)
     if random.random() < 0.3:
         encoded = np.clip(encoded + 0.5 * (encoded - cv2.GaussianBlur(encoded, (0, 0), 1.2)), 0, 1)
-    data = cv2.imencode('.jpg', (encoded[..., ::-1] * 255 + 0.5).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 96))])[1]
+    data = cv2.imencode(
+        '.jpg', (encoded[..., ::-1] * 255 + 0.5).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 96))]
+    )[1]
     return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].copy()

@@ -18,7 +18,17 @@ from shots import EXPRESSIONS
 
 TURNED = 10  # degrees of head yaw, as the camera sees it, from which a head counts as turned
 # share of the picture from which a part counts as seen
-SEEN = {'skin': 0.05, 'eyes': 0.0012, 'hair': 0.015, 'tail': 0.006, 'beard': 0.006, 'clothes': 0.03, 'hat': 0.02, 'glasses': 0.003, 'prop': 0.008}
+SEEN = {
+    'skin': 0.05,
+    'eyes': 0.0012,
+    'hair': 0.015,
+    'tail': 0.006,
+    'beard': 0.006,
+    'clothes': 0.03,
+    'hat': 0.02,
+    'glasses': 0.003,
+    'prop': 0.008,
+}
 STUBBLE_SEEN = 0.05  # share of skin from which stubble, which is painted on skin, counts as seen
 EVERYDAY_HATS = ('beanie', 'fedora', 'beret')
 CUTS = ('t-shirt', 'turtleneck', 'hoodie', 'shirt')
@@ -63,7 +73,7 @@ def clauses(person, shot, share):
     role = shot.role
     if role == 'royal':
         role = 'king' if person.sex == 'man' else 'queen'
-    pose = 'facing the camera' if abs(shot.yaw) < TURNED else f"head turned {'right' if shot.yaw > 0 else 'left'}"
+    pose = 'facing the camera' if abs(shot.yaw) < TURNED else f'head turned {"right" if shot.yaw > 0 else "left"}'
     clothed = share['clothes'] + share['collar'] >= SEEN['clothes']
     return {
         'role': role,
@@ -82,7 +92,7 @@ def article(noun):
     """The noun with its article; words that take none stay bare."""
     if noun.split()[-1] in ('scrubs', 'armour', 'dungarees', 'hair', 'snorkel', 'stubble', 'glasses', 'plaits', 'bunches'):
         return noun
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f'{"an" if noun[0] in "aeiou" else "a"} {noun}'
 
 
 def located(place):
@@ -111,8 +121,8 @@ def _sentence(who, what, random, detail):
     def maybe():
         return random.random() < detail
 
-    noun = f"{who['age']} {who['sex']}" if maybe() else who['sex']
-    traits = [f"{who['skin']} skin"] if random.random() < 0.6 * detail else []
+    noun = f'{who["age"]} {who["sex"]}' if maybe() else who['sex']
+    traits = [f'{who["skin"]} skin'] if random.random() < 0.6 * detail else []
     if who['hair_visible'] and maybe():
         traits.append('no hair' if who['hair'] == 'bald' else article(who['hair']))
     traits += [article(who[key]) for key in ('beard', 'glasses') if who[key] and maybe()]

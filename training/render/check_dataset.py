@@ -80,7 +80,9 @@ def untrue(row, share, seen):
         found.append('beard')
     if who['hair_visible'] and true['hair_style'] not in ('bald', 'buzz') and share['hair'] + share['tail'] < 0.01:
         found.append('hair')
-    if any(word in who['hair'] for word in ('bun', 'ponytail', 'plaits', 'bunches', 'knot', 'mohawk')) and not seen(share, 'tail'):
+    if any(word in who['hair'] for word in ('bun', 'ponytail', 'plaits', 'bunches', 'knot', 'mohawk')) and not seen(
+        share, 'tail'
+    ):
         found.append('tail')
     for text in row['captions']:
         for key, phrase in (('hat', what['hat']), ('prop', what['prop']), ('glasses', who['glasses']), ('beard', who['beard'])):
@@ -118,7 +120,9 @@ def check_again(rows, folder, options):
             off.append(np.linalg.norm(seen_points - true, axis=1) / np.linalg.norm(true[0] - true[1]))
     print(f'{options.again} shots rendered again: {different} differ from what is stored, {wrong} with an untrue clause')
     if off:
-        print(f'landmarks against YuNet, of the distance of the eyes: {dict(zip(YUNET_ORDER, np.mean(off, 0).round(3).tolist(), strict=True))}')
+        print(
+            f'landmarks against YuNet, of the distance of the eyes: {dict(zip(YUNET_ORDER, np.mean(off, 0).round(3).tolist(), strict=True))}'
+        )
     return wrong, different
 
 

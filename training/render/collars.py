@@ -92,7 +92,15 @@ def hood(radii, colour):
         back = 0.5 - 0.5 * np.cos(angle)
         return offset + 0.22 * back * (offset > 0.15), y + 0.14 * back - 0.16 * (1 - back) ** 3
 
-    rows = [(1, 0.22, -0.30), (1, 0.34, -0.16), (1, 0.36, 0.0), (1, 0.27, 0.12), (1, 0.16, 0.10), (1, 0.11, -0.04), (1, 0.10, -0.25)]
+    rows = [
+        (1, 0.22, -0.30),
+        (1, 0.34, -0.16),
+        (1, 0.36, 0.0),
+        (1, 0.27, 0.12),
+        (1, 0.16, 0.10),
+        (1, 0.11, -0.04),
+        (1, 0.10, -0.25),
+    ]
     return [Solid(lathe(rows, radii, 64, folded), 'cloth', colour * 0.92)]
 
 
@@ -137,7 +145,14 @@ def stethoscope(radii, colour):
     """A v-shaped edge with a stethoscope around the neck."""
     a = np.linspace(-2.6, 2.6, 48)
     drop = np.clip((1.2 - np.abs(a)) / 1.2, 0, 1)
-    path = np.stack([(radii[0] + 0.30 - 0.10 * drop) * np.sin(a), -0.02 - 0.10 * np.cos(a) - 0.48 * drop, (radii[1] + 0.26) * np.cos(a) + 0.22 * drop], -1)
+    path = np.stack(
+        [
+            (radii[0] + 0.30 - 0.10 * drop) * np.sin(a),
+            -0.02 - 0.10 * np.cos(a) - 0.48 * drop,
+            (radii[1] + 0.26) * np.cos(a) + 0.22 * drop,
+        ],
+        -1,
+    )
     bell_at = np.array([0.34, -0.80, radii[1] + 0.62])
     hang = np.linspace(0, 1, 12)[:, None] * (bell_at - path[24]) + path[24]
     dark = linear('2b3038')

@@ -21,7 +21,12 @@ def variants(what, person, shot, random):
     if what == 'roles':
         for role, outfits in ROLES.items():
             for outfit in outfits:
-                yield person, dataclasses.replace(plain, role=role, outfit=outfit, place=outfit.place, rise=TALL.get(outfit.hat, 0.0), blur=0.8)
+                yield (
+                    person,
+                    dataclasses.replace(
+                        plain, role=role, outfit=outfit, place=outfit.place, rise=TALL.get(outfit.hat, 0.0), blur=0.8
+                    ),
+                )
     elif what == 'places':
         for place in PLACES:
             yield person, dataclasses.replace(plain, place=place)
@@ -75,7 +80,9 @@ def main():
             row.append(studio.photograph(someone, shot).picture)
             times.append(time.time() - start)
         rows.append(np.hstack(row))
-    rows = [np.hstack(rows[i : i + options.columns]) for i in range(0, len(rows) - len(rows) % options.columns, options.columns)]
+    rows = [
+        np.hstack(rows[i : i + options.columns]) for i in range(0, len(rows) - len(rows) % options.columns, options.columns)
+    ]
     sheet = np.vstack(rows)
     sheet = cv2.resize(sheet, None, fx=options.scale, fy=options.scale, interpolation=cv2.INTER_AREA)
     cv2.imwrite(options.out, sheet[..., ::-1])

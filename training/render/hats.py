@@ -46,7 +46,9 @@ def brimmed(head, colour, band, brim, curl, height):
         return offset - 0.10 * top * np.sin(angle) ** 2, y - 0.10 * top * (np.abs(np.sin(angle)) < 0.35)
 
     rim = (
-        [(1, x, 0) for x in np.linspace(0.02, brim, 6)] + [(1, brim, -0.03)] + [(1, x, -0.03) for x in np.linspace(brim, 0.02, 6)]
+        [(1, x, 0) for x in np.linspace(0.02, brim, 6)]
+        + [(1, brim, -0.03)]
+        + [(1, x, -0.03) for x in np.linspace(brim, 0.02, 6)]
     )
     crown = [
         (1, 0.05, -0.02),
@@ -271,7 +273,15 @@ HATS = {
     'mortarboard': headgear.mortarboard,
 }
 # how far above the brow line the rim sits
-RIM_RAISED = {'crown': 0.16, 'toque': 0.06, 'wizard hat': -0.04, 'beret': 0.10, 'diving mask': 0.02, 'mortarboard': 0.06, 'straw hat': 0.06}
+RIM_RAISED = {
+    'crown': 0.16,
+    'toque': 0.06,
+    'wizard hat': -0.04,
+    'beret': 0.10,
+    'diving mask': 0.02,
+    'mortarboard': 0.06,
+    'straw hat': 0.06,
+}
 RIM = 0.04  # of all others
 SITS_ON_SUIT = {'space helmet', 'diving helmet'}  # does not turn with the head
 SHOWS_ALL_HAIR = {'crown', 'space helmet', 'diving helmet', 'diving mask'}

@@ -29,7 +29,13 @@ def straw_hat(head, _):
         return offset, y - 0.16 * (offset / 0.8) ** 2 + 0.05 * (offset / 0.8) * np.sin(3 * angle)
 
     rim = [(1, x, 0.02) for x in np.linspace(0.02, 0.8, 9)] + [(1, x, -0.01) for x in np.linspace(0.8, 0.02, 9)]
-    crown = [(1, 0.05, -0.02), (0.99, 0.06, 0.3), (0.9, 0.05, head.height * 0.8), (0.6, 0.03, head.height + 0.1), (0, 0, head.height + 0.16)]
+    crown = [
+        (1, 0.05, -0.02),
+        (0.99, 0.06, 0.3),
+        (0.9, 0.05, head.height * 0.8),
+        (0.6, 0.03, head.height + 0.1),
+        (0, 0, head.height + 0.16),
+    ]
     belt = [(1, 0.06, 0.02), (1, 0.085, 0.03), (1, 0.08, 0.20), (1, 0.06, 0.21)]
     return [
         Solid(lathe(rim, head.radii, 64, floppy), 'straw', straw),
@@ -43,17 +49,31 @@ def straw_hat(head, _):
 def horned_helmet(head, _):
     """An iron cap with two horns."""
     iron, bone = linear('8d929b'), linear('efe2c4')
-    skull = [(1, 0.06, -0.06), (1, 0.09, -0.05), (1, 0.09, 0.05)] + [(s, 0.08 * s, y) for s, _, y in dome(head.height + 0.12, 0.06)]
+    skull = [(1, 0.06, -0.06), (1, 0.09, -0.05), (1, 0.09, 0.05)] + [
+        (s, 0.08 * s, y) for s, _, y in dome(head.height + 0.12, 0.06)
+    ]
     found = [
         Solid(lathe(skull, head.radii), 'metal', iron),
         Solid(lathe([(1, 0.09, -0.08), (1, 0.13, -0.06), (1, 0.13, 0.08), (1, 0.09, 0.10)], head.radii), 'metal', GOLD),
     ]
     arch = np.linspace(0.05, np.pi - 0.05, 20)
     height = head.height + 0.18
-    found.append(Solid(tube(np.stack([np.zeros(20), 0.05 + height * np.sin(arch), (head.depth + 0.09) * np.cos(arch)], -1), 0.06, closed=False), 'metal', GOLD))
+    found.append(
+        Solid(
+            tube(
+                np.stack([np.zeros(20), 0.05 + height * np.sin(arch), (head.depth + 0.09) * np.cos(arch)], -1),
+                0.06,
+                closed=False,
+            ),
+            'metal',
+            GOLD,
+        )
+    )
     for k in range(10):
         a = 2 * np.pi * (k + 0.5) / 10
-        found.append(Solid(ball(((head.width + 0.14) * np.sin(a), 0.01, (head.depth + 0.14) * np.cos(a)), 0.045, 5, 8), 'metal', iron))
+        found.append(
+            Solid(ball(((head.width + 0.14) * np.sin(a), 0.01, (head.depth + 0.14) * np.cos(a)), 0.045, 5, 8), 'metal', iron)
+        )
     t = np.linspace(0, 1, 16)
     for side in (-1, 1):
         root = np.array([side * (head.width - 0.02), 0.28, 0.0])
@@ -69,7 +89,9 @@ def horned_helmet(head, _):
 def kabuto(head, _):
     """A samurai's helmet: a black bowl, a flared guard of the neck, a golden crescent."""
     black, red = linear('26242c'), linear('a81e22')
-    bowl = [(1, 0.05, -0.04), (1, 0.10, -0.03), (1, 0.10, 0.04)] + [(s, 0.10 * s, y) for s, _, y in dome(head.height + 0.12, 0.05)]
+    bowl = [(1, 0.05, -0.04), (1, 0.10, -0.03), (1, 0.10, 0.04)] + [
+        (s, 0.10 * s, y) for s, _, y in dome(head.height + 0.12, 0.05)
+    ]
 
     def ribbed(angle, offset, y):
         return offset + 0.018 * np.abs(np.sin(angle * 8)) * (y > 0.06), y
@@ -81,7 +103,9 @@ def kabuto(head, _):
         points, triangles = lathe(rows, head.radii, 72)
         behind = points[triangles].mean(1)[:, 2] < 0.30 * head.depth
         found.append(Solid((points, triangles[behind]), 'lacquer', red if k % 2 else black))
-    visor = [(1, x, 0.0 - 0.25 * x) for x in np.linspace(0.06, 0.34, 5)] + [(1, x, -0.03 - 0.25 * x) for x in np.linspace(0.34, 0.06, 5)]
+    visor = [(1, x, 0.0 - 0.25 * x) for x in np.linspace(0.06, 0.34, 5)] + [
+        (1, x, -0.03 - 0.25 * x) for x in np.linspace(0.34, 0.06, 5)
+    ]
     points, triangles = lathe(visor, head.radii, 72)
     found.append(Solid((points, triangles[points[triangles].mean(1)[:, 2] > 0.45 * head.depth]), 'lacquer', black))
     a = np.linspace(-1.95, 1.95, 40)
@@ -122,7 +146,9 @@ def aviator_cap(head, _):
 
 
 def scrub_cap(head, colour):
-    cap = [(1, 0.03, -0.10), (1, 0.055, -0.09), (1, 0.06, 0.02)] + [(s, 0.06 + 0.06 * (1 - s), y) for s, _, y in dome(head.height, 0.06)]
+    cap = [(1, 0.03, -0.10), (1, 0.055, -0.09), (1, 0.06, 0.02)] + [
+        (s, 0.06 + 0.06 * (1 - s), y) for s, _, y in dome(head.height, 0.06)
+    ]
     band = [(1, 0.05, -0.11), (1, 0.075, -0.10), (1, 0.075, 0.02), (1, 0.05, 0.04)]
     return [Solid(lathe(cap, head.radii), 'cloth', colour), Solid(lathe(band, head.radii), 'cloth', colour * 0.8)]
 
@@ -158,7 +184,9 @@ def diving_mask(head, _):
     y = 0.30 + 0.27 * np.sign(s) * np.abs(s) ** 0.6
     z = np.sqrt(np.maximum(1 - (x / (head.width + 0.35)) ** 2, 0.1)) * (head.depth + 0.13) - 0.25 * (y - 0.3)
     pane = ball((0, 0.30, 0), 1.0, 9, 24)
-    glass = pane[0] * 0 + np.stack([0.60 * pane[0][:, 0], 0.30 + 0.22 * (pane[0][:, 1] - 0.30), head.depth + 0.02 + 0.07 * pane[0][:, 2]], -1)
+    glass = pane[0] * 0 + np.stack(
+        [0.60 * pane[0][:, 0], 0.30 + 0.22 * (pane[0][:, 1] - 0.30), head.depth + 0.02 + 0.07 * pane[0][:, 2]], -1
+    )
     t = np.linspace(0, 1, 20)[:, None]
     root = np.array([head.width + 0.14, -0.55, 0.45])
     pipe = root + np.concatenate([0.10 * np.sin(t * 3), 1.75 * t, -0.15 * t], 1)
@@ -189,11 +217,24 @@ def mortarboard(head, colour):
     black = linear('20222c')
     cap = [(1, 0.03, -0.06), (1, 0.05, -0.05), (1, 0.04, 0.25), (0.96, 0.02, head.height * 0.9), (0.5, 0, head.height + 0.02)]
     top, half = head.height + 0.06, head.depth + 0.42
-    board = np.array([[x * half, top + dy - 0.10 * z, z * half] for dy in (0, 0.05) for x, z in ((0, 1), (1, 0), (0, -1), (-1, 0))], np.float32)
-    faces = [(0, 1, 2), (0, 2, 3), (4, 5, 6), (4, 6, 7)] + [f for i in range(4) for f in ((i, (i + 1) % 4, 4 + i), ((i + 1) % 4, 4 + (i + 1) % 4, 4 + i))]
+    board = np.array(
+        [[x * half, top + dy - 0.10 * z, z * half] for dy in (0, 0.05) for x, z in ((0, 1), (1, 0), (0, -1), (-1, 0))],
+        np.float32,
+    )
+    faces = [(0, 1, 2), (0, 2, 3), (4, 5, 6), (4, 6, 7)] + [
+        f for i in range(4) for f in ((i, (i + 1) % 4, 4 + i), ((i + 1) % 4, 4 + (i + 1) % 4, 4 + i))
+    ]
     # every face with its own corners, so that edges stay sharp
     points = board[np.array(faces)].reshape(-1, 3)
-    cord = np.array([[0, top + 0.07, 0], [0.3, top + 0.06, 0.35], [0.62, top + 0.02, 0.45], [0.72, top - 0.2, 0.47], [0.73, top - 0.45, 0.47]])
+    cord = np.array(
+        [
+            [0, top + 0.07, 0],
+            [0.3, top + 0.06, 0.35],
+            [0.62, top + 0.02, 0.45],
+            [0.72, top - 0.2, 0.47],
+            [0.73, top - 0.45, 0.47],
+        ]
+    )
     return [
         Solid(lathe(cap, head.radii), 'cloth', black),
         Solid((points, np.arange(len(points)).reshape(-1, 3)), 'cloth', black),

@@ -117,7 +117,9 @@ def main():
                 continue
             if options.until and time.strftime('%H:%M') >= options.until:
                 break
-            lines, without_face = photograph_person(studio, embedder, options.seed, number, options.shots, options.out, options.large)
+            lines, without_face = photograph_person(
+                studio, embedder, options.seed, number, options.shots, options.out, options.large
+            )
             out.write(''.join(line + '\n' for line in lines))
             out.flush()
             frames, missed = frames + len(lines), missed + without_face

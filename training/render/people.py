@@ -18,15 +18,46 @@ HAIR_PHRASES = {
 }  # fmt: skip
 PAINTED = ('buzz', 'bald')
 # how long hair is, for the card: 0 none, 1 short, 2 to the chin, 3 to the shoulders or longer
-HAIR_LENGTH = {'bald': 0, 'bob': 2, 'fringe bob': 2, 'long': 3, 'wavy': 3, 'fringe long': 3, 'shoulder curls': 3, 'ponytail': 3, 'plaits': 3, 'bunches': 3}
+HAIR_LENGTH = {
+    'bald': 0,
+    'bob': 2,
+    'fringe bob': 2,
+    'long': 3,
+    'wavy': 3,
+    'fringe long': 3,
+    'shoulder curls': 3,
+    'ponytail': 3,
+    'plaits': 3,
+    'bunches': 3,
+}
 # how far hair stands over the head, of the head's height: the camera steps back for it
-HAIR_RISE = {'bun': 0.16, 'top knot': 0.12, 'afro': 0.18, 'mohawk': 0.16, 'quiff': 0.08, 'shoulder curls': 0.08, 'curls': 0.06, 'wavy': 0.05}
+HAIR_RISE = {
+    'bun': 0.16,
+    'top knot': 0.12,
+    'afro': 0.18,
+    'mohawk': 0.16,
+    'quiff': 0.08,
+    'shoulder curls': 0.08,
+    'curls': 0.06,
+    'wavy': 0.05,
+}
 WOMENS = {'long': 3, 'wavy': 3, 'fringe long': 2, 'bob': 3, 'fringe bob': 2, 'ponytail': 3, 'bun': 2, 'low bun': 2, 'plaits': 1.2,
           'bunches': 0.8, 'pixie': 2, 'shoulder curls': 2.5, 'curls': 0.5, 'afro': 1, 'crop': 0.3}  # fmt: skip
 MENS = {'crop': 4, 'side part': 4, 'quiff': 3, 'slick': 2, 'curls': 2.5, 'afro': 1, 'buzz': 2, 'bald': 1.6, 'long': 0.7, 'top knot': 0.6,
         'mohawk': 0.4, 'wavy': 0.4, 'low bun': 0.3}  # fmt: skip
 AFRICAN = {'afro': 3, 'curls': 2, 'shoulder curls': 2}  # times as frequent
-HANGS_BELOW_HATS = ('bob', 'fringe bob', 'long', 'wavy', 'fringe long', 'shoulder curls', 'ponytail', 'plaits', 'bunches', 'afro')
+HANGS_BELOW_HATS = (
+    'bob',
+    'fringe bob',
+    'long',
+    'wavy',
+    'fringe long',
+    'shoulder curls',
+    'ponytail',
+    'plaits',
+    'bunches',
+    'afro',
+)
 DYED = ('pink', 'blue')
 STILL_SLIDERS = ('head-trans', 'neck-trans', 'measure-neck', 'head-age', 'neck-double', 'ear-shape-pointed', 'head-angle')
 CALM_SLIDERS = (
@@ -203,7 +234,9 @@ def choose_hair(random, sex, years, origins):
     elif random.random() < 0.05:
         colour = random.choice(DYED)
     chances = WOMENS if sex == 'woman' else MENS
-    weights = np.array([chances[s] * (AFRICAN.get(s, 0.7) if origins[0] > 0.5 else 0.25 if s == 'afro' else 1) for s in chances])
+    weights = np.array(
+        [chances[s] * (AFRICAN.get(s, 0.7) if origins[0] > 0.5 else 0.25 if s == 'afro' else 1) for s in chances]
+    )
     style = random.choice(list(chances), p=weights / weights.sum())
     if sex == 'man' and years > 50 and random.random() < 0.2:
         style = 'bald'

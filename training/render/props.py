@@ -14,7 +14,10 @@ def disc(centre, radii, normal, thickness=0.04):
     up = np.cross(normal, side)
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     around = np.cos(angle)[:, None] * radii[0] * side + np.sin(angle)[:, None] * radii[1] * up
-    rows = [around * s + normal * h for s, h in ((0.001, thickness), (0.96, thickness), (1.0, 0), (0.96, -thickness), (0.001, -thickness))]
+    rows = [
+        around * s + normal * h
+        for s, h in ((0.001, thickness), (0.96, thickness), (1.0, 0), (0.96, -thickness), (0.001, -thickness))
+    ]
     return (np.asarray(centre) + np.concatenate(rows)).astype(np.float32), grid_triangles(5, 40)
 
 

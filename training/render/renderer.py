@@ -199,7 +199,9 @@ class Renderer:
         c = self.context
         packed, triangles, ranges, casting = self._pack(pieces)
         vertices, indices = c.buffer(packed.tobytes()), c.buffer(triangles.tobytes())
-        light = orthographic(2.6, 1, 19) @ look_at(view['centre'] + uniforms['key_direction'] * 10, view['centre'], (0, 1, 0.01))
+        light = orthographic(2.6, 1, 19) @ look_at(
+            view['centre'] + uniforms['key_direction'] * 10, view['centre'], (0, 1, 0.01)
+        )
         surfaces = []
         for group, (first, count) in ranges.items():
             program = self._surface(group, uniforms['garment_style'])

@@ -23,7 +23,9 @@ class Outfit:
 
 def wizard(colour, code):
     hat = f'pointed {colour} hat with stars'
-    return Outfit(f'{colour} wizard robe', 'plain', code, 'yellow', 'stand', 'wizard hat', hat, 'night forest', 0.06, hat_colour=code)
+    return Outfit(
+        f'{colour} wizard robe', 'plain', code, 'yellow', 'stand', 'wizard hat', hat, 'night forest', 0.06, hat_colour=code
+    )
 
 
 def jersey(colour, code, accent, stripes):

@@ -8,7 +8,15 @@ import numpy as np
 from beards import BeardShell
 from collars import CLOSE, COLLARS
 from glasses import glasses_meshes
-from hats import HATS, HIDES_ALL_HAIR, RIM, RIM_RAISED, SHOWS_ALL_HAIR, SITS_ON_SUIT, HeadSize
+from hats import (
+    HATS,
+    HIDES_ALL_HAIR,
+    RIM,
+    RIM_RAISED,
+    SHOWS_ALL_HAIR,
+    SITS_ON_SUIT,
+    HeadSize,
+)
 from head_model import BODY_VERTICES, HeadModel, Topology
 from palette import GLASSES, linear
 from people import PAINTED
@@ -156,7 +164,13 @@ class Studio:
         vertices = pose(self._warped(base['warp'], shaped), self.head_share)
         eyes = {side: self._eye(base['vertices'][rows], pose) for side, rows in self.eye_vertices.items()}
         hat, hair_plane = self._hat(person, shot, base, pose)
-        pieces = self._body(person, vertices, shot) + self._eyes(eyes) + self._lashes(person, vertices, eyes) + self._hair(person, shot, base, pose, turn) + hat
+        pieces = (
+            self._body(person, vertices, shot)
+            + self._eyes(eyes)
+            + self._lashes(person, vertices, eyes)
+            + self._hair(person, shot, base, pose, turn)
+            + hat
+        )
         pieces += self._collar(shot, base) + self._prop(shot, base)
         if person.glasses:
             colour = linear(GLASSES[person.glasses])
@@ -237,7 +251,9 @@ class Studio:
             path = np.stack([np.interp(at, np.arange(len(path)), path[:, k]) for k in range(3)], -1)
             path[1:-1] = (path[:-2] + 2 * path[1:-1] + path[2:]) / 4
             t = np.linspace(0, 1, 20)
-            radius = (0.019 if woman else 0.013) * (0.35 + np.sin(np.pi * np.clip(t * 0.8 + 0.1, 0, 1))) * np.where(t > 0.9, 0.6, 1)
+            radius = (
+                (0.019 if woman else 0.013) * (0.35 + np.sin(np.pi * np.clip(t * 0.8 + 0.1, 0, 1))) * np.where(t > 0.9, 0.6, 1)
+            )
             points, triangles, _, _ = strand(path, radius, sides=6)
             found.append(self._solid((points, triangles), 'gloss', linear('1c1413'), 'lashes'))
         return found
@@ -248,7 +264,9 @@ class Studio:
             return []
         covered = hat is not None and hat not in SHOWS_ALL_HAIR
         if covered not in base['hair']:
-            shift = np.array([0, base['level'] - self.template_eyes[1], base['warp'].eyes[0][2] - self.template_eyes[2]], np.float32)
+            shift = np.array(
+                [0, base['level'] - self.template_eyes[1], base['warp'].eyes[0][2] - self.template_eyes[2]], np.float32
+            )
             head = HeadHair(*self.skull.measure(base['vertices'], shift))
             base['hair'][covered] = [
                 (mesh, Topology(mesh[1], len(mesh[0]))) for mesh in hair_meshes(name, head, base['level'], covered)
@@ -257,7 +275,9 @@ class Studio:
         for (points, triangles, uv, along, occlusion, part), topology in base['hair'][covered]:
             posed = pose(points, head_share(points[:, 1] - base['level'] + self.template_eyes[1]))
             # the direction of the hair takes the place of a colour
-            found.append(Piece(posed, topology.normals(posed), triangles, 'sculpt', points, uv, along @ turn.T, occlusion, part))
+            found.append(
+                Piece(posed, topology.normals(posed), triangles, 'sculpt', points, uv, along @ turn.T, occlusion, part)
+            )
         return found
 
     @staticmethod
@@ -296,12 +316,18 @@ class Studio:
             return []
         width, back, front, height = base['neck']
         centre = np.array([0, height, (front + back) / 2])
-        colour = outfit.accent if outfit.collar in ('gold lapels',) or (outfit.collar == 'lapels' and outfit.style != 'buttoned') else outfit.colour
+        colour = (
+            outfit.accent
+            if outfit.collar in ('gold lapels',) or (outfit.collar == 'lapels' and outfit.style != 'buttoned')
+            else outfit.colour
+        )
         if outfit.collar in ('cape', 'bow') and outfit.hat_colour:
             colour = outfit.hat_colour
         lean = rotation(0, 8.0)
         return [
-            self._solid(((s.mesh[0] @ lean.T + centre).astype(np.float32), s.mesh[1]), s.kind, s.colour, 'collar', rest=s.mesh[0])
+            self._solid(
+                ((s.mesh[0] @ lean.T + centre).astype(np.float32), s.mesh[1]), s.kind, s.colour, 'collar', rest=s.mesh[0]
+            )
             for s in COLLARS[outfit.collar]((width, (front - back) / 2), colour_of(colour))
         ]
 
@@ -311,6 +337,12 @@ class Studio:
         _, back, front, height = base['neck']
         centre = np.array([0, height, (front + back) / 2])
         return [
-            self._solid(((s.mesh[0] + centre).astype(np.float32), s.mesh[1]), s.kind, s.colour, 'prop', rest=s.mesh[0] if s.rest is None else s.rest)
+            self._solid(
+                ((s.mesh[0] + centre).astype(np.float32), s.mesh[1]),
+                s.kind,
+                s.colour,
+                'prop',
+                rest=s.mesh[0] if s.rest is None else s.rest,
+            )
             for s in PROPS[shot.outfit.prop](None)
         ]

@@ -162,7 +162,13 @@ def curtain_mesh(style, head, level, cover=None, rows=30, columns=110):
     uv = np.stack([np.broadcast_to(azimuth / 18, points.shape[:2]), np.broadcast_to(t * 3, points.shape[:2])], -1)
     occlusion = np.broadcast_to(0.75 + 0.25 * np.abs(wave(azimuth, 8.5))[None], points.shape[:2])
     along = unit(np.gradient(points, axis=0))
-    return points.reshape(-1, 3).astype(np.float32), grid_triangles(rows, columns, wrap=False), uv.reshape(-1, 2), along, occlusion.ravel()
+    return (
+        points.reshape(-1, 3).astype(np.float32),
+        grid_triangles(rows, columns, wrap=False),
+        uv.reshape(-1, 2),
+        along,
+        occlusion.ravel(),
+    )
 
 
 def strand(path, radii, sides=12, bulges=0):
@@ -224,7 +230,12 @@ def bunches(head):
     found = []
     for sign in (1, -1):
         root = head.at(sign * 105, 58, 0.08)
-        path = bezier(root, root + np.array([sign * 0.42, 0.16, 0]), root + np.array([sign * 0.62, -0.4, 0.1]), root + np.array([sign * 0.42, -1.15, 0.15]))
+        path = bezier(
+            root,
+            root + np.array([sign * 0.42, 0.16, 0]),
+            root + np.array([sign * 0.62, -0.4, 0.1]),
+            root + np.array([sign * 0.42, -1.15, 0.15]),
+        )
         t = np.linspace(0, 1, len(path))
         found.append(strand(path, 0.25 * np.sin(np.pi * (0.12 + 0.82 * t)) ** 0.7))
     return found
@@ -241,11 +252,6 @@ def crest(head):
         path = bezier(root - out * 0.1, root + out * 0.3, tip, count=10)
         found.append(strand(path, 0.24 * np.linspace(1, 0.2, 10)))
     return found
-
-
-def short_sides(a, low, high):
-    """Thick on top, thin at the sides and the back."""
-    return lambda polar: low + (high - low) * smoothstep(62, 38, polar) + 0 * a
 
 
 STYLES = {

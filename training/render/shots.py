@@ -5,9 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from hats import TALL
-from people import HAIR_RISE
 from palette import CLOTHES, DAY, LIGHTS, NIGHT
-from roles import DARK_PLACES, EVERYDAY_PLACES, HELD_OUT_PAIRS, OUTDOORS, PLACES, ROLES, Outfit
+from people import HAIR_RISE
+from roles import (
+    DARK_PLACES,
+    EVERYDAY_PLACES,
+    HELD_OUT_PAIRS,
+    OUTDOORS,
+    PLACES,
+    ROLES,
+    Outfit,
+)
 
 HELD_OUT_PEOPLE = 100  # people below this number are never trained on
 REFERENCE_SHOTS = 2  # a person's first shots: plain clothes, no hat, as a photo of oneself would be
@@ -74,7 +82,11 @@ def everyday_outfit(random, hats=True):
     colours = list(CLOTHES)
     cut = str(random.choice(['t-shirt', 'turtleneck', 'striped t-shirt', 'hoodie', 'shirt'], p=[0.28, 0.18, 0.18, 0.2, 0.16]))
     colour, accent = (str(c) for c in random.choice(colours, 2, replace=False))
-    hat = str(random.choice(['none', 'beanie', 'fedora', 'beret', 'straw hat'], p=[0.66, 0.13, 0.09, 0.08, 0.04])) if hats else 'none'
+    hat = (
+        str(random.choice(['none', 'beanie', 'fedora', 'beret', 'straw hat'], p=[0.66, 0.13, 0.09, 0.08, 0.04]))
+        if hats
+        else 'none'
+    )
     hat_colour = str(random.choice(colours))
     style, collar = {
         't-shirt': ('plain', 'crew'), 'turtleneck': ('plain', 'turtleneck'), 'striped t-shirt': ('striped', 'crew'),
@@ -82,7 +94,16 @@ def everyday_outfit(random, hats=True):
     }[cut]  # fmt: skip
     phrase = f'{colour} and {accent} {cut}' if cut == 'striped t-shirt' else f'{colour} {cut}'
     worn = {'none': None, 'straw hat': 'straw hat'}.get(hat, f'{hat_colour} {hat}')
-    return Outfit(phrase, style, colour, accent if cut == 'striped t-shirt' else 'white', collar, None if hat == 'none' else hat, worn, hat_colour=hat_colour)
+    return Outfit(
+        phrase,
+        style,
+        colour,
+        accent if cut == 'striped t-shirt' else 'white',
+        collar,
+        None if hat == 'none' else hat,
+        worn,
+        hat_colour=hat_colour,
+    )
 
 
 def choose_role(random, held_out):
@@ -108,7 +129,10 @@ def sample_shot(seed, person, number):
     random = np.random.default_rng([seed, person.number, 1000 + number])
     plain = number < REFERENCE_SHOTS
     outfit = everyday_outfit(random, hats=not plain)
-    role, place = None, str(random.choice(EVERYDAY_PLACES, p=[0.28] + [0.72 / (len(EVERYDAY_PLACES) - 1)] * (len(EVERYDAY_PLACES) - 1)))
+    role, place = (
+        None,
+        str(random.choice(EVERYDAY_PLACES, p=[0.28] + [0.72 / (len(EVERYDAY_PLACES) - 1)] * (len(EVERYDAY_PLACES) - 1))),
+    )
     if not plain and random.random() < ROLE_SHARE:
         role, outfit, place = choose_role(random, person.number < HELD_OUT_PEOPLE)
     elif not plain and random.random() < 0.2:

@@ -61,7 +61,9 @@ def background_of(shot):
     tone = np.ones(3) if shot.place in OWN_LIGHT else np.array(LIGHTS[shot.light].backdrop)
     if shot.place == 'studio':
         tone = tone**0.6
-    return dict(place=PLACES.index(shot.place), backdrop=hex_colour(shot.backdrop), tone_light=tone, seed=shot.seed, blur=shot.blur)
+    return dict(
+        place=PLACES.index(shot.place), backdrop=hex_colour(shot.backdrop), tone_light=tone, seed=shot.seed, blur=shot.blur
+    )
 
 
 def uniforms_of(person, shot, eyes, turn):

@@ -6,12 +6,6 @@ const int PLAIN = 0, STRIPED = 1, COAT = 2, CHEF = 3, ROBE = 4, TURNOUT = 5, SPA
 
 float band(float x, float low, float high) { return smoothstep(low - .012, low + .012, x) * smoothstep(high + .012, high - .012, x); }
 
-// Distance from a straight line through a, as a band of half width w.
-float strap(vec2 p, vec2 a, vec2 b, float w) {
-    vec2 d = b - a, q = p - a - d * clamp(dot(p - a, d) / dot(d, d), 0., 1.);
-    return smoothstep(w + .012, w - .012, length(q));
-}
-
 float star(vec2 p, float size) {
     float a = atan(p.x, p.y), k = 3.14159 / 5.;
     a = mod(a + k, 2. * k) - k;
