@@ -1,6 +1,8 @@
 //! Structured logs to stderr, and spans to a collector where one is named. What is logged where: requests by route
 //! and id, jobs by id; never prompts, pictures, embeddings, names or keys.
 
+use std::io::IsTerminal;
+
 use tracing::Level;
 use tracing::metadata::Metadata;
 use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
@@ -32,7 +34,8 @@ pub struct Logging {
 /// The directives cannot be read, or OpenTelemetry's variables ask for what cannot be done.
 pub fn logging(settings: &LogSettings) -> Result<Logging, LoggingError> {
     let filter = EnvFilter::builder().parse(&settings.log)?.and(filter_fn(is_for_the_log));
-    let format = fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let format = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let format = match settings.log_format.as_str() {
         "json" => format.json().flatten_event(true).with_filter(filter).boxed(),
         _ => format.with_target(false).with_filter(filter).boxed(),
