@@ -48,7 +48,9 @@ test("cancel stops it and says so", async () => {
 test("a queue: whose turn it is, and how long it will take", async () => {
   await known();
   const page = await open();
-  for (let at = 0; at < 24; at += 1) await call("POST", "/v1/jobs", { prompt: "a portrait of a person", n: 4, steps: 150, expand: false, seed: at });
+  // more than a worker takes at once
+  const orders = Array.from({ length: 40 }, (_, seed) => ({ prompt: "a portrait of a person", n: 4, steps: 150, expand: false, seed }));
+  await Promise.all(orders.map((order) => call("POST", "/v1/jobs", order)));
   await imagine(page, "as a knight", { n: 1 });
   await card(page).locator(".job-status", { hasText: /Number \d+ in the queue/ }).waitFor();
   await card(page).getByRole("button", { name: "Cancel" }).click();
