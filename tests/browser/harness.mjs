@@ -122,7 +122,7 @@ export async function imagine(page, idea, { steps, n, expand = false } = {}) {
   if (!expand) await page.getByRole("switch", { name: /Fill in the scene/ }).setChecked(false);
   if (steps || n) await page.locator("details.advanced").evaluate((details) => (details.open = true));
   if (steps) await page.getByLabel("Steps").fill(String(steps));
-  if (n) await page.getByLabel("Pictures", { exact: true }).selectOption(String(n));
+  if (n) await page.getByRole("combobox", { name: "Pictures", exact: true }).selectOption(String(n));
   await page.getByLabel("Imagine me", { exact: true }).fill(idea);
   const before = await page.locator("article.job").count();
   await page.getByRole("button", { name: "Imagine", exact: true }).click();
