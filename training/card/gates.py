@@ -81,8 +81,11 @@ def srgb_to_lab(rgb):
 
 
 def described(statistic, *arrays):
-    value, low, high = interval(statistic, *arrays)
-    return {'value': round(float(value), 3), 'low': round(float(low), 3), 'high': round(float(high), 3), 'n': len(arrays[0])}
+    """A statistic with its interval; None where there is nothing to compute it from."""
+    if not len(arrays[0]) or not np.isfinite(statistic(*arrays)):
+        return {'value': None, 'n': len(arrays[0])}
+    value, low, high = (round(float(v), 3) for v in interval(statistic, *arrays))
+    return {'value': value, 'low': low, 'high': high, 'n': len(arrays[0])}
 
 
 def scored(scores, labels):
@@ -206,7 +209,8 @@ def colour_report(renders, photos, cast_renders, cast_photos, key, held):
         entry['within_person'] = round(float(np.mean(spread)), 2)
         entry['between_people'] = round(float(np.linalg.norm(between, axis=1).mean()), 2)
         lab = colours(photos, key, n)
-        grey = np.nanmax(np.abs(colours(photos, 'skin', 0)[:, 1:]), axis=1) < 4
+        chroma = np.abs(colours(photos, 'skin', 0)[:, 1:]).max(1)  # NaN where no skin was found
+        grey = ~(chroma >= 4)
         classes = label(photos, lambda t: {'light': 1, 'dark': 0}.get(t.get(f'{key}_seen')))
         usable = ~grey & ~np.isnan(lab[:, 0]) & ~np.isnan(classes)
         entry['photos_light_from_dark'] = scored(lab[usable, 0], classes[usable])
