@@ -11,11 +11,14 @@ use serde_json::json;
 use crate::server::Server;
 use crate::support::{Workplace, portrait};
 
+/// Head and body.
+type Request = (String, Vec<u8>);
+
 /// Takes whatever is sent to it. Names and texts stand in protocol buffers as they are.
 #[derive(Clone)]
 struct Collector {
     address: String,
-    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Collector {
@@ -53,8 +56,8 @@ impl Collector {
     }
 }
 
-/// Head and body; none at the end.
-fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+/// None at the end.
+fn request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let before = head.len();
