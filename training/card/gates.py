@@ -32,6 +32,7 @@ CASTS = {'warm': ('1.25', '1', '0.75'), 'cool': ('0.8', '1', '1.25')}
 CAST_EVERY = 20
 PORTRAIT_YEAR = 2010  # most were taken between 2005 and 2014
 KEPT = ('glasses', 'long_hair', 'hat')  # the probes that passed; the others are measured to see whether they do
+DOUBTFUL = (None, 'stubble', 'moustache')  # not seen, or of the kinds that have no label on the photos either
 WINDOWS = {'glasses': 'eyes', 'beard': 'mouth', 'bald': 'head', 'long_hair': 'head', 'hat': 'head'}
 
 
@@ -311,7 +312,7 @@ def main():
 
     answers = {
         'glasses': (lambda t: t['glasses'], lambda t: t.get('glasses')),
-        'beard': (lambda t: None if t['beard'] == 'stubble' else t['beard'] != 'none', lambda t: t.get('beard')),
+        'beard': (lambda t: None if t['beard'] in DOUBTFUL else t['beard'] != 'none', lambda t: t.get('beard')),
         'bald': (lambda t: None if t['hair_length'] is None or t['hat'] else t['hair_length'] == 'bald', lambda t: None if t.get('hair_length') is None else t['hair_length'] == 'bald'),
         'long_hair': (lambda t: None if t['hair_length'] is None or t['hat'] else t['hair_length'] == 'long', lambda t: None if t.get('hair_length') is None else t['hair_length'] == 'long'),
         'hat': (lambda t: t['hat'], lambda t: t.get('hat')),

@@ -1,5 +1,6 @@
 """Tests that need no drawing: python -m unittest test_render"""
 
+import dataclasses
 import json
 import os
 import re
@@ -14,8 +15,9 @@ from attributes import lab
 from beards import beard_depth
 from camera import photo_of
 from captions import SEEN, article, clauses, identity, sentences, vocabulary
+from card_faces import truth
 from hats import HATS, TALL
-from people import HAIR_PHRASES, MENS, WOMENS
+from people import HAIR_PHRASES, MENS, WOMENS, sample_person
 from props import PROPS
 from renderer import PARTS
 from sculpted_hair import HAIRLINE_AT, STYLES
@@ -83,6 +85,62 @@ class Truth(unittest.TestCase):
     def test_articles(self):
         self.assertEqual(article('orange hoodie'), 'an orange hoodie')
         self.assertEqual(article('blue scrubs'), 'blue scrubs')
+
+
+class CardFaces(unittest.TestCase):
+    """The lines that training/card/gates.py reads, of people and shots as they are sampled."""
+
+    everything = dict(hair=0.1, tail=0.1, beard=0.1, glasses=0.1, hat=0.1)
+
+    @classmethod
+    def setUpClass(cls):
+        faceless = SimpleNamespace(sliders=dict, names=[])  # shapes do not matter here, and would need the head's data
+        people = [sample_person(faceless, 7, number) for number in range(150)]
+        cls.drawn = [(person, shots.sample_shot(7, person, k)) for person in people for k in range(3)]
+
+    def lines(self, share):
+        return [(person, shot, truth(person, shot, share, 'images/x.jpg')) for person, shot in self.drawn]
+
+    def test_what_is_seen_is_told(self):
+        lengths = set()
+        for person, shot, line in self.lines(share(**self.everything)):
+            json.dumps(line)
+            self.assertEqual((line['sex'], line['light'], line['expression']), (person.sex, shot.light, shot.expression))
+            self.assertEqual(line['beard'], person.beard or 'none')
+            self.assertEqual((line['glasses'], line['hat']), (person.glasses is not None, shot.outfit.hat is not None))
+            np.testing.assert_allclose((np.array(line['skin']) / 255) ** 2.2, person.skin, atol=0.02)
+            self.assertEqual(line['hair'] is None, line['hat'] or person.hair_style in ('bald', 'buzz'))
+            if not line['hat']:
+                lengths.add((person.hair_style, line['hair_length']))
+        self.assertLessEqual({*WOMENS, *MENS} - {'mohawk'}, {style for style, _ in lengths})
+        for known in (('bald', 'bald'), ('buzz', 'short'), ('crop', 'short'), ('bob', 'long'), ('wavy', 'long'), ('bun', None)):
+            self.assertEqual([length for style, length in lengths if style == known[0]], [known[1]], known)
+
+    def test_what_is_hidden_is_null(self):
+        for person, _, line in self.lines(share(skin=0.0)):
+            self.assertEqual(line['beard'], None if person.beard else 'none')
+            self.assertEqual(line['glasses'], None if person.glasses else False)
+            self.assertIsNone(line['hair'])
+            if person.hair_style not in ('bald', 'buzz'):
+                self.assertIsNone(line['hair_length'])
+
+    def test_the_pose_is_the_head_against_the_camera(self):
+        for _, shot, line in self.lines(share()):
+            turn = np.array(line['rotation'])
+            np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-5)
+            self.assertAlmostEqual(np.linalg.det(turn), 1, delta=1e-5)
+        straight = dict(yaw=0.0, pitch=0.0, roll=0.0, camera_yaw=0.0, camera_pitch=0.0)
+        person, shot = self.drawn[0]
+        # yaw to the right of the picture, pitch up, roll clockwise; a camera that stands higher sees the head bowed
+        for changes, pose in (
+            (dict(yaw=20.0), [20, 0, 0]),
+            (dict(pitch=10.0), [0, -10, 0]),
+            (dict(roll=5.0), [0, 0, -5]),
+            (dict(yaw=10.0, camera_yaw=30.0), [10, 0, 0]),
+            (dict(camera_pitch=8.0), [0, -8, 0]),
+        ):
+            line = truth(person, dataclasses.replace(shot, **{**straight, **changes}), share(), 'images/x.jpg')
+            np.testing.assert_allclose(line['pose'], pose, atol=1e-3)
 
 
 class Sampling(unittest.TestCase):
