@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rerun-if-changed=onednn/linear.cpp");
     // torch-sys says where it found the library; the headers lie beside it.
+    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
+    println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
     let lib = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     let include = env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from);
     let Some(root) = include.or_else(|| lib.as_deref().and_then(Path::parent).map(Path::to_path_buf)) else {
-        println!("cargo:warning=torch-sys does not say where libtorch is");
-        return;
+        eprintln!(
+            "torch-sys does not say where libtorch is: set LIBTORCH_INCLUDE to the folder that has its include/"
+        );
+        std::process::exit(1);
     };
-    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
-    println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
     let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
     cc::Build::new()
         .cpp(true)

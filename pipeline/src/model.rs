@@ -7,7 +7,7 @@ use imagine_identity::adapters::{Adapter, AdapterKind, AdapterOptions, PhotoMake
 use imagine_unet::{AutoencoderKl, UNet2DConditionModel, UNetConfig};
 use tch::{Device, Kind};
 
-use crate::checkpoint::{Checkpoint, Target, autoencoder_folder};
+use crate::checkpoint::{Checkpoint, Defaults, Target, autoencoder_folder};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
@@ -71,10 +71,22 @@ pub struct StableDiffusion {
     pub(crate) info: ModelInfo,
 }
 
-impl StableDiffusion {
-    /// Loads every part of a checkpoint. Errors name the file, and the key, shape or value at fault.
-    pub fn load(options: &LoadOptions) -> Result<Self, PipelineError> {
-        let _no_grad = tch::no_grad_guard();
+/// What options and configurations say, before any weight is opened.
+struct Plan {
+    preset: Option<&'static Preset>,
+    checkpoint: Checkpoint,
+    target: Target,
+    /// Where a request leaves a choice open; the preset's before the checkpoint's.
+    defaults: Defaults,
+    scheduler: SchedulerConfig,
+    scheduler_file: PathBuf,
+    scheduler_name: String,
+    /// The adapter that is asked for, else the checkpoint's own.
+    adapter: Option<PathBuf>,
+}
+
+impl Plan {
+    fn read(options: &LoadOptions) -> Result<Self, PipelineError> {
         let preset = options.preset.as_deref().map(Preset::by_name).transpose()?;
         let single_file =
             SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: options.prediction };
@@ -83,8 +95,25 @@ impl StableDiffusion {
         let target = Target { device, kind: options.dtype.resolve(device) };
         let mut defaults = checkpoint.defaults()?;
         let (scheduler, scheduler_file) = checkpoint.scheduler()?;
+        let used = preset.map(|preset| preset.scheduler_config(&scheduler));
+        let scheduler_name = scheduler_name(used.as_ref().unwrap_or(&scheduler));
+        let scheduler_name = scheduler_name.map_err(|e| in_file(&scheduler_file, e))?;
         let own_adapter = defaults.adapter.as_ref().map(|name| checkpoint.beside(name));
-        let opened = match options.adapter.as_ref().or(own_adapter.as_ref()) {
+        let adapter = options.adapter.clone().or(own_adapter);
+        if let Some(preset) = preset {
+            (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
+        }
+        Ok(Self { preset, checkpoint, target, defaults, scheduler, scheduler_file, scheduler_name, adapter })
+    }
+}
+
+impl StableDiffusion {
+    /// Loads every part of a checkpoint. Errors name the file, and the key, shape or value at fault.
+    pub fn load(options: &LoadOptions) -> Result<Self, PipelineError> {
+        let _no_grad = tch::no_grad_guard();
+        let Plan { preset, checkpoint, target, defaults, scheduler, scheduler_file, scheduler_name, adapter } =
+            Plan::read(options)?;
+        let opened = match &adapter {
             Some(file) => Opened::open(file, options, target)?,
             None => Opened::Nothing,
         };
@@ -93,16 +122,16 @@ impl StableDiffusion {
         let vae = options.vae.as_deref();
         let changes = Changes { adapter: opened.adapter(), loras: &loras, preset, vae };
         let networks = Networks::load(&checkpoint, &changes, target)?;
-        let used = preset.map(|preset| preset.scheduler_config(&scheduler));
-        let name = scheduler_name(used.as_ref().unwrap_or(&scheduler));
-        let name = name.map_err(|e| in_file(&scheduler_file, e))?;
-        if let Some(preset) = preset {
-            (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
-        }
         let identity = opened.finish(&checkpoint, networks.unet.config(), options, target)?;
         let info = ModelInfo {
             identity: identity.as_ref().map(IdentityModel::needs),
-            ..describe(&checkpoint, (networks.unet.config(), networks.vae.config()), &defaults, name, target)
+            ..describe(
+                &checkpoint,
+                (networks.unet.config(), networks.vae.config()),
+                &defaults,
+                scheduler_name,
+                target,
+            )
         };
         let inpainting = networks.inpainting();
         let Networks { text, unet, vae, pages } = networks;
@@ -116,7 +145,7 @@ impl StableDiffusion {
             scheduler_file,
             preset,
             identity,
-            device,
+            device: target.device,
             info,
         })
     }
@@ -136,32 +165,16 @@ impl StableDiffusion {
     /// # Errors
     /// A configuration or the adapter's file is missing or wrong. Weights are not looked at.
     pub fn describe(options: &LoadOptions) -> Result<ModelInfo, PipelineError> {
-        let preset = options.preset.as_deref().map(Preset::by_name).transpose()?;
-        let single_file =
-            SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: options.prediction };
-        let checkpoint = Checkpoint::open_with(&options.model, &single_file)?;
-        let device = options.device.resolve()?;
-        let target = Target { device, kind: options.dtype.resolve(device) };
-        let mut defaults = checkpoint.defaults()?;
-        let (scheduler, scheduler_file) = checkpoint.scheduler()?;
-        let used = preset.map(|preset| preset.scheduler_config(&scheduler));
-        let name = scheduler_name(used.as_ref().unwrap_or(&scheduler));
-        let name = name.map_err(|e| in_file(&scheduler_file, e))?;
-        let own_adapter = defaults.adapter.as_ref().map(|name| checkpoint.beside(name));
-        let identity = match options.adapter.as_ref().or(own_adapter.as_ref()) {
-            Some(file) => Some(needs_for(file, options.adapter_kind, checkpoint.family())?),
-            None => None,
-        };
-        if let Some(preset) = preset {
-            (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
-        }
+        let Plan { checkpoint, target, defaults, scheduler_name, adapter, .. } = Plan::read(options)?;
+        let needs = |file: &PathBuf| needs_for(file, options.adapter_kind, checkpoint.family());
+        let identity = adapter.as_ref().map(needs).transpose()?;
         // Opened, so that headers are read; nothing is taken out of them.
         let unet = checkpoint.unet(target)?.config;
         let vae = match options.vae.as_deref() {
-            Some(dir) => autoencoder_folder(dir, device, |_| Kind::Float)?.config,
-            None => checkpoint.vae(device, |_| Kind::Float)?.config,
+            Some(dir) => autoencoder_folder(dir, target.device, |_| Kind::Float)?.config,
+            None => checkpoint.vae(target.device, |_| Kind::Float)?.config,
         };
-        let info = describe(&checkpoint, (&unet, &vae), &defaults, name, target);
+        let info = describe(&checkpoint, (&unet, &vae), &defaults, scheduler_name, target);
         Ok(ModelInfo { identity, ..info })
     }
 

@@ -177,8 +177,8 @@ impl CrossAttention {
         }
     }
 
-    /// x [B, N, dim] → [B, N, dim], added to `onto` of the same shape. `strengths` weighs the output of each identity in each part, [B, 1, 1] or
-    /// [B, N, 1] with the part's rows; those without one are left out.
+    /// x [B, N, dim] → [B, N, dim], added to `onto` of the same shape. `strengths` weighs the output of each
+    /// identity in each part, [B, 1, 1] or [B, N, 1] with the part's rows; those without one are left out.
     pub fn forward_onto(&self, x: &Tensor, kv: &LayerKv, strengths: &[Strengths], onto: &Tensor) -> Tensor {
         let q = split_heads(&self.to_q.forward(x), self.heads);
         let mut begin = 0;
