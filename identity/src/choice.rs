@@ -5,15 +5,16 @@ use std::path::Path;
 
 use crate::IdentityError;
 use crate::arcface::ARCFACE_WIDTH;
+use crate::card::CARD_WIDTH;
 use crate::embed::SFACE_WIDTH;
-use crate::licences::{INSIGHTFACE, Licence, LicenceStore, OPENCV_ZOO};
+use crate::licences::{CARD_NETWORKS, INSIGHTFACE, Licence, LicenceStore, OPENCV_ZOO};
 use crate::packs::Pack;
-use crate::person::{Encoder, SFACE_NAME};
+use crate::person::{CARD_NAME, Encoder, SFACE_NAME};
 
 /// What is known before anything is opened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EncoderChoice<'a> {
-    /// `sface`, or a pack's folder or name; goes before everything else.
+    /// `sface`, `card`, or a pack's folder or name; goes before everything else.
     pub named: Option<&'a Path>,
     /// The folder of a pack that belongs to the model.
     pub pulled: Option<&'a Path>,
@@ -29,6 +30,8 @@ pub struct EncoderChoice<'a> {
 pub enum ChosenEncoder {
     /// YuNet and SFace, from set-up.
     Sface,
+    /// YuNet from set-up, and the identity card's own networks.
+    Card,
     /// An InsightFace pack.
     Pack(Pack),
 }
@@ -41,9 +44,10 @@ impl EncoderChoice<'_> {
     /// [`IdentityError::NoEncoder`] where it or any other does not fit the width, or none is installed.
     pub fn find(&self) -> Result<ChosenEncoder, IdentityError> {
         if let Some(named) = self.named {
-            let chosen = match named.as_os_str() == SFACE_NAME {
-                true => ChosenEncoder::Sface,
-                false => ChosenEncoder::Pack(Pack::find(named)?),
+            let chosen = match named.to_str() {
+                Some(SFACE_NAME) => ChosenEncoder::Sface,
+                Some(CARD_NAME) => ChosenEncoder::Card,
+                _ => ChosenEncoder::Pack(Pack::find(named)?),
             };
             return match self.width {
                 Some(width) if width != chosen.embedding_width() => {
@@ -63,10 +67,11 @@ impl EncoderChoice<'_> {
             (Some(ARCFACE_WIDTH), None) => Pack::first_of(self.packs).map(ChosenEncoder::Pack),
             // an adapter that takes no embedding still needs the face cut out
             (None | Some(SFACE_WIDTH), _) => Ok(ChosenEncoder::Sface),
+            (Some(CARD_WIDTH), _) => Ok(ChosenEncoder::Card),
             (Some(width), _) => {
                 let reason = format!(
                     "the adapter wants face embeddings of {width} numbers, and no face encoder makes those: \
-                     {SFACE_NAME} makes {SFACE_WIDTH}, InsightFace packs {ARCFACE_WIDTH}"
+                     {SFACE_NAME} makes {SFACE_WIDTH}, {CARD_NAME} {CARD_WIDTH}, InsightFace packs {ARCFACE_WIDTH}"
                 );
                 Err(IdentityError::NoEncoder { width, reason })
             }
@@ -75,10 +80,11 @@ impl EncoderChoice<'_> {
 }
 
 impl ChosenEncoder {
-    /// `sface`, or the pack's name.
+    /// `sface`, `card`, or the pack's name.
     pub fn name(&self) -> &str {
         match self {
             Self::Sface => SFACE_NAME,
+            Self::Card => CARD_NAME,
             Self::Pack(pack) => &pack.name,
         }
     }
@@ -87,6 +93,7 @@ impl ChosenEncoder {
     pub fn embedding_width(&self) -> usize {
         match self {
             Self::Sface => SFACE_WIDTH,
+            Self::Card => CARD_WIDTH,
             Self::Pack(_) => ARCFACE_WIDTH,
         }
     }
@@ -95,6 +102,7 @@ impl ChosenEncoder {
     pub fn licence(&self) -> Licence {
         match self {
             Self::Sface => OPENCV_ZOO,
+            Self::Card => CARD_NETWORKS,
             Self::Pack(_) => INSIGHTFACE,
         }
     }
@@ -121,10 +129,11 @@ impl ChosenEncoder {
     /// Opens the networks, if the licence needs no acceptance or stands in `store`.
     ///
     /// # Errors
-    /// Those of [`Encoder::installed`] and [`Encoder::of_pack`].
+    /// Those of [`Encoder::installed`], [`Encoder::card`] and [`Encoder::of_pack`].
     pub fn open(&self, store: &LicenceStore) -> Result<Encoder, IdentityError> {
         match self {
             Self::Sface => Encoder::installed(),
+            Self::Card => Encoder::card(),
             Self::Pack(pack) => Encoder::of_pack(pack, store),
         }
     }
@@ -142,6 +151,7 @@ mod tests {
     fn the_width_decides_where_none_is_named() {
         assert_eq!(choice(Some(128)).find().expect("SFace"), ChosenEncoder::Sface);
         assert_eq!(choice(None).find().expect("SFace"), ChosenEncoder::Sface);
+        assert_eq!(choice(Some(149)).find().expect("the card"), ChosenEncoder::Card);
         let none = choice(Some(512)).find().expect_err("not installed").to_string();
         for part in ["no-such-pack-a or no-such-pack-b", "512", "non-commercial", "models/no-such-pack-a"] {
             assert!(none.contains(part), "{part} is missing in: {none}");

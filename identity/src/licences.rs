@@ -37,6 +37,14 @@ pub const OPENCV_ZOO: Licence = Licence {
     must_be_accepted: false,
 };
 
+/// The networks of the identity card, and the detector before them.
+pub const CARD_NETWORKS: Licence = Licence {
+    name: "identity-card",
+    terms: "YuNet: MIT, dlib's face descriptor: CC0, face-api's landmarks: MIT; any use, also commercial",
+    source: "https://github.com/vladmandic/face-api",
+    must_be_accepted: false,
+};
+
 /// InsightFace's model packs.
 pub const INSIGHTFACE: Licence = Licence {
     name: "insightface",

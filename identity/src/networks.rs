@@ -1,4 +1,5 @@
-//! A face detector and a recogniser that belong together: YuNet with SFace, or the two of an InsightFace pack.
+//! A face detector and what knows a face that belong together: YuNet with SFace or with the identity card, or the
+//! two networks of an InsightFace pack.
 
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use image::RgbImage;
 use crate::IdentityError;
 use crate::align::{align, align_smooth};
 use crate::arcface::{self, ARCFACE_WIDTH, ArcFace};
+use crate::card::{self, CARD_WIDTH, CardReader, CardVectors, IdentityCard};
 use crate::detect::{Face, FaceDetector};
 use crate::embed::{self, Embedding, FaceEmbedder, SFACE_WIDTH};
 use crate::packs::Pack;
@@ -17,6 +19,14 @@ use crate::scrfd::Scrfd;
 pub(crate) enum Networks {
     OpenCv { detector: FaceDetector, embedder: FaceEmbedder },
     InsightFace { detector: Scrfd, recogniser: ArcFace },
+    Card { detector: FaceDetector, reader: Box<CardReader>, vectors: CardVectors },
+}
+
+/// What is known of one face.
+pub(crate) struct KnownFace {
+    pub(crate) embedding: Embedding,
+    /// What the embedding was made of, if it is a card's.
+    pub(crate) card: Option<IdentityCard>,
 }
 
 impl Networks {
@@ -25,6 +35,15 @@ impl Networks {
         Ok(Self::OpenCv {
             detector: FaceDetector::open_with_threads(&models.join(YUNET_FILE), threads)?,
             embedder: FaceEmbedder::open_with_threads(&models.join(SFACE_FILE), threads)?,
+        })
+    }
+
+    /// YuNet from a folder, and the card's own networks.
+    pub(crate) fn card(models: &Path, threads: usize) -> Result<Self, IdentityError> {
+        Ok(Self::Card {
+            detector: FaceDetector::open_with_threads(&models.join(YUNET_FILE), threads)?,
+            reader: Box::new(CardReader::built_in()?),
+            vectors: CardVectors::built_in()?,
         })
     }
 
@@ -39,7 +58,7 @@ impl Networks {
     /// All faces, largest first.
     pub(crate) fn detect(&self, picture: &RgbImage) -> Result<Vec<Face>, IdentityError> {
         match self {
-            Self::OpenCv { detector, .. } => detector.detect(picture),
+            Self::OpenCv { detector, .. } | Self::Card { detector, .. } => detector.detect(picture),
             Self::InsightFace { detector, .. } => detector.detect(picture),
         }
     }
@@ -47,7 +66,7 @@ impl Networks {
     /// The face with the most exact landmarks to be had. A pack's stay as InsightFace finds them.
     pub(crate) fn refine(&self, picture: &RgbImage, face: &Face) -> Result<Face, IdentityError> {
         match self {
-            Self::OpenCv { detector, .. } => detector.refine(picture, face),
+            Self::OpenCv { detector, .. } | Self::Card { detector, .. } => detector.refine(picture, face),
             Self::InsightFace { .. } => Ok(*face),
         }
     }
@@ -61,16 +80,39 @@ impl Networks {
         size: u32,
     ) -> Result<RgbImage, IdentityError> {
         match self {
-            Self::OpenCv { .. } => align_smooth(picture, landmarks, size),
+            Self::OpenCv { .. } | Self::Card { .. } => align_smooth(picture, landmarks, size),
             Self::InsightFace { .. } => align(picture, landmarks, size),
         }
     }
 
-    /// The embedding of a face aligned to 112×112 pixels.
-    pub(crate) fn embed(&self, aligned: &RgbImage) -> Result<Embedding, IdentityError> {
+    /// What is known of a face of a picture; `aligned` is its crop of 112×112 pixels. `None` where the card's
+    /// points are those of no face.
+    pub(crate) fn know(
+        &self,
+        picture: &RgbImage,
+        face: &Face,
+        aligned: &RgbImage,
+    ) -> Result<Option<KnownFace>, IdentityError> {
+        let embedding = match self {
+            Self::OpenCv { embedder, .. } => embedder.embed(aligned)?,
+            Self::InsightFace { recogniser, .. } => recogniser.embed(aligned)?,
+            Self::Card { reader, vectors, .. } => {
+                let Some(card) = reader.read(picture, face)? else { return Ok(None) };
+                let embedding = Embedding::from_raw("the identity card", vectors.vector(&card))?;
+                return Ok(Some(KnownFace { embedding, card: Some(card) }));
+            }
+        };
+        Ok(Some(KnownFace { embedding, card: None }))
+    }
+
+    /// Likeness of two faces, −1 to 1: the cosine of their embeddings, of cards that of their descriptors. None
+    /// where a card has no descriptor.
+    pub(crate) fn likeness(&self, left: &Embedding, right: &Embedding) -> Result<Option<f32>, IdentityError> {
         match self {
-            Self::OpenCv { embedder, .. } => embedder.embed(aligned),
-            Self::InsightFace { recogniser, .. } => recogniser.embed(aligned),
+            Self::Card { .. } if left.width() == right.width() => {
+                Ok(CardVectors::likeness(left.vector(), right.vector()))
+            }
+            _ => embed::likeness(left, right).map(Some),
         }
     }
 
@@ -79,14 +121,16 @@ impl Networks {
         match self {
             Self::OpenCv { .. } => SFACE_WIDTH,
             Self::InsightFace { .. } => ARCFACE_WIDTH,
+            Self::Card { .. } => CARD_WIDTH,
         }
     }
 
-    /// The cosine above which two real photos show one person.
+    /// The likeness above which two real photos show one person.
     pub(crate) fn same_person(&self) -> f32 {
         match self {
             Self::OpenCv { .. } => embed::SAME_PERSON,
             Self::InsightFace { .. } => arcface::SAME_PERSON,
+            Self::Card { .. } => card::SAME_PERSON,
         }
     }
 }

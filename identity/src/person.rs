@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::IdentityError;
 use crate::align::{FACE_SIZE, align_smooth};
+use crate::card::IdentityCard;
 use crate::detect::Face;
-use crate::embed::{Embedding, likeness};
-use crate::licences::{INSIGHTFACE, Licence, LicenceStore, OPENCV_ZOO};
+use crate::embed::Embedding;
+use crate::licences::{CARD_NETWORKS, INSIGHTFACE, Licence, LicenceStore, OPENCV_ZOO};
 use crate::networks::Networks;
 use crate::packs::Pack;
 use crate::photo::Photo;
@@ -20,6 +21,8 @@ use crate::runtime::{default_threads, face_models};
 
 /// Name of the encoder made of YuNet and SFace.
 pub const SFACE_NAME: &str = "sface";
+/// Name of the encoder made of YuNet and the identity card.
+pub const CARD_NAME: &str = "card";
 
 /// Which of the faces in a photo is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,8 +51,10 @@ pub struct PhotoReport {
 #[derive(Clone, PartialEq)]
 pub struct FaceReference {
     /// Its direction is what FaceID adapters take; [`Embedding::raw`], the direction times the norm, is what
-    /// InstantID takes.
+    /// InstantID takes. The card encoder's is the card's vector.
     pub embedding: Embedding,
+    /// What the embedding was made of, by the card encoder.
+    pub card: Option<IdentityCard>,
     /// Eyes, nose tip and mouth corners in pixels of the photo, in the order of [`Face::landmarks`].
     pub landmarks: [[f32; 2]; 5],
     /// Width and height of the upright photo, pixels.
@@ -122,6 +127,15 @@ impl Encoder {
         Self::open(&face_models()?)
     }
 
+    /// Opens YuNet, which set-up put into `.deps`, and the identity card's own networks.
+    ///
+    /// # Errors
+    /// As [`Encoder::open`].
+    pub fn card() -> Result<Self, IdentityError> {
+        let networks = Networks::card(&face_models()?, default_threads())?;
+        Ok(Self { name: CARD_NAME.to_owned(), licence: CARD_NETWORKS, networks })
+    }
+
     /// Opens an InsightFace pack by its folder's path or its name, if this person has accepted its licence.
     ///
     /// # Errors
@@ -141,7 +155,7 @@ impl Encoder {
         Ok(Self { name: pack.name.clone(), licence: INSIGHTFACE, networks })
     }
 
-    /// `sface`, or the pack's name, such as `buffalo_l`.
+    /// `sface`, `card`, or the pack's name, such as `buffalo_l`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -151,7 +165,7 @@ impl Encoder {
         self.licence
     }
 
-    /// Values of an embedding: 128 for SFace, 512 for packs.
+    /// Values of an embedding: 128 for SFace, 149 for the card, 512 for packs.
     pub fn embedding_width(&self) -> usize {
         self.networks.embedding_width()
     }
@@ -197,11 +211,14 @@ impl Encoder {
         let face = self.networks.refine(photo.pixels(), found)?;
         // the thresholds were measured on filtered crops
         problems.extend(judge(&face, &align_smooth(photo.pixels(), &face.landmarks, FACE_SIZE)?));
-        let verdict = Verdict { problems };
+        let mut verdict = Verdict { problems };
         let reference = match verdict.blocking() {
             Some(_) => None,
-            None => Some(self.reference(photo.pixels(), &face)?),
+            None => self.reference(photo.pixels(), &face)?,
         };
+        if reference.is_none() && verdict.blocking().is_none() {
+            verdict.problems.push(Problem::NoFace);
+        }
         let mut faces = faces;
         if let Some(place) = faces.get_mut(index) {
             *place = face;
@@ -210,17 +227,20 @@ impl Encoder {
         Ok(Examined { report, reference })
     }
 
-    fn reference(&self, picture: &RgbImage, face: &Face) -> Result<FaceReference, IdentityError> {
+    /// `None` where what the detector found is no face to the card.
+    fn reference(&self, picture: &RgbImage, face: &Face) -> Result<Option<FaceReference>, IdentityError> {
         let crop = |size| self.networks.crop(picture, &face.landmarks, size);
         let crop_112 = crop(FACE_SIZE)?;
-        Ok(FaceReference {
-            embedding: self.networks.embed(&crop_112)?,
+        let Some(known) = self.networks.know(picture, face, &crop_112)? else { return Ok(None) };
+        Ok(Some(FaceReference {
+            embedding: known.embedding,
+            card: known.card,
             landmarks: face.landmarks,
             photo_size: [picture.width(), picture.height()],
             crop_112,
             crop_224: crop(2 * FACE_SIZE)?,
             crop_256: crop(256)?,
-        })
+        }))
     }
 
     /// A person from one or several photos; each photo counts the same.
@@ -248,7 +268,7 @@ impl Encoder {
         let embeddings: Vec<&Embedding> = references.iter().map(|reference| &reference.embedding).collect();
         let embedding = Embedding::mean(embeddings.iter().copied())?;
         for (at, report) in reports.iter_mut().enumerate() {
-            if let Some(best) = best_match(&embeddings, at)?
+            if let Some(best) = self.best_match(&embeddings, at)?
                 && best < self.same_person()
             {
                 report.verdict.problems.push(Problem::Unlike { likeness: best });
@@ -266,7 +286,7 @@ impl Encoder {
         let Some(found) = self.networks.detect(picture)?.into_iter().next() else { return Ok(None) };
         let face = self.networks.refine(picture, &found)?;
         let aligned = self.networks.crop(picture, &face.landmarks, FACE_SIZE)?;
-        Ok(Some(self.networks.embed(&aligned)?))
+        Ok(self.networks.know(picture, &face, &aligned)?.map(|known| known.embedding))
     }
 
     /// How much a picture's largest face looks like a person: the cosine, or `None` without a face.
@@ -274,14 +294,18 @@ impl Encoder {
     /// # Errors
     /// A network that fails; an embedding of another network.
     pub fn likeness(&self, person: &Embedding, picture: &RgbImage) -> Result<Option<f32>, IdentityError> {
-        self.embed(picture)?.map(|face| likeness(person, &face)).transpose()
+        match self.embed(picture)? {
+            Some(face) => self.networks.likeness(person, &face),
+            None => Ok(None),
+        }
     }
-}
 
-/// Highest likeness of one embedding to any of the others.
-fn best_match(embeddings: &[&Embedding], at: usize) -> Result<Option<f32>, IdentityError> {
-    let Some(one) = embeddings.get(at) else { return Ok(None) };
-    let others = embeddings.iter().enumerate().filter(|(n, _)| *n != at);
-    let scores: Vec<f32> = others.map(|(_, other)| likeness(one, other)).collect::<Result<_, _>>()?;
-    Ok(scores.into_iter().reduce(f32::max))
+    /// Highest likeness of one embedding to any of the others.
+    fn best_match(&self, embeddings: &[&Embedding], at: usize) -> Result<Option<f32>, IdentityError> {
+        let Some(one) = embeddings.get(at) else { return Ok(None) };
+        let others = embeddings.iter().enumerate().filter(|(n, _)| *n != at);
+        let scores = others.map(|(_, other)| self.networks.likeness(one, other));
+        let scores: Vec<Option<f32>> = scores.collect::<Result<_, _>>()?;
+        Ok(scores.into_iter().flatten().reduce(f32::max))
+    }
 }

@@ -2,7 +2,7 @@
 //! unconditional row for guidance beside it.
 
 use imagine_contract::{GenerateRequest, Identity, SizeCondition};
-use imagine_unet::{AddedCondition, Condition, CrossKv, IdentityTokens};
+use imagine_unet::{AddedCondition, Condition, CrossKv};
 use tch::{Kind, Tensor};
 
 use crate::edit::Size;
@@ -25,6 +25,8 @@ struct PreparedText {
     /// Keys and values of [unconditional, conditional] rows, or of the conditional row alone.
     cross: CrossKv,
     added: Option<AddedCondition>,
+    /// Groups of tokens that each person has in `cross`.
+    groups: usize,
 }
 
 /// A condition that holds for some of the steps.
@@ -40,7 +42,9 @@ impl PreparedPhase {
     fn heard(&self, texts: &[PreparedText], control: &[ControlCondition]) -> Option<Phase> {
         let text = texts.get(self.text)?;
         // No scales: all keep theirs.
-        let cross = text.cross.with_identity_scales(self.scales.as_deref().unwrap_or_default());
+        let people = self.scales.iter().flatten();
+        let scales: Vec<f64> = people.flat_map(|&scale| std::iter::repeat_n(scale, text.groups)).collect();
+        let cross = text.cross.with_identity_scales(&scales);
         let added = text.added.as_ref().map(|added| AddedCondition::join(&[added]));
         let own = || control.iter().map(|control| control.scale).collect();
         Some(Phase { cross, added, control_scales: self.scales.clone().unwrap_or_else(own) })
@@ -81,8 +85,8 @@ impl StableDiffusion {
             let Stacked { text_only, with_person, heard: with_person_at } =
                 maker.stack(&request.people, &self.text, &prompts, steps)?;
             let ignored_words = text_only.ignored_words.clone();
-            let texts =
-                [text_only, with_person].map(|text| self.text(request, size, guided, text, Vec::new()));
+            let texts = [text_only, with_person]
+                .map(|text| self.text(request, size, guided, text, People::default()));
             let phases = [0, 1].map(|text| PreparedPhase { text, scales: None }).to_vec();
             let texts: Vec<PreparedText> = texts.into_iter().collect::<Result<_, _>>()?;
             let phase_of_step = with_person_at.into_iter().map(usize::from).collect();
@@ -91,8 +95,9 @@ impl StableDiffusion {
         }
         let text = self.text.encode(&prompts)?;
         let ignored_words = text.ignored_words.clone();
-        let People { tokens, control } = self.people(request, size, guided)?;
-        let texts = vec![self.text(request, size, guided, text, tokens)?];
+        let mut people = self.people(request, size, guided)?;
+        let control = std::mem::take(&mut people.control);
+        let texts = vec![self.text(request, size, guided, text, people)?];
         let (phases, phase_of_step) = phases(request, steps);
         Ok(Prepared { heard: heard(&texts, control, &phases, phase_of_step), ignored_words })
     }
@@ -104,25 +109,26 @@ impl StableDiffusion {
         size: Size,
         guided: bool,
         text: TextCondition,
-        identities: Vec<IdentityTokens>,
+        people: People,
     ) -> Result<PreparedText, PipelineError> {
         let added = match text.pooled {
             None => None,
             Some(pooled) => Some(self.added_condition(request, size, pooled, guided)?),
         };
-        Ok(PreparedText { cross: self.unet.cross_kv(&Condition { text: text.states, identities }), added })
+        let condition = Condition { text: text.states, identities: people.tokens };
+        Ok(PreparedText { cross: self.unet.cross_kv(&condition), added, groups: people.groups })
     }
 
     fn people(&self, request: &GenerateRequest, size: Size, guided: bool) -> Result<People, PipelineError> {
         match &self.identity {
-            Some(IdentityModel::PhotoMaker(_)) => Ok(People { tokens: Vec::new(), control: Vec::new() }),
+            Some(IdentityModel::PhotoMaker(_)) => Ok(People::default()),
             Some(IdentityModel::Adapter(identity)) => {
                 let cells = |side: u32| i64::from(side / self.info.side_multiple);
                 let cells = (cells(size.height), cells(size.width));
                 identity.people(&request.people, size, cells, guided)
             }
             // `Plan::new` has refused people.
-            None => Ok(People { tokens: Vec::new(), control: Vec::new() }),
+            None => Ok(People::default()),
         }
     }
 

@@ -38,9 +38,12 @@ pub struct IdentityAdapter {
 }
 
 /// The people of a request.
+#[derive(Default)]
 pub struct People {
-    /// One for each.
+    /// For each person those that are attended to together, the same number of groups for everyone.
     pub tokens: Vec<IdentityTokens>,
+    /// That number.
+    pub groups: usize,
     /// What InstantID's ControlNet hears and sees: one for each, none with other adapters.
     pub control: Vec<ControlCondition>,
 }
@@ -171,10 +174,8 @@ impl IdentityAdapter {
     ) -> Result<People, PipelineError> {
         if people.is_empty() {
             let nobody = self.nobody(1)?;
-            return Ok(People {
-                tokens: vec![self.rows(&nobody, &nobody, 1.0, None, guided)?],
-                control: Vec::new(),
-            });
+            let tokens = self.rows(&nobody, &nobody, 1.0, None, guided)?;
+            return Ok(People { groups: tokens.len(), tokens, control: Vec::new() });
         }
         let tokens = people.iter().map(|identity| {
             let features: Vec<ReferenceFeatures> =
@@ -185,12 +186,14 @@ impl IdentityAdapter {
             let region = region.map(|r| r.f_to_device(self.device)).transpose()?;
             self.rows(&nobody, &person, identity.scale, region, guided)
         });
-        let tokens: Vec<IdentityTokens> = tokens.collect::<Result<_, PipelineError>>()?;
+        let tokens: Vec<Vec<IdentityTokens>> = tokens.collect::<Result<_, PipelineError>>()?;
+        let groups = tokens.first().map_or(0, Vec::len);
+        let tokens: Vec<IdentityTokens> = tokens.into_iter().flatten().collect();
         let control = match &self.identity_net {
             Some(net) => Self::control(net, people, &tokens, size, cells)?,
             None => Vec::new(),
         };
-        Ok(People { tokens, control })
+        Ok(People { tokens, groups, control })
     }
 
     /// The ControlNet hears a face's tokens in place of the text and sees its key points, for each person by
@@ -217,6 +220,7 @@ impl IdentityAdapter {
         Ok(self.adapter.unconditional(zero_pixels, references)?)
     }
 
+    /// The rows of each group of tokens.
     fn rows(
         &self,
         nobody: &Tensor,
@@ -224,10 +228,19 @@ impl IdentityAdapter {
         scale: f64,
         region: Option<Tensor>,
         guided: bool,
-    ) -> Result<IdentityTokens, PipelineError> {
-        let tokens = if guided { Tensor::f_cat(&[nobody, person], 0)? } else { person.shallow_clone() };
-        let scale = Tensor::f_full([tokens.size()[0]], scale, (Kind::Float, self.device))?;
-        Ok(IdentityTokens { tokens, scale, region })
+    ) -> Result<Vec<IdentityTokens>, PipelineError> {
+        let all = if guided { Tensor::f_cat(&[nobody, person], 0)? } else { person.shallow_clone() }; // [B, T, C]
+        let groups = match self.adapter.groups() {
+            Some(sizes) => all.f_split_with_sizes(&sizes, 1)?, // [B, Tᵍ, C] each
+            None => vec![all],
+        };
+        let scale = Tensor::f_full([groups[0].size()[0]], scale, (Kind::Float, self.device))?;
+        let group = |tokens| IdentityTokens {
+            tokens,
+            scale: scale.shallow_clone(),
+            region: region.as_ref().map(Tensor::shallow_clone),
+        };
+        Ok(groups.into_iter().map(group).collect())
     }
 
     fn features(&self, reference: &Reference) -> Result<ReferenceFeatures, PipelineError> {

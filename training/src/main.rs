@@ -149,6 +149,12 @@ enum Command {
     Vae {
         #[command(flatten)]
         run: RunArgs,
+        /// Compute in bf16, with f32 weights kept by the optimiser.
+        #[arg(long)]
+        bf16: bool,
+        /// Look at random parts of so many pixels a side instead of whole pictures.
+        #[arg(long, value_parser = crop_side)]
+        crop: Option<i64>,
         /// Train the decoder alone; the latents stay what they are.
         #[arg(long)]
         decoder_only: bool,
@@ -159,6 +165,15 @@ enum Command {
         #[arg(long, default_value_t = 0.0)]
         identity_weight: f64,
     },
+}
+
+/// A side that the autoencoder can halve as often as it does.
+fn crop_side(text: &str) -> Result<i64, String> {
+    let cell = recipe::LATENT_CELL;
+    match text.parse::<i64>() {
+        Ok(side) if side > 0 && side <= recipe::PICTURE_SIZE && side % cell == 0 => Ok(side),
+        _ => Err(format!("a multiple of {cell} up to {} is wanted", recipe::PICTURE_SIZE)),
+    }
 }
 
 fn run(cli: Cli) -> Result<(), TrainingError> {
@@ -205,8 +220,10 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             guidance_scale: guidance,
             identity_scale,
         }),
-        Command::Vae { run: args, decoder_only, from, identity_weight } => {
+        Command::Vae { run: args, bf16, crop, decoder_only, from, identity_weight } => {
             train_vae::train(&train_vae::VaeRun {
+                kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
+                crop,
                 decoder_only,
                 from,
                 identity_weight,

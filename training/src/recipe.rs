@@ -12,7 +12,10 @@ use crate::error::TrainingError;
 use crate::files::write_json;
 
 /// Pixels along a side.
-pub const PICTURE_SIZE: i64 = 64;
+pub const PICTURE_SIZE: i64 = 128;
+/// Pixels of a latent cell's side, and latent channels.
+pub const LATENT_CELL: i64 = 8;
+pub const LATENT_CHANNELS: i64 = 12;
 /// The part of a 128 × 128 render that is shown: left, top and side in pixels. Renders are framed as portraits.
 pub const FRAMING: (u32, u32, u32) = (0, 0, 128);
 /// Side of a render in pixels, which `FRAMING` is measured in.
@@ -82,12 +85,12 @@ fn vae_json(scaling_factor: f64) -> Value {
         "_class_name": "AutoencoderKL",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "block_out_channels": [16, 32, 64],
-        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
-        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+        "block_out_channels": [16, 32, 64, 96],
+        "down_block_types": vec!["DownEncoderBlock2D"; 4],
+        "up_block_types": vec!["UpDecoderBlock2D"; 4],
         "in_channels": 3,
         "out_channels": 3,
-        "latent_channels": 12,
+        "latent_channels": LATENT_CHANNELS,
         "layers_per_block": 1,
         "mid_block_add_attention": false,
         "norm_num_groups": 8,
@@ -110,11 +113,11 @@ pub fn unet_json() -> Value {
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "flip_sin_to_cos": true,
         "freq_shift": 0,
-        "in_channels": 12,
-        "out_channels": 12,
+        "in_channels": LATENT_CHANNELS,
+        "out_channels": LATENT_CHANNELS,
         "layers_per_block": 1,
         "norm_num_groups": 16,
-        "sample_size": PICTURE_SIZE / 4,
+        "sample_size": PICTURE_SIZE / LATENT_CELL,
         "use_linear_projection": true
     })
 }

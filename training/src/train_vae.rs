@@ -25,8 +25,13 @@ pub struct VaeRun {
     pub data: PathBuf,
     pub out: PathBuf,
     pub batch: usize,
+    /// Side of the random part of each picture that is looked at, a multiple of the latents' cell; the whole
+    /// picture if left out. Small parts teach as much a step for less: nothing here sees far.
+    pub crop: Option<i64>,
     pub schedule: Schedule,
     pub device: Device,
+    /// What the networks compute in; the optimiser keeps its own weights in f32.
+    pub kind: Kind,
     pub seed: u64,
     /// Leaves the encoder, and so the latents, as they are: the decoder can be bettered while a U-Net
     /// is trained.
@@ -64,19 +69,23 @@ fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
 fn draw(
     data: &Dataset,
     identity: Option<&IdentityLoss>,
-    batch: usize,
     rng: &mut StdRng,
-    device: Device,
+    run: &VaeRun,
 ) -> (Tensor, Vec<i64>) {
     let count = data.frames.len();
-    let mut rows = Vec::with_capacity(batch);
-    while rows.len() < batch {
+    let mut rows = Vec::with_capacity(run.batch);
+    while rows.len() < run.batch {
         let row = rng.random_range(0..count) as i64;
         if identity.is_none_or(|identity| identity.knows(row)) {
             rows.push(row);
         }
     }
-    let pixels = data.batch(&rows, Kind::Float, device);
+    let mut pixels = data.batch(&rows, Kind::Float, run.device);
+    if let Some(side) = run.crop {
+        let places = (recipe::PICTURE_SIZE - side) / recipe::LATENT_CELL;
+        let [left, top] = std::array::from_fn(|_| rng.random_range(0..=places) * recipe::LATENT_CELL);
+        pixels = pixels.narrow(3, left, side).narrow(2, top, side); // [B, 3, side, side]
+    }
     if rng.random_bool(0.5) {
         rows.iter_mut().for_each(|row| *row += count as i64);
         return (pixels.flip([3]), rows);
@@ -90,7 +99,7 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let mut rng = StdRng::seed_from_u64(run.seed);
     let config: AutoencoderKlConfig = recipe::vae_config();
     let data = Dataset::read(&run.data, config.sample_size as u32)?;
-    let weights = Weights::fresh(run.device, Kind::Float);
+    let weights = Weights::fresh(run.device, run.kind);
     let model = AutoencoderKl::new(&weights.root(), &config)?;
     let mut optimizer =
         AdamW::new(weights.parameters(), AdamWConfig { ema_decay: 0.98, ..Default::default() });
@@ -109,13 +118,13 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let clock = Instant::now();
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let (pixels, rows) = draw(&data, identity.as_ref(), run.batch, &mut rng, run.device);
-        let latents =
-            if run.decoder_only { no_grad(|| model.encode(&pixels)) } else { model.encode(&pixels) };
+        let (pixels, rows) = draw(&data, identity.as_ref(), &mut rng, run);
+        let seen = pixels.to_kind(run.kind);
+        let latents = if run.decoder_only { no_grad(|| model.encode(&seen)) } else { model.encode(&seen) };
         // A fixed, small spread instead of a learnt one: early noise of variance one would drown the
         // picture for a thousand steps. The encoder is told to report that spread.
         let noise = latents.mean.randn_like() * recipe::LATENT_SPREAD;
-        let made = model.decode(&(&latents.mean + noise));
+        let made = model.decode(&(&latents.mean + noise)).to_kind(Kind::Float);
         let rebuilt = reconstruction_loss(&made, &pixels);
         let size = latents.mean.square().mean(Kind::Float);
         let reported = (&latents.log_variance - 2.0 * recipe::LATENT_SPREAD.ln()).square().mean(Kind::Float);

@@ -7,6 +7,7 @@ use imagine_unet::config::UNetConfig;
 use imagine_unet::{UNet2DConditionModel, Weights};
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::card::CardProjection;
 use super::error::AdapterError;
 use super::faceid::{FaceIdProjection, FaceIdSizes};
 use super::faceid_plus::{FaceIdPlusProjection, FaceIdPlusSizes};
@@ -14,6 +15,7 @@ use super::ip_adapter::{FullFaceProjection, FullFaceSizes, ImageProjection, Imag
 use super::kind::{AdapterKind, named_unnormalised};
 use super::layers::AdapterLayers;
 use super::resampler::{Resampler, ResamplerSizes};
+use crate::card::CARD_WIDTH;
 
 /// What to do with several references of one person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,7 @@ enum Projection {
     Resampler(Resampler),
     FaceId(FaceIdProjection),
     FaceIdPlus(FaceIdPlusProjection),
+    Card(CardProjection),
 }
 
 /// An adapter file of any kind of [`AdapterKind`].
@@ -140,6 +143,10 @@ impl Adapter {
                 let sizes = FaceIdPlusSizes::of(&weights).map_err(damaged)?;
                 Projection::FaceIdPlus(FaceIdPlusProjection::new(&vs, sizes)?)
             }
+            AdapterKind::Card => {
+                let sizes = CardProjection::sizes_of(&weights).map_err(damaged)?;
+                Projection::Card(CardProjection::new(&vs, sizes)?)
+            }
         };
         let is_v2 = adapter == AdapterKind::FaceIdPlusV2;
         let by_name = adapter == AdapterKind::InstantId || named_unnormalised(file);
@@ -170,6 +177,7 @@ impl Adapter {
             Projection::Resampler(p) if self.kind == AdapterKind::InstantId => (Some(p.sizes().inputs), None),
             Projection::Resampler(p) => (None, Some((p.sizes().inputs, ClipStates::LastButOne))),
             Projection::FaceId(p) => (Some(p.sizes().embedding), None),
+            Projection::Card(_) => (Some(CARD_WIDTH as i64), None),
             Projection::FaceIdPlus(p) => {
                 let sizes = p.sizes();
                 (Some(sizes.embedding.embedding), Some((sizes.resampler.inputs, ClipStates::LastButOne)))
@@ -183,6 +191,15 @@ impl Adapter {
         }
     }
 
+    /// How many of the tokens of [`Adapter::tokens`] belong together, if they are to be attended to in groups, each
+    /// by itself: the card's. One group otherwise.
+    pub fn groups(&self) -> Option<Vec<i64>> {
+        match &self.projection {
+            Projection::Card(p) => Some(p.tokens()),
+            _ => None,
+        }
+    }
+
     /// Width C of the tokens, that of the base model's text condition.
     pub fn cross_dim(&self) -> i64 {
         match &self.projection {
@@ -191,6 +208,7 @@ impl Adapter {
             Projection::Resampler(p) => p.sizes().outputs,
             Projection::FaceId(p) => p.sizes().cross_dim,
             Projection::FaceIdPlus(p) => p.sizes().embedding.cross_dim,
+            Projection::Card(p) => p.cross_dim(),
         }
     }
 
@@ -304,6 +322,7 @@ impl Adapter {
             }
             Projection::Resampler(p) => p.forward(clip()?),
             Projection::FaceId(p) => p.forward(face()?),
+            Projection::Card(p) => p.forward(face()?),
             Projection::FaceIdPlus(p) => p.forward(face()?, clip()?, self.shortcut),
         })
     }
@@ -379,6 +398,7 @@ fn usual_combination(kind: AdapterKind) -> Combine {
         AdapterKind::FaceId
         | AdapterKind::FaceIdPlus
         | AdapterKind::FaceIdPlusV2
-        | AdapterKind::InstantId => Combine::Average,
+        | AdapterKind::InstantId
+        | AdapterKind::Card => Combine::Average,
     }
 }

@@ -25,8 +25,13 @@ impl FaceIdSizes {
     /// # Errors
     /// What does not fit, as a sentence to follow the file's name.
     pub fn of(weights: &Weights) -> Result<Self, String> {
+        Self::below(weights, "image_proj")
+    }
+
+    /// The same below another name.
+    pub(super) fn below(weights: &Weights, path: &str) -> Result<Self, String> {
         let shape = |name: &str| {
-            let key = format!("image_proj.{name}");
+            let key = format!("{path}.{name}");
             weights.shape(&key).ok_or_else(|| format!("it has no \"{key}\""))
         };
         let first = shape("proj.0.weight")?;
@@ -39,7 +44,7 @@ impl FaceIdSizes {
                 Ok(Self { embedding, hidden, tokens: out / dim, cross_dim: dim })
             }
             _ => Err(format!(
-                "image_proj has shapes {first:?}, {second:?}, {norm:?}, which do not make an MLP to whole tokens"
+                "{path} has shapes {first:?}, {second:?}, {norm:?}, which do not make an MLP to whole tokens"
             )),
         }
     }

@@ -14,7 +14,7 @@ const ARCFACE_WIDTH: i64 = 512;
 /// Tokens of FaceID-Portrait for each reference.
 const PORTRAIT_TOKENS: i64 = 16;
 
-/// The published kinds of IP-Adapter.
+/// The published kinds of IP-Adapter, and this project's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AdapterKind {
     /// The projected CLIP embedding of a picture: 4 tokens.
@@ -33,10 +33,12 @@ pub enum AdapterKind {
     FaceIdPlusV2,
     /// A face embedding that is not normalised through a resampler; goes with InstantID's IdentityNet.
     InstantId,
+    /// The identity card in three groups of tokens: this project's own.
+    Card,
 }
 
 impl AdapterKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::IpAdapter,
         Self::IpAdapterPlus,
         Self::IpAdapterFullFace,
@@ -45,6 +47,7 @@ impl AdapterKind {
         Self::FaceIdPlus,
         Self::FaceIdPlusV2,
         Self::InstantId,
+        Self::Card,
     ];
 
     /// The name that people know and [`AdapterKind::from_str`] reads.
@@ -58,6 +61,7 @@ impl AdapterKind {
             Self::FaceIdPlus => "faceid-plus",
             Self::FaceIdPlusV2 => "faceid-plusv2",
             Self::InstantId => "instantid",
+            Self::Card => "card",
         }
     }
 
@@ -75,7 +79,9 @@ impl AdapterKind {
             Some(&[_, columns]) => Some(columns),
             _ => None,
         };
-        let found = if has("perceiver_resampler.proj_in.weight") {
+        let found = if has("descriptor.proj.0.weight") {
+            Self::Card
+        } else if has("perceiver_resampler.proj_in.weight") {
             if named_v2(file) { Self::FaceIdPlusV2 } else { Self::FaceIdPlus }
         } else if has("latents") {
             let face = columns("proj_in.weight") == Some(ARCFACE_WIDTH);

@@ -2,6 +2,7 @@
 //! into tokens for the U-Net's parallel attention, in their published file layouts.
 
 mod adapter;
+mod card;
 mod error;
 mod faceid;
 mod faceid_plus;
@@ -15,6 +16,7 @@ mod photomaker_v2;
 mod resampler;
 
 pub use adapter::{Adapter, AdapterOptions, ClipStates, Combine, Needs, ReferenceFeatures};
+pub use card::{CARD_GROUPS, CardProjection};
 pub use error::AdapterError;
 pub use faceid::{FaceIdProjection, FaceIdSizes};
 pub use faceid_plus::{FaceIdPlusProjection, FaceIdPlusSizes};

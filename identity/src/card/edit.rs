@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::colour::Lab;
-use super::parts::{HairLength, IdentityCard, Part};
+use super::parts::{HairLength, IdentityCard, Part, Sex, YEARS};
 
 /// A part of the card by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +17,13 @@ pub enum PartName {
     HairLength,
     Beard,
     Glasses,
+    Sex,
+    Age,
 }
 
 impl PartName {
     /// All parts, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Descriptor,
         Self::Geometry,
         Self::Pose,
@@ -30,6 +32,8 @@ impl PartName {
         Self::HairLength,
         Self::Beard,
         Self::Glasses,
+        Self::Sex,
+        Self::Age,
     ];
 
     /// As it is written on command lines.
@@ -43,6 +47,8 @@ impl PartName {
             Self::HairLength => "hair-length",
             Self::Beard => "beard",
             Self::Glasses => "glasses",
+            Self::Sex => "sex",
+            Self::Age => "age",
         }
     }
 }
@@ -116,6 +122,8 @@ impl IdentityCard {
             PartName::HairLength => self.hair_length.as_ref().map(|p| p.confidence),
             PartName::Beard => self.beard.as_ref().map(|p| p.confidence),
             PartName::Glasses => self.glasses.as_ref().map(|p| p.confidence),
+            PartName::Sex => self.sex.as_ref().map(|p| p.confidence),
+            PartName::Age => self.age.as_ref().map(|p| p.confidence),
         };
         let found: Vec<(PartName, f32)> =
             PartName::ALL.into_iter().filter_map(|name| Some((name, of(name)?))).collect();
@@ -133,11 +141,13 @@ impl IdentityCard {
             PartName::HairLength => self.hair_length = None,
             PartName::Beard => self.beard = None,
             PartName::Glasses => self.glasses = None,
+            PartName::Sex => self.sex = None,
+            PartName::Age => self.age = None,
         }
     }
 
     /// Corrects a part as `PART=VALUE` says: a colour as `#rrggbb` (hair also by name), a length as `bald`,
-    /// `short` or `long`, beard and glasses as `yes` or `no`.
+    /// `short` or `long`, beard and glasses as `yes` or `no`, sex as `woman` or `man`, age in years.
     ///
     /// # Errors
     /// A part that is not there or cannot be said in words, a value that it does not have.
@@ -169,6 +179,19 @@ impl IdentityCard {
             }
             PartName::Beard => self.beard = Some(Part::corrected(yes_or_no(&value).map_err(wrong)?)),
             PartName::Glasses => self.glasses = Some(Part::corrected(yes_or_no(&value).map_err(wrong)?)),
+            PartName::Sex => {
+                let sex = match value.as_str() {
+                    "woman" => Sex::Woman,
+                    "man" => Sex::Man,
+                    _ => return Err(wrong(format!("\"{value}\" is not woman or man; it can be left out"))),
+                };
+                self.sex = Some(Part::corrected(sex));
+            }
+            PartName::Age => {
+                let years = value.parse::<f32>().ok().filter(|years| YEARS.contains(years));
+                let years = years.ok_or_else(|| wrong(format!("\"{value}\" is no age from 18 to 100")))?;
+                self.age = Some(Part::corrected(years));
+            }
             PartName::Descriptor | PartName::Geometry | PartName::Pose => {
                 return Err(wrong("it cannot be said in words; it can be left out".to_owned()));
             }
@@ -225,6 +248,8 @@ mod tests {
             skin: Some(Part::measured(Lab { l: 60.0, a: 12.0, b: 18.0 }, 0.6)),
             hair_length: Some(Part::measured(HairLength::Short, 0.5)),
             glasses: Some(Part::measured(true, 0.4)),
+            sex: Some(Part::measured(Sex::Woman, 0.9)),
+            age: Some(Part::measured(40.0, 0.5)),
             ..IdentityCard::default()
         }
     }
@@ -240,6 +265,12 @@ mod tests {
         card.correct("hair_length = Long").unwrap();
         card.correct("skin=#C58C6A").unwrap();
         card.correct("hair-colour=dark brown").unwrap();
+        card.correct("sex=man").unwrap();
+        card.correct("age=61.5").unwrap();
+        assert_eq!(
+            (card.sex.clone(), card.age.clone()),
+            (Some(Part::corrected(Sex::Man)), Some(Part::corrected(61.5)))
+        );
         assert_eq!(card.glasses, Some(Part { value: false, confidence: 1.0, source: Source::Corrected }));
         assert_eq!(card.hair_length.as_ref().unwrap().value, HairLength::Long);
         assert_eq!(card.skin.as_ref().unwrap().value.to_srgb(), [0xc5, 0x8c, 0x6a]);
@@ -262,6 +293,9 @@ mod tests {
             ("skin=#12345é", "no colour"),
             ("hair-colour=mauve", "black, dark-brown"),
             ("hair-length=curly", "not bald, short or long"),
+            ("sex=other", "sex: \"other\" is not woman or man; it can be left out"),
+            ("age=12", "age: \"12\" is no age from 18 to 100"),
+            ("age=nan", "no age"),
             ("descriptor=0", "descriptor: it cannot be said in words"),
         ] {
             let error = card.correct(change).unwrap_err().to_string();
@@ -276,15 +310,16 @@ mod tests {
         let json = serde_json::to_string(&card).unwrap();
         assert_eq!(IdentityCard::from_json(&json).unwrap(), card);
         assert!(!json.contains("beard"), "a part that is not there is not written");
-        assert_eq!(IdentityCard::from_json("{\"version\":1}").unwrap(), IdentityCard::default());
+        assert_eq!(IdentityCard::from_json("{\"version\":2}").unwrap(), IdentityCard::default());
         let broken = |from: &str, to: &str| {
             assert!(json.contains(from), "{from}");
             IdentityCard::from_json(&json.replacen(from, to, 1)).unwrap_err().to_string()
         };
-        assert!(broken("\"version\":1", "\"version\":2").contains("version 2"));
+        assert!(broken("\"version\":2", "\"version\":3").contains("version 3"));
         assert!(broken("[0.25,", "[").contains("descriptor: it should be 128"));
         assert!(broken("[[0.5,-0.5],", "[").contains("geometry: it should be 68"));
         assert!(broken("60.0", "160.0").contains("skin: it should be a colour"));
+        assert!(broken("40.0", "4.0").contains("age: it should be from 18"));
         assert!(broken("\"confidence\":0.9", "\"confidence\":9").contains("descriptor: its confidence"));
         assert!(broken("\"glasses\"", "\"spectacles\"").contains("spectacles"));
         assert!(IdentityCard::from_json("nonsense").is_err());
@@ -295,12 +330,14 @@ mod tests {
         let (one, mut other) = (card(), card());
         other.skin = Some(Part::measured(Lab { l: 70.0, a: 12.0, b: 18.0 }, 0.2));
         other.glasses = Some(Part::measured(false, 0.9));
+        other.age = Some(Part::measured(50.0, 0.5));
         other.beard = Some(Part::measured(true, 0.3));
         other.correct("hair-length=bald").unwrap();
         let mean = IdentityCard::mean(&[one.clone(), other]);
         assert!((mean.skin.unwrap().value.l - 62.5).abs() < 1e-3);
         assert_eq!((mean.glasses.unwrap().value, mean.beard.unwrap().value), (false, true));
         assert_eq!(mean.hair_length.unwrap(), Part::corrected(HairLength::Bald));
+        assert!((mean.age.unwrap().value - 45.0).abs() < 1e-3);
         assert_eq!(mean.descriptor, one.descriptor);
         assert_eq!(IdentityCard::mean(&[]), IdentityCard::default());
     }

@@ -14,6 +14,7 @@ mod parts;
 mod pose;
 mod probes;
 mod reader;
+mod vector;
 
 pub use cells::{EYES, HEAD, MOUTH, Window};
 pub use colour::{LIGHT_SHARE, Lab, Light, Sample};
@@ -24,7 +25,8 @@ pub use input::{Cut, descriptor_rectangle};
 pub use landmarks::{LANDMARKS_INPUT, LandmarkNetwork, POINTS, Points68};
 pub use measure::{Measure, Measured};
 pub use packed::PackedWeights;
-pub use parts::{CARD_VERSION, HairLength, IdentityCard, Part, Source};
+pub use parts::{CARD_VERSION, HairLength, IdentityCard, Part, Sex, Source, YEARS};
 pub use pose::{Fit, MeanShape, Pose, Shape, fit};
-pub use probes::{Judge, PROBES, Probe};
+pub use probes::{Judge, PROBES, Probe, descriptor_mean};
 pub use reader::CardReader;
+pub use vector::{CARD_WIDTH, CardVectors, Columns, DESCRIPTOR_LENGTH, SAME_PERSON};

@@ -11,7 +11,10 @@ use super::landmarks::POINTS;
 use super::pose::{Pose, Shape};
 
 /// Version of the card's JSON. Another number is refused: a part's meaning may have changed.
-pub const CARD_VERSION: u32 = 1;
+pub const CARD_VERSION: u32 = 2;
+
+/// Ages that a card can say: it is of adults.
+pub const YEARS: std::ops::RangeInclusive<f32> = 18.0..=100.0;
 
 /// Where a part comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,23 @@ impl fmt::Display for HairLength {
     }
 }
 
+/// As which of the two a face is drawn; a person whom neither fits leaves the part out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sex {
+    Woman,
+    Man,
+}
+
+impl fmt::Display for Sex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Woman => "woman",
+            Self::Man => "man",
+        })
+    }
+}
+
 /// What is known of a person's looks. A part that is `None` could not be told or was left out.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +112,12 @@ pub struct IdentityCard {
     pub beard: Option<Part<bool>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glasses: Option<Part<bool>>,
+    /// As which the face would be taken by most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sex: Option<Part<Sex>>,
+    /// Years that the face looks; within about six of the truth, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<Part<f32>>,
 }
 
 impl fmt::Debug for IdentityCard {
@@ -118,6 +144,8 @@ impl Default for IdentityCard {
             hair_length: None,
             beard: None,
             glasses: None,
+            sex: None,
+            age: None,
         }
     }
 }
@@ -156,6 +184,11 @@ impl IdentityCard {
             {
                 return wrong(name, "it should be a colour in Lab, with L from 0 to 100");
             }
+        }
+        if let Some(Part { value, .. }) = &self.age
+            && !YEARS.contains(value)
+        {
+            return wrong(Name::Age, "it should be from 18 to 100 years");
         }
         for (name, confidence) in self.confidences() {
             if !(0.0..=1.0).contains(&confidence) {
@@ -207,6 +240,15 @@ impl IdentityCard {
             hair_length: joined(cards, |c| c.hair_length.as_ref(), most),
             beard: joined(cards, |c| c.beard.as_ref(), most),
             glasses: joined(cards, |c| c.glasses.as_ref(), most),
+            sex: joined(cards, |c| c.sex.as_ref(), most),
+            age: joined(
+                cards,
+                |c| c.age.as_ref(),
+                |values| {
+                    let total: f32 = values.iter().map(|(_, weight)| weight).sum();
+                    values.iter().map(|(years, weight)| *years * weight).sum::<f32>() / total
+                },
+            ),
         }
     }
 }

@@ -5,7 +5,7 @@ use image::RgbImage;
 
 use super::colour::Sample;
 use super::measure::{Measure, Measured};
-use super::parts::{HairLength, IdentityCard, Part};
+use super::parts::{HairLength, IdentityCard, Part, Sex, YEARS};
 use super::pose::fit;
 use super::probes::Judge;
 use crate::IdentityError;
@@ -23,6 +23,9 @@ const NO_FACE: f32 = 0.35;
 const SMALL_FACE: f32 = 80.0;
 /// The spread of a colour's pixels at which it is worth nothing, ΔE.
 const MOTTLED: f32 = 20.0;
+
+/// How sure an age is in the best of photos: a third of the spread of ages is left.
+const AGE_SURE: f32 = 0.6;
 
 /// Everything that makes cards. Can be shared by threads.
 pub struct CardReader {
@@ -68,7 +71,13 @@ impl CardReader {
             Some(chance) if hair.is_some() => Some((HairLength::Short, chance)),
             _ => None,
         };
+        let woman = told(self.judge.woman.chance(measured.descriptor.values()));
+        let sex = |chance: f32| if chance > 0.5 { Sex::Woman } else { Sex::Man };
+        let years = self.judge.years.value(measured.descriptor.values());
+        let adult = |years: f32| years.clamp(*YEARS.start(), *YEARS.end());
         Some(IdentityCard {
+            sex: woman.map(|chance| Part::measured(sex(chance), sureness(chance))),
+            age: years.map(|years| Part::measured(adult(years), AGE_SURE * sure)),
             descriptor: Some(Part::measured(measured.descriptor.clone(), sure)),
             geometry: Some(Part::measured(fit.shape, sure)),
             pose: Some(Part::measured(fit.pose, fits * seen)),
