@@ -28,8 +28,7 @@ pub struct Clauses {
     pub role: Option<String>,
     pub clothes: Option<String>,
     pub hat: Option<String>,
-    /// A thing held or beside the person; renders before it was written have none.
-    #[serde(default)]
+    /// A thing held or beside the person.
     pub prop: Option<String>,
     pub expression: String,
     pub pose: String,
@@ -37,16 +36,31 @@ pub struct Clauses {
     pub place: String,
 }
 
+/// What the renderer knows in numbers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Attributes {
+    pub years: f32,
+    /// 0 none, 1 short, 2 to the chin, 3 to the shoulders.
+    pub hair_length: u8,
+    pub hat: Option<String>,
+    pub clothes_colour: Option<String>,
+    /// Degrees that the head is turned.
+    pub yaw: f32,
+}
+
 /// One line of `meta*.jsonl`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Frame {
     pub file: String,
+    /// The picture as a camera kept it, of reference shots.
+    pub photo: Option<String>,
     pub person: u32,
     pub shot: u32,
     /// L2-normalised SFace embedding of the picture at rendering resolution; null without a face.
     pub sface: Option<Vec<f32>>,
     pub identity: IdentityWords,
     pub clauses: Clauses,
+    pub attributes: Attributes,
 }
 
 /// Frames with a face, their pictures, and the frames of each person.

@@ -34,6 +34,10 @@ pub enum TrainingError {
     Network { path: PathBuf, reason: String },
     #[error("{path}: no landmarks of the pictures; run `imagine-training landmarks --data {data}` first")]
     NoLandmarks { path: PathBuf, data: PathBuf },
+    #[error(
+        "{path}: no identity cards of the reference shots; run `imagine-training cards --data {data}` first"
+    )]
+    NoCards { path: PathBuf, data: PathBuf },
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The checkpoint folder: diffusers format, and the adapter beside it in the FaceID layout.
+//! The checkpoint folder: diffusers format, and the adapter of the identity card beside it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::optimizer::AdamW;
 use crate::recipe;
 
 /// The adapter's file in the checkpoint folder.
-pub const ADAPTER_FILE: &str = "ip-adapter-faceid_starter.safetensors";
+pub const ADAPTER_FILE: &str = "ip-adapter-card_starter.safetensors";
 
 const UNET_FILE: &str = "unet/diffusion_pytorch_model.safetensors";
 const TEXT_FILE: &str = "text_encoder/model.safetensors";

@@ -3,6 +3,7 @@
 
 mod captions;
 mod card_measure;
+mod cards;
 mod dataset;
 mod diffusion;
 mod error;
@@ -11,6 +12,7 @@ mod export;
 mod face_network;
 mod files;
 mod identity_loss;
+mod judge;
 mod landmarks;
 mod onnx;
 mod optimizer;
@@ -102,6 +104,20 @@ enum Command {
         #[arg(long)]
         data: PathBuf,
     },
+    /// Train the network that judges whether pictures follow their prompts.
+    Judge {
+        #[command(flatten)]
+        run: RunArgs,
+        /// Folder of held-out people, on whose renders it is tried.
+        #[arg(long)]
+        heldout: PathBuf,
+    },
+    /// Measure the identity cards of the reference shots, which condition the pictures; kept beside them.
+    Cards {
+        /// Folder of rendered people.
+        #[arg(long)]
+        data: PathBuf,
+    },
     /// Measure what the identity card measures on every picture of a folder; `card/gates.py` calls this.
     CardMeasure {
         /// Folder of pictures.
@@ -152,9 +168,6 @@ enum Command {
         /// Compute in bf16, with f32 weights kept by the optimiser.
         #[arg(long)]
         bf16: bool,
-        /// Look at random parts of so many pixels a side instead of whole pictures.
-        #[arg(long, value_parser = crop_side)]
-        crop: Option<i64>,
         /// Train the decoder alone; the latents stay what they are.
         #[arg(long)]
         decoder_only: bool,
@@ -167,15 +180,6 @@ enum Command {
     },
 }
 
-/// A side that the autoencoder can halve as often as it does.
-fn crop_side(text: &str) -> Result<i64, String> {
-    let cell = recipe::LATENT_CELL;
-    match text.parse::<i64>() {
-        Ok(side) if side > 0 && side <= recipe::PICTURE_SIZE && side % cell == 0 => Ok(side),
-        _ => Err(format!("a multiple of {cell} up to {} is wanted", recipe::PICTURE_SIZE)),
-    }
-}
-
 fn run(cli: Cli) -> Result<(), TrainingError> {
     let device = Device::cuda_if_available();
     match cli.command {
@@ -185,6 +189,16 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             card_measure::run(&card_measure::CardRun { pictures, out, every, cast })
         }
         Command::Landmarks { data } => landmarks::find(&data),
+        Command::Judge { run: args, heldout } => judge::train(&judge::JudgeRun {
+            heldout,
+            schedule: args.schedule(1.5e-3),
+            data: args.data,
+            out: args.out,
+            batch: args.batch,
+            device,
+            seed: args.seed,
+        }),
+        Command::Cards { data } => cards::measure(&data),
         Command::Unet { run: args, from, bf16, identity_weight, identity_rows } => {
             train_unet::train(&train_unet::UNetRun {
                 from,
@@ -220,10 +234,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             guidance_scale: guidance,
             identity_scale,
         }),
-        Command::Vae { run: args, bf16, crop, decoder_only, from, identity_weight } => {
+        Command::Vae { run: args, bf16, decoder_only, from, identity_weight } => {
             train_vae::train(&train_vae::VaeRun {
                 kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
-                crop,
                 decoder_only,
                 from,
                 identity_weight,

@@ -33,7 +33,7 @@ pub const LATENT_SPREAD_WEIGHT: f64 = 1e-3;
 pub const TIMESTEP_CENTRE: f64 = -0.4;
 pub const TIMESTEP_SPREAD: f64 = 1.0;
 /// Where faces are in the framed pictures, in parts of the side: left and right, top and bottom.
-pub const FACE_PART: ((f64, f64), (f64, f64)) = ((0.25, 0.75), (0.25, 0.8125));
+pub const FACE_PART: ((f64, f64), (f64, f64)) = ((0.3125, 0.6875), (0.25, 0.6875));
 /// How much more an error there counts than elsewhere.
 pub const FACE_WEIGHT: f64 = 3.0;
 /// Where the identity loss begins with a noisy render: timesteps, at which little but outlines is left.
@@ -48,16 +48,27 @@ pub const DROP_TEXT: f64 = 0.08;
 pub const DROP_IDENTITY: f64 = 0.08;
 pub const DROP_BOTH: f64 = 0.06;
 
-/// Standard deviation of the noise on each of the embedding's 128 numbers (their own is 0.09).
-pub const EMBEDDING_NOISE: f64 = 0.02;
+/// Of what is known of the person: how often a group of the card is left out, a part of one, and whether there is a
+/// beard, which no photo tells.
+pub const DROP_GROUP: f64 = 0.08;
+pub const DROP_PART: f64 = 0.15;
+pub const DROP_BEARD: f64 = 0.5;
+/// Standard deviations of the noise on the descriptor's numbers (of variance one), on the colours (Lab), and on the
+/// age in years.
+pub const DESCRIPTOR_NOISE: f32 = 0.25;
+pub const COLOUR_NOISE: f32 = 1.5;
+pub const AGE_NOISE: f32 = 4.0;
 /// The forward process: `scaled_linear` betas.
 pub const TRAIN_STEPS: i64 = 1000;
 pub const BETA_START: f64 = 0.00085;
 pub const BETA_END: f64 = 0.012;
 
-/// The face embedding's MLP.
-pub const IDENTITY: FaceIdSizes =
-    FaceIdSizes { embedding: 128, hidden: 384, tokens: 4, cross_dim: CROSS_DIM };
+/// The MLPs of the card's groups: descriptor, colours, traits.
+pub const IDENTITY: [FaceIdSizes; 3] = [
+    FaceIdSizes { embedding: 129, hidden: 384, tokens: 4, cross_dim: CROSS_DIM },
+    FaceIdSizes { embedding: 8, hidden: 128, tokens: 2, cross_dim: CROSS_DIM },
+    FaceIdSizes { embedding: 11, hidden: 128, tokens: 2, cross_dim: CROSS_DIM },
+];
 
 /// Learning rate over a run that is limited by time.
 #[derive(Clone, Copy, Debug)]
@@ -100,16 +111,20 @@ fn vae_json(scaling_factor: f64) -> Value {
     })
 }
 
+/// Channels of the U-Net's levels and their attention's heads.
+const CHANNELS: [i64; 3] = [80, 144, 208];
+const HEADS: [i64; 3] = [1, 2, 4];
+
 pub fn unet_json() -> Value {
     json!({
         "_class_name": "UNet2DConditionModel",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "attention_head_dim": [1, 2, 3],
-        "block_out_channels": [64, 128, 192],
+        "attention_head_dim": HEADS,
+        "block_out_channels": CHANNELS,
         "cross_attention_dim": CROSS_DIM,
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
         "mid_block_type": "UNetMidBlock2DCrossAttn",
         "flip_sin_to_cos": true,
         "freq_shift": 0,

@@ -1,21 +1,24 @@
 //! Trains the U-Net, its text encoder and the identity adapter together.
 //!
-//! The condition is the embedding of *another* shot of the same person than the one that is drawn:
+//! The condition is the identity card of *another* shot of the same person than the one that is drawn:
 //! what the two do not share (pose, expression, light) cannot be copied from it.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use imagine_encoders::{ClipTextConfig, ClipTextModel, ClipTokenizer};
-use imagine_identity::adapters::FaceIdProjection;
+use imagine_identity::adapters::CardProjection;
+use imagine_identity::card::CARD_WIDTH;
 use imagine_unet::{
     AutoencoderKl, AutoencoderKlConfig, Condition, CrossKv, IdentityTokens, UNet2DConditionModel, Weights,
 };
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::captions;
+use crate::cards::Cards;
 use crate::dataset::{Dataset, Frame};
 use crate::diffusion::{NoiseSchedule, face_weights};
 use crate::error::TrainingError;
@@ -47,7 +50,7 @@ pub struct UNetRun {
 /// The three networks that are trained together.
 struct Networks {
     text: ClipTextModel,
-    identity: FaceIdProjection,
+    identity: CardProjection,
     unet: UNet2DConditionModel,
 }
 
@@ -64,7 +67,7 @@ impl Networks {
         model.attach_identity(&(&root / "ip_adapter"))?;
         Ok(Self {
             text: ClipTextModel::new(&text.root(), &text_config)?,
-            identity: FaceIdProjection::new(&(&root / "image_proj"), recipe::IDENTITY)?,
+            identity: CardProjection::new(&(&root / "image_proj"), recipe::IDENTITY)?,
             unet: model,
         })
     }
@@ -102,21 +105,27 @@ fn encode_all(data: &Dataset, vae: &AutoencoderKl, run: &UNetRun) -> Result<Tens
 struct Example<'a> {
     /// Row of the latents.
     target: i64,
-    /// Row of the embeddings that condition it.
-    reference: i64,
+    /// The frame whose card conditions it.
+    reference: usize,
     frame: &'a Frame,
     mirrored: bool,
 }
 
-fn draw<'a>(data: &'a Dataset, rng: &mut StdRng) -> Example<'a> {
-    let shots = &data.people[rng.random_range(0..data.people.len())];
-    let target = rng.random_range(0..shots.len());
-    let other = (target + rng.random_range(1..shots.len())) % shots.len();
+/// A picture and another shot of its person that has a card.
+fn draw<'a>(data: &'a Dataset, cards: &Cards, rng: &mut StdRng) -> Example<'a> {
+    let (shots, target, reference) = loop {
+        let shots = &data.people[rng.random_range(0..data.people.len())];
+        let target = rng.random_range(0..shots.len());
+        let others = || shots.iter().copied().filter(|&shot| shot != shots[target] && cards.knows(shot));
+        if let Some(reference) = others().choose(rng) {
+            break (shots, target, reference);
+        }
+    };
     let mirrored = rng.random_bool(0.5);
     let offset = if mirrored { data.frames.len() } else { 0 };
     Example {
         target: (shots[target] + offset) as i64,
-        reference: shots[other] as i64,
+        reference,
         frame: &data.frames[shots[target]],
         mirrored,
     }
@@ -143,6 +152,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
     let mut rng = StdRng::seed_from_u64(run.seed);
     let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
+    let cards = Cards::read(&data, &run.data)?;
     let latents = encode_all(&data, &open_vae(run, Kind::Float)?, run)?;
     let identity_loss = match run.identity_weight {
         weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, run.kind)?),
@@ -172,6 +182,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     let training = Training {
         networks,
         data: &data,
+        cards,
         latents,
         tokenizer,
         schedule: NoiseSchedule::new(run.device),
@@ -211,6 +222,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
 struct Training<'a> {
     networks: Networks,
     data: &'a Dataset,
+    cards: Cards,
     /// Scaled, of pictures and mirror images: [2N, C, h, w]
     latents: Tensor,
     tokenizer: ClipTokenizer,
@@ -225,8 +237,8 @@ struct Batch {
     targets: Vec<i64>,
     /// [B, S]
     ids: Tensor,
-    /// [B, E]; zero where no person is shown
-    embeddings: Tensor,
+    /// Vectors of cards [B, 149]; zero where no person is shown
+    cards: Tensor,
 }
 
 impl Training<'_> {
@@ -237,12 +249,11 @@ impl Training<'_> {
         identity: Option<&IdentityLoss>,
         rng: &mut StdRng,
     ) -> Result<Batch, TrainingError> {
-        let (mut targets, mut references, mut ids, mut keep) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut targets, mut ids, mut cards) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rows {
-            let mut example = draw(self.data, rng);
+            let mut example = draw(self.data, &self.cards, rng);
             while identity.is_some_and(|identity| !identity.knows(example.target)) {
-                example = draw(self.data, rng);
+                example = draw(self.data, &self.cards, rng);
             }
             let fate: f64 = rng.random();
             let no_text = fate < recipe::DROP_TEXT + recipe::DROP_BOTH;
@@ -253,22 +264,14 @@ impl Training<'_> {
             let text = if no_text { String::new() } else { caption(&example, describe, rng) };
             ids.extend(self.tokenizer.encode(&text)?.ids);
             targets.push(example.target);
-            references.push(example.reference);
-            keep.push(if no_identity { 0.0f32 } else { 1.0 });
+            let card = self.cards.vector(self.data, example.reference, rng).filter(|_| !no_identity);
+            cards.extend(card.unwrap_or_else(|| vec![0.0; CARD_WIDTH]));
         }
         let rows = rows as i64;
-        let keep = Tensor::from_slice(&keep).view([-1, 1]); // [B, 1]
-        let embeddings = self.data.embeddings.index_select(0, &Tensor::from_slice(&references));
-        // Noise, so that no single number of the embedding decides everything.
-        let jitter = embeddings.randn_like() * recipe::EMBEDDING_NOISE;
-        // Renders share a direction that photos do not have. Half the rows are shown without it and the
-        // others with a random part, so that a photo's embedding is nothing unheard of.
-        let without = (Tensor::rand([rows, 1], (Kind::Float, Device::Cpu)) * 2.0).clamp_max(1.0); // [B, 1]
-        let varied = &embeddings - without * &self.data.mean_embedding + jitter;
         Ok(Batch {
             targets,
             ids: Tensor::from_slice(&ids).view([rows, -1]).to_device(self.run.device),
-            embeddings: &varied / varied.norm_scalaropt_dim(2, [1], true) * keep,
+            cards: Tensor::from_slice(&cards).view([rows, CARD_WIDTH as i64]).to_device(self.run.device),
         })
     }
 
@@ -279,13 +282,11 @@ impl Training<'_> {
 
     fn cross(&self, batch: &Batch) -> Result<CrossKv, TrainingError> {
         let rows = batch.targets.len() as i64;
+        let scale = || Tensor::ones([rows], (Kind::Float, self.run.device));
+        let group = |tokens| IdentityTokens { tokens, scale: scale(), region: None };
         let condition = Condition {
             text: self.networks.text.forward(&batch.ids, false)?.last_hidden_state,
-            identities: vec![IdentityTokens {
-                tokens: self.networks.identity.forward(&batch.embeddings),
-                scale: Tensor::ones([rows], (Kind::Float, self.run.device)),
-                region: None,
-            }],
+            identities: self.networks.identity.groups(&batch.cards).into_iter().map(group).collect(),
         };
         Ok(self.networks.unet.cross_kv(&condition))
     }

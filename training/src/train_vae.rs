@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::dataset::Dataset;
+use crate::diffusion::face_weights;
 use crate::error::TrainingError;
 use crate::files::{read_tensors, write_tensors};
 use crate::identity_loss::IdentityLoss;
@@ -25,9 +26,6 @@ pub struct VaeRun {
     pub data: PathBuf,
     pub out: PathBuf,
     pub batch: usize,
-    /// Side of the random part of each picture that is looked at, a multiple of the latents' cell; the whole
-    /// picture if left out. Small parts teach as much a step for less: nothing here sees far.
-    pub crop: Option<i64>,
     pub schedule: Schedule,
     pub device: Device,
     /// What the networks compute in; the optimiser keeps its own weights in f32.
@@ -47,7 +45,7 @@ fn halved(x: &Tensor) -> Tensor {
     x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
 }
 
-/// Reconstruction loss between pictures [B, 3, H, W] in [-1, 1].
+/// Reconstruction loss between pictures [B, 3, S, S] in [-1, 1], in which the face counts more.
 fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
     let mut loss = Tensor::zeros([], (Kind::Float, made.device()));
     let (mut a, mut b) = (made.shallow_clone(), real.shallow_clone());
@@ -56,10 +54,13 @@ fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
             a = halved(&a);
             b = halved(&b);
         }
-        loss += (&a - &b).abs().mean(Kind::Float) * weight;
+        let weights = face_weights(a.size()[3], a.device());
+        loss += ((&a - &b).abs() * &weights).mean(Kind::Float) * weight;
         for dim in [2, 3] {
             let edges = |t: &Tensor| t.diff(1, dim, None::<&Tensor>, None::<&Tensor>);
-            loss += (edges(&a) - edges(&b)).abs().mean(Kind::Float) * weight;
+            let unlike = (edges(&a) - edges(&b)).abs();
+            let weights = weights.narrow(dim, 0, unlike.size()[dim as usize]);
+            loss += (unlike * weights).mean(Kind::Float) * weight;
         }
     }
     loss
@@ -80,12 +81,7 @@ fn draw(
             rows.push(row);
         }
     }
-    let mut pixels = data.batch(&rows, Kind::Float, run.device);
-    if let Some(side) = run.crop {
-        let places = (recipe::PICTURE_SIZE - side) / recipe::LATENT_CELL;
-        let [left, top] = std::array::from_fn(|_| rng.random_range(0..=places) * recipe::LATENT_CELL);
-        pixels = pixels.narrow(3, left, side).narrow(2, top, side); // [B, 3, side, side]
-    }
+    let pixels = data.batch(&rows, Kind::Float, run.device);
     if rng.random_bool(0.5) {
         rows.iter_mut().for_each(|row| *row += count as i64);
         return (pixels.flip([3]), rows);
