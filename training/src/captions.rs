@@ -154,6 +154,22 @@ pub fn compose(frame: &Frame, describe: bool, rng: &mut StdRng) -> String {
     text
 }
 
+/// Everything of a frame that a prompt can ask for, in one sentence: for measuring whether it is followed.
+pub fn in_full(frame: &Frame) -> String {
+    let c = &frame.clauses;
+    let mut parts = Vec::new();
+    match &c.role {
+        Some(role) => parts.push(format!("me as {}", with_article(role))),
+        None => {
+            parts.push("me".to_owned());
+            let worn = [&c.clothes, &c.hat].into_iter().flatten();
+            parts.extend(worn.map(|worn| format!("wearing {}", with_article(worn))));
+        }
+    }
+    parts.extend([c.expression.clone(), c.place.clone()]);
+    parts.join(", ")
+}
+
 /// A word that means nothing, so that the model learns to pass over words it does not know.
 fn unknown_word(rng: &mut StdRng) -> String {
     (0..rng.random_range(3..9)).map(|_| char::from(b'a' + rng.random_range(0..26u8))).collect()

@@ -2,6 +2,7 @@
 //! is known, and is then asked about generated pictures. How often it is right on renders of held-out people is the
 //! ceiling of what it can find in pictures.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -9,11 +10,12 @@ use imagine_unet::layers::{Conv2d, GroupNorm, Linear};
 use imagine_unet::{Vs, Weights, WeightsError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::dataset::{Dataset, Frame};
 use crate::error::TrainingError;
-use crate::files::{read_tensors, write_json, write_tensors};
+use crate::files::{write_json, write_tensors};
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::recipe::{PICTURE_SIZE, Schedule};
 
@@ -56,6 +58,18 @@ pub fn truth(frame: &Frame, question: &str) -> Option<String> {
 
 /// The answers to each question, sorted.
 type Answers = Vec<Vec<String>>;
+
+/// What the judge has learnt from.
+#[derive(Serialize, Deserialize)]
+struct Learnt {
+    answers: Answers,
+    /// Roles and places that training has shown together.
+    pairs: BTreeSet<(String, String)>,
+}
+
+fn pair(frame: &Frame) -> Option<(String, String)> {
+    Some((frame.clauses.role.clone()?, frame.clauses.place.clone()))
+}
 
 struct Network {
     convolutions: Vec<(Conv2d, GroupNorm)>,
@@ -112,7 +126,7 @@ pub struct JudgeRun {
 }
 
 const WEIGHTS: &str = "judge.safetensors";
-const ANSWERS: &str = "judge.json";
+const LEARNT: &str = "judge.json";
 
 /// As a generated picture may be: moved, blurred, noisy, of other brightness. [B, 3, S, S]
 fn spoiled(pixels: &Tensor, rng: &mut StdRng) -> Tensor {
@@ -181,7 +195,8 @@ pub fn train(run: &JudgeRun) -> Result<(), TrainingError> {
     }
     let averaged: Vec<(String, Tensor)> = optimizer.averaged();
     write_tensors(&run.out.join(WEIGHTS), &averaged)?;
-    write_json(&run.out.join(ANSWERS), &answers)?;
+    let pairs = data.frames.iter().filter_map(pair).collect();
+    write_json(&run.out.join(LEARNT), &Learnt { answers, pairs })?;
     let judge = Judge::read(&run.out, run.device)?;
     let heldout = Dataset::read(&run.heldout, PICTURE_SIZE as u32)?;
     for (question, right, of) in judge.right(&heldout) {
@@ -206,23 +221,26 @@ fn labels(frames: &[Frame], answers: &Answers) -> Tensor {
 /// A trained judge.
 pub struct Judge {
     network: Network,
-    answers: Answers,
+    learnt: Learnt,
     device: Device,
 }
 
 impl Judge {
     /// Reads what [`train`] has left in a folder.
     pub fn read(folder: &Path, device: Device) -> Result<Self, TrainingError> {
-        let path = folder.join(ANSWERS);
+        let path = folder.join(LEARNT);
         let text = std::fs::read_to_string(&path).map_err(TrainingError::io(&path))?;
-        let answers: Answers =
+        let learnt: Learnt =
             serde_json::from_str(&text).map_err(|source| TrainingError::Json { path, source })?;
-        let file = folder.join(WEIGHTS);
-        read_tensors(&file)?;
-        let weights = Weights::open(&[file], device, Kind::Float)?;
-        let network = Network::new(&weights.root(), &answers)?;
+        let weights = Weights::open(&[folder.join(WEIGHTS)], device, Kind::Float)?;
+        let network = Network::new(&weights.root(), &learnt.answers)?;
         weights.finish(&[])?;
-        Ok(Self { network, answers, device })
+        Ok(Self { network, learnt, device })
+    }
+
+    /// Whether a frame shows a role in a place in which training has never shown it.
+    pub fn is_new(&self, frame: &Frame) -> bool {
+        pair(frame).is_some_and(|pair| !self.learnt.pairs.contains(&pair))
     }
 
     /// The answer to every question of [`QUESTIONS`] for each picture [B, 3, S, S] in [-1, 1].
@@ -232,7 +250,7 @@ impl Judge {
             let best: Vec<Vec<i64>> =
                 scores.iter().map(|s| Vec::try_from(s.argmax(1, false)).unwrap_or_default()).collect();
             let name = |n: usize, row: usize| {
-                let found = best[n].get(row).and_then(|&at| self.answers[n].get(at as usize));
+                let found = best[n].get(row).and_then(|&at| self.learnt.answers[n].get(at as usize));
                 found.cloned().unwrap_or_default()
             };
             let rows = pixels.size()[0] as usize;

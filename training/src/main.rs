@@ -133,7 +133,7 @@ enum Command {
         #[arg(long, num_args = 3, value_names = ["R", "G", "B"])]
         cast: Option<Vec<f32>>,
     },
-    /// Measure a checkpoint on held-out people.
+    /// Measure a checkpoint on people it has never seen, and write the report.
     Evaluate {
         /// The checkpoint folder.
         #[arg(long)]
@@ -141,15 +141,18 @@ enum Command {
         /// Folder of held-out people.
         #[arg(long)]
         heldout: PathBuf,
-        /// JSON file for the numbers.
+        /// Folder that `judge` has written to.
         #[arg(long)]
-        report: PathBuf,
-        /// PNG of references and generated pictures.
+        judge: PathBuf,
+        /// Folder of photos of real people.
         #[arg(long)]
-        sheet: PathBuf,
-        /// Pictures a person.
-        #[arg(long, default_value_t = 4)]
-        pictures: u32,
+        photos: Option<PathBuf>,
+        /// Where the report and its pictures go.
+        #[arg(long)]
+        out: PathBuf,
+        /// Pictures of held-out people.
+        #[arg(long, default_value_t = 1000)]
+        pictures: usize,
         #[arg(long, default_value_t = 0)]
         seed: u64,
         /// Denoising steps; the checkpoint's own number if left out.
@@ -216,8 +219,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
         Command::Evaluate {
             model,
             heldout,
-            report,
-            sheet,
+            judge,
+            photos,
+            out,
             pictures,
             seed,
             steps,
@@ -226,8 +230,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
         } => evaluate::run(&evaluate::Evaluation {
             model,
             heldout,
-            report,
-            sheet,
+            judge,
+            photos,
+            out,
             pictures,
             seed,
             steps,
