@@ -71,6 +71,7 @@ CALM_SLIDERS = (
     'forehead',
     'head',
     'mouth-trans',
+    'mouth-laugh-lines',
     'asym',
 )
 # what one knows a face by, as far as a recogniser is concerned: these vary more
@@ -93,6 +94,17 @@ SOFTER = {
     'neck-scale-horiz': -0.4,
     'head-fat': 0.1,
 }  # women's faces lean this way
+STERNER = {
+    'chin-width': 0.3,
+    'chin-height': 0.15,
+    'chin-bones': 0.3,
+    'chin-prominent': 0.15,
+    'nose-scale-horiz': 0.1,
+    'nose-volume': 0.15,
+    'head-square': 0.25,
+    'neck-scale-horiz': 0.3,
+    'eye-scale': -0.15,
+}  # men's faces lean this way
 FRIENDLIER = {
     'eye-scale': 0.8,
     'eye-height2': 0.55,
@@ -200,13 +212,12 @@ def face_weights(random, model, sex):
         if stem.startswith(STILL_SLIDERS):
             continue
         x *= 1.6 if stem.startswith(TELLING_SLIDERS) else 1.0
-        x *= 0.17 if stem.startswith(CALM_SLIDERS) else 0.31 if stem.startswith(('nose', 'mouth')) else 0.39
+        x *= 0.16 if stem.startswith(CALM_SLIDERS) else 0.23 if stem.startswith(('nose', 'mouth')) else 0.32
         if stem.startswith('head-') and not minus:
             x = abs(x) * 1.4
         x += FRIENDLIER.get(stem, 0.0)
-        if sex == 'woman':
-            x += SOFTER.get(stem, 0.0)
-        x = float(np.clip(x, -1.2, 1.2))
+        x += (SOFTER if sex == 'woman' else STERNER).get(stem, 0.0)
+        x = float(np.clip(x, -0.9, 0.9))
         for name in plus if x > 0 else minus:
             found[name] = abs(x)
     for name in model.names:
@@ -282,7 +293,7 @@ def sample_person(model, seed, number):
         brow_width=float(np.clip(random.normal(1.0 if sex == 'man' else 0.68, 0.19), 0.42, 1.5)),
         brow_arch=float(np.clip(random.normal(0.6, 0.5), -0.5, 1.6)),
         brow_rise=float(np.clip(random.normal(0, 0.022), -0.04, 0.05)),
-        eye_size=float(np.clip(random.normal(1.38, 0.06), 1.25, 1.5)),
+        eye_size=float(np.clip(random.normal(1.28 if sex == 'woman' else 1.2, 0.05), 1.1, 1.4)),
         shadow=linear(str(random.choice(['8a5a52', '7a5470', '6a5a62', '8a6448']))) * (1.1 - 0.6 * tone),
         lip_cover=0.9 if makeup else 0.85 if sex == 'woman' else 0.6,
         skin=skin,

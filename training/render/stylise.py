@@ -6,7 +6,7 @@ on closing over their eyeballs.
 
 import numpy as np
 
-EYE_REACH = np.array([0.40, 0.40], np.float32)  # half axes of the region that grows with the eye
+EYE_REACH = np.array([0.23, 0.25], np.float32)  # half axes of the region that grows with the eye
 
 
 def smoothstep(low, high, x):
@@ -31,7 +31,7 @@ class Warp:
             near = np.flatnonzero((np.abs(out[:, 0] - eye[0]) < 0.8) & (np.abs(height) < 0.7) & (out[:, 2] > eye[2] - 0.4))
             offset = out[near] - eye
             radius = np.sqrt(((offset[:, :2] / EYE_REACH) ** 2).sum(1))
-            share = (1 - smoothstep(0.58, 1.55, radius)) * smoothstep(-0.38, -0.2, offset[:, 2])
+            share = (1 - smoothstep(0.7, 1.6, radius)) * smoothstep(-0.38, -0.2, offset[:, 2])
             share *= smoothstep(0.0, 0.14, points[near, 0] * np.sign(eye[0]))  # an eye moves its own side of the face
             out[near] += offset * ((self.size - 1) * share)[:, None]
             out[near, 0] += np.sign(eye[0]) * 0.035 * share

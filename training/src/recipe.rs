@@ -104,7 +104,8 @@ fn vae_json(scaling_factor: f64) -> Value {
         "latent_channels": LATENT_CHANNELS,
         "layers_per_block": 1,
         "mid_block_add_attention": false,
-        "norm_num_groups": 8,
+        // One group: with few channels in each, a picture's colour would be normalised away.
+        "norm_num_groups": 1,
         "sample_size": PICTURE_SIZE,
         "scaling_factor": scaling_factor,
         "force_upcast": false

@@ -40,6 +40,10 @@ pub struct VaeRun {
     pub identity_weight: f64,
 }
 
+/// How much the picture counts, and halved once, twice, ... The smallest are nothing but colours, which are learnt
+/// last otherwise.
+const SCALES: [f64; 5] = [1.0, 0.5, 0.5, 0.5, 2.0];
+
 /// [B, C, H, W] → [B, C, H/2, W/2]
 fn halved(x: &Tensor) -> Tensor {
     x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
@@ -49,7 +53,7 @@ fn halved(x: &Tensor) -> Tensor {
 fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
     let mut loss = Tensor::zeros([], (Kind::Float, made.device()));
     let (mut a, mut b) = (made.shallow_clone(), real.shallow_clone());
-    for (scale, weight) in [1.0, 0.5, 0.5].into_iter().enumerate() {
+    for (scale, weight) in SCALES.into_iter().enumerate() {
         if scale > 0 {
             a = halved(&a);
             b = halved(&b);
