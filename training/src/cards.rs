@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{Dataset, Frame, read_frames};
 use crate::error::TrainingError;
 use crate::files::write_json;
+use crate::in_parallel;
 use crate::recipe::{AGE_NOISE, COLOUR_NOISE, DESCRIPTOR_NOISE, DROP_BEARD, DROP_GROUP, DROP_PART};
 
 /// Photos between two savings.
@@ -55,8 +56,7 @@ pub fn read(data: &Path) -> Result<Measured, TrainingError> {
 pub fn measure(data: &Path) -> Result<(), TrainingError> {
     let mut known = if file_of(data).is_file() { read(data)? } else { Measured::new() };
     let models = face_models().map_err(IdentityError::from)?;
-    let detector = FaceDetector::open(&models.join(YUNET_FILE))?;
-    let reader = CardReader::built_in()?;
+    let tools = || Ok((FaceDetector::open(&models.join(YUNET_FILE))?, CardReader::built_in()?));
     let frames = read_frames(data)?;
     let new: Vec<(&Frame, &str)> = frames
         .iter()
@@ -64,29 +64,30 @@ pub fn measure(data: &Path) -> Result<(), TrainingError> {
         .filter_map(|frame| Some((frame, frame.photo.as_deref()?)))
         .collect();
     println!("cards: {} known, {} photos to look at", known.len(), new.len());
-    for (done, (frame, photo)) in new.iter().enumerate() {
+    let look = |(detector, reader): &(FaceDetector, CardReader), (_, photo): &(&Frame, &str)| {
         let path = data.join(photo);
         let picture = image::open(&path).map_err(|source| TrainingError::Image { path, source })?.to_rgb8();
         let card = match detector.detect(&picture)?.first() {
             Some(face) => reader.read(&picture, &detector.refine(&picture, face)?)?,
             None => None,
         };
-        let measured = card.and_then(|card| {
+        Ok(card.and_then(|card| {
             Some(MeasuredCard {
                 descriptor: card.descriptor?.value.values().to_vec(),
                 skin: card.skin.map(|part| part.value),
                 hair: card.hair_colour.map(|part| part.value),
             })
-        });
-        known.insert(frame.file.clone(), measured);
-        if (done + 1) % SAVE_EVERY == 0 {
-            write_json(&file_of(data), &known)?;
-            println!("cards: {} of {}", done + 1, new.len());
-        }
+        }))
+    };
+    for (done, chunk) in new.chunks(SAVE_EVERY).enumerate() {
+        let measured = in_parallel::map(chunk, tools, look)?;
+        known.extend(chunk.iter().map(|(frame, _)| frame.file.clone()).zip(measured));
+        write_json(&file_of(data), &known)?;
+        println!("cards: {} of {}", done * SAVE_EVERY + chunk.len(), new.len());
     }
     let found = known.values().flatten().count();
     println!("cards: a card for {found} of {} reference shots", known.len());
-    write_json(&file_of(data), &known)
+    Ok(())
 }
 
 /// The cards of a data set, and the two middles from which descriptors may be counted.

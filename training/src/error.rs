@@ -38,6 +38,10 @@ pub enum TrainingError {
         "{path}: no identity cards of the reference shots; run `imagine-training cards --data {data}` first"
     )]
     NoCards { path: PathBuf, data: PathBuf },
+    #[error("{0}")]
+    Tools(String),
+    #[error("{command}: {status}")]
+    Stage { command: String, status: std::process::ExitStatus },
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]

@@ -39,6 +39,18 @@ fn bytes_of(tensor: &Tensor) -> Result<(Dtype, Vec<usize>, Vec<u8>), TrainingErr
     Ok((dtype, tensor.size().iter().map(|&d| d as usize).collect(), bytes))
 }
 
+/// Copies the files of a folder into another, which is made.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<(), TrainingError> {
+    fs::create_dir_all(to).map_err(TrainingError::io(to))?;
+    for entry in fs::read_dir(from).map_err(TrainingError::io(from))? {
+        let path = entry.map_err(TrainingError::io(from))?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            fs::copy(&path, to.join(name)).map_err(TrainingError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a safetensors file.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), TrainingError> {
     let fail = |e: safetensors::SafeTensorError| TrainingError::Safetensors {

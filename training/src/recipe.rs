@@ -113,8 +113,8 @@ fn vae_json(scaling_factor: f64) -> Value {
 }
 
 /// Channels of the U-Net's levels and their attention's heads.
-const CHANNELS: [i64; 3] = [80, 144, 208];
-const HEADS: [i64; 3] = [1, 2, 4];
+const CHANNELS: [i64; 3] = [64, 128, 192];
+const HEADS: [i64; 3] = [1, 2, 3];
 
 pub fn unet_json() -> Value {
     json!({

@@ -83,18 +83,37 @@ fn open_vae(run: &UNetRun, kind: Kind) -> Result<AutoencoderKl, TrainingError> {
     Ok(vae)
 }
 
-/// Scaled latents of all pictures and of their mirror images: [2N, C, h, w].
+/// Where the latents of a run are kept: they take minutes and stay the same.
+const LATENTS: &str = "latents.safetensors";
+
+/// Scaled latents of all pictures and of their mirror images: [2N, C, h, w]. Those that the run has computed before
+/// are read, if they are of as many pictures.
+fn latents_of(data: &Dataset, run: &UNetRun) -> Result<Tensor, TrainingError> {
+    let file = run.out.join(LATENTS);
+    let count = 2 * data.frames.len() as i64;
+    if file.is_file() {
+        let known = read_tensors(&file)?.remove("latents");
+        if let Some(known) = known.filter(|known| known.size()[0] == count) {
+            return Ok(known.to_kind(Kind::Float).to_device(run.device));
+        }
+    }
+    println!("unet: encoding {count} pictures");
+    let latents = encode_all(data, &open_vae(run, run.kind)?, run)?;
+    write_tensors(&file, &[("latents".to_owned(), latents.to_kind(Kind::Half))])?;
+    Ok(latents)
+}
+
 fn encode_all(data: &Dataset, vae: &AutoencoderKl, run: &UNetRun) -> Result<Tensor, TrainingError> {
     no_grad(|| {
         let mut latents = Vec::new();
         let all: Vec<i64> = (0..data.frames.len() as i64).collect();
         for mirrored in [false, true] {
             for rows in all.chunks(64) {
-                let mut pixels = data.batch(rows, Kind::Float, run.device);
+                let mut pixels = data.batch(rows, run.kind, run.device);
                 if mirrored {
                     pixels = pixels.flip([3]);
                 }
-                latents.push(vae.scale(&vae.encode(&pixels).mean));
+                latents.push(vae.scale(&vae.encode(&pixels).mean).to_kind(Kind::Float));
             }
         }
         Ok(Tensor::f_cat(&latents, 0)?)
@@ -153,7 +172,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     let mut rng = StdRng::seed_from_u64(run.seed);
     let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
     let cards = Cards::read(&data, &run.data)?;
-    let latents = encode_all(&data, &open_vae(run, Kind::Float)?, run)?;
+    let latents = latents_of(&data, run)?;
     let identity_loss = match run.identity_weight {
         weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, run.kind)?),
         _ => None,
@@ -214,6 +233,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
             export::write_checkpoint(&run.out, &optimizer, vocabulary)?;
         }
     }
+    println!("unet: stopped at step {}", optimizer.steps());
     write_tensors(&snapshot, &optimizer.state())?;
     export::write_checkpoint(&run.out, &optimizer, vocabulary)
 }
