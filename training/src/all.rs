@@ -10,6 +10,7 @@ use imagine_identity::IdentityError;
 use imagine_identity::runtime::face_models;
 use tch::Device;
 
+use crate::batches::LATENTS_FILE;
 use crate::error::TrainingError;
 use crate::files::copy_folder;
 
@@ -18,9 +19,10 @@ const HELD_OUT: u32 = 100;
 /// Shares of the time that the stages may take. What is left is for reading, the cards and the report.
 const RENDER: f64 = 0.26;
 const VAE: f64 = 0.18;
-const UNET: f64 = 0.26;
-const IDENTITY: f64 = 0.12;
+const UNET: f64 = 0.22;
+const IDENTITY: f64 = 0.10;
 const DECODER: f64 = 0.05;
+const DISTIL: f64 = 0.06;
 const JUDGE: f64 = 0.04;
 
 /// One run.
@@ -132,16 +134,24 @@ fn finished(mut child: Child, command: &Command) -> Result<(), TrainingError> {
     }
 }
 
+fn copy_files(from: &Path, to: &Path, names: &[&str]) -> Result<(), TrainingError> {
+    names.iter().try_for_each(|name| {
+        let file = from.join(name);
+        std::fs::copy(&file, to.join(name)).map(|_| ()).map_err(TrainingError::io(&file))
+    })
+}
+
 /// Arguments of different kinds as one list.
 macro_rules! arguments {
     ($($argument:expr),* $(,)?) => { [$(OsString::from($argument)),*] };
 }
 
-/// Makes the model: it lies in `starter` below the work folder, its report in `report`.
+/// Makes the model: it lies in `starter` below the work folder, distilled in `fast`, the reports in `report` and
+/// `report-fast`.
 pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     std::fs::create_dir_all(&recipe.work).map_err(TrainingError::io(&recipe.work))?;
-    let [train, heldout, first, starter, judge, report] =
-        ["train", "heldout", "first", "starter", "judge", "report"].map(|name| recipe.at(name));
+    let [train, heldout, first, starter, fast, judge] =
+        ["train", "heldout", "first", "starter", "fast", "judge"].map(|name| recipe.at(name));
     let batches = if Device::cuda_if_available() == Device::Cpu { ON_CPU } else { ON_GPU };
     let vocabulary = recipe.render.join("vocabulary.json");
     recipe.stage("render", || recipe.render())?;
@@ -170,10 +180,7 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
         for part in ["vae", "tokenizer"] {
             copy_folder(&first.join(part), &starter.join(part))?;
         }
-        for file in ["vocabulary.json", "latents.safetensors"] {
-            let (from, to) = (first.join(file), starter.join(file));
-            std::fs::copy(&from, &to).map_err(TrainingError::io(&from))?;
-        }
+        copy_files(&first, &starter, &["vocabulary.json", LATENTS_FILE])?;
         let more = arguments![
             "--from",
             &first,
@@ -206,17 +213,36 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
         ];
         recipe.own(None, &[&arguments!["vae", "--data", &train, "--out", &starter][..], &more].concat())
     })?;
+    recipe.stage("distil", || {
+        for part in ["vae", "tokenizer"] {
+            copy_folder(&starter.join(part), &fast.join(part))?;
+        }
+        copy_files(&starter, &fast, &["vocabulary.json", LATENTS_FILE])?;
+        let more = arguments![
+            "--from",
+            &starter,
+            "--minutes",
+            recipe.share(DISTIL),
+            "--batch",
+            batches.unet,
+            "--bf16"
+        ];
+        recipe.own(None, &[&arguments!["distil", "--data", &train, "--out", &fast][..], &more].concat())
+    })?;
     recipe.stage("judge", || {
         let of = arguments!["judge", "--data", &train, "--heldout", &heldout, "--out", &judge];
         let more = arguments!["--minutes", recipe.share(JUDGE), "--batch", batches.judge];
         recipe.own(None, &[&of[..], &more].concat())
     })?;
-    recipe.stage("evaluate", || {
-        let of = arguments!["evaluate", "--model", &starter, "--heldout", &heldout, "--judge", &judge];
-        let mut more = arguments!["--out", &report].to_vec();
-        if let Some(photos) = &recipe.photos {
-            more.extend(arguments!["--photos", photos]);
-        }
-        recipe.own(None, &[&of[..], &more].concat())
-    })
+    for (model, report) in [(&starter, "report"), (&fast, "report-fast")] {
+        recipe.stage(report, || {
+            let of = arguments!["evaluate", "--model", model, "--heldout", &heldout, "--judge", &judge];
+            let mut more = arguments!["--out", recipe.at(report)].to_vec();
+            if let Some(photos) = &recipe.photos {
+                more.extend(arguments!["--photos", photos]);
+            }
+            recipe.own(None, &[&of[..], &more].concat())
+        })?;
+    }
+    Ok(())
 }

@@ -14,8 +14,8 @@ use crate::recipe;
 /// The adapter's file in the checkpoint folder.
 pub const ADAPTER_FILE: &str = "ip-adapter-card_starter.safetensors";
 
-const UNET_FILE: &str = "unet/diffusion_pytorch_model.safetensors";
-const TEXT_FILE: &str = "text_encoder/model.safetensors";
+pub const UNET_FILE: &str = "unet/diffusion_pytorch_model.safetensors";
+pub const TEXT_FILE: &str = "text_encoder/model.safetensors";
 
 const UNET: &str = "unet/";
 const TEXT: &str = "text_encoder/";

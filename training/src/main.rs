@@ -2,11 +2,13 @@
 //! its text encoder and identity adapter, all built from this project's own layers. See README.md.
 
 mod all;
+mod batches;
 mod captions;
 mod card_measure;
 mod cards;
 mod dataset;
 mod diffusion;
+mod distil;
 mod error;
 mod evaluate;
 mod export;
@@ -16,6 +18,7 @@ mod identity_loss;
 mod in_parallel;
 mod judge;
 mod landmarks;
+mod networks;
 mod onnx;
 mod optimizer;
 mod pictures;
@@ -99,6 +102,19 @@ enum Command {
         /// Most pictures of a step that the identity loss looks at.
         #[arg(long, default_value_t = 6)]
         identity_rows: usize,
+    },
+    /// Distil a trained model to few steps, with its guidance.
+    Distil {
+        #[command(flatten)]
+        run: RunArgs,
+        /// The trained checkpoint folder; `--out` holds a copy of its `vae/` and `tokenizer/`.
+        #[arg(long)]
+        from: PathBuf,
+        #[arg(long, default_value_t = 2.0)]
+        guidance: f64,
+        /// Compute in bf16, with f32 weights kept by the optimiser.
+        #[arg(long)]
+        bf16: bool,
     },
     /// Find the faces in the training pictures, for the identity loss; kept beside them.
     Landmarks {
@@ -245,6 +261,17 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
                 seed: args.seed,
             })
         }
+        Command::Distil { run: args, from, guidance, bf16 } => distil::train(&distil::DistilRun {
+            from,
+            guidance_scale: guidance,
+            kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
+            schedule: args.schedule(2e-4),
+            data: args.data,
+            out: args.out,
+            batch: args.batch,
+            device,
+            seed: args.seed,
+        }),
         Command::Evaluate {
             model,
             heldout,

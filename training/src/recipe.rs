@@ -70,6 +70,9 @@ pub const IDENTITY: [FaceIdSizes; 3] = [
     FaceIdSizes { embedding: 11, hidden: 128, tokens: 2, cross_dim: CROSS_DIM },
 ];
 
+/// Timesteps between which a model is distilled, evenly spaced: `original_inference_steps` of `LCMScheduler`.
+pub const DISTIL_STEPS: i64 = 50;
+
 /// Learning rate over a run that is limited by time.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
@@ -178,6 +181,28 @@ pub fn scheduler_json() -> Value {
 /// Steps and guidance that suit the model, for requests that leave them open.
 pub fn defaults_json() -> Value {
     json!({ "steps": 12, "guidance_scale": 2.0, "adapter": crate::export::ADAPTER_FILE })
+}
+
+/// The scheduler of a distilled model.
+pub fn few_step_scheduler_json() -> Value {
+    json!({
+        "_class_name": "LCMScheduler",
+        "_diffusers_version": "0.42.1",
+        "beta_start": BETA_START,
+        "beta_end": BETA_END,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": TRAIN_STEPS,
+        "original_inference_steps": DISTIL_STEPS,
+        "timestep_scaling": 10.0,
+        "prediction_type": "v_prediction",
+        "set_alpha_to_one": true,
+        "clip_sample": false
+    })
+}
+
+/// A distilled model's guidance is in its weights.
+pub fn few_step_defaults_json() -> Value {
+    json!({ "steps": 4, "guidance_scale": 1.0, "adapter": crate::export::ADAPTER_FILE })
 }
 
 pub fn model_index_json() -> Value {
