@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use imagine_identity::card::{HairLength, Lab, Part, PartName, Source};
+use imagine_identity::card::{PartName, Shown, Source};
 use imagine_identity::{CardReader, Encoder, FaceChoice, IdentityCard, Photo};
 
+use crate::card_file::{self, Corrections};
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -19,14 +20,17 @@ Parts:
   hair-length                  bald, short, long (bald is never measured)
   glasses                      yes, no
   beard                        yes, no (never measured)
+  sex                          woman, man: as which of the two the face is drawn
+  age                          years, 18 to 100
 
-How far each part can be trusted on photos: docs/measurements/identity-card.md. No model that comes with Imagine draws by
-the card yet: the starter takes SFace's embedding alone. The server does not keep cards, so people are not found by name here.
+How far each part can be trusted on photos: docs/measurements/identity-card.md. A model draws by the card where its adapter
+is of the kind \"card\"; others, such as SFace's, take an embedding and know nothing of it.
 
 Examples:
   imagine people card me.jpg
   imagine people card a.jpg b.jpg --set glasses=no --without skin --out me.json
-  imagine people card me.json --set hair-colour=grey --json";
+  imagine people card me.json --set hair-colour=grey --json
+  imagine generate --card me.json --prompt \"a person as an astronaut\"      with a model that draws by the card";
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -53,12 +57,7 @@ pub struct CardArgs {
 
 pub fn run(args: &CardArgs) -> Result<(), Failure> {
     let mut card = read(args)?;
-    for change in &args.set {
-        card.correct(change).map_err(Failure::input)?;
-    }
-    for part in &args.without {
-        card.leave_out(*part);
-    }
+    Corrections { set: args.set.clone(), without: args.without.clone() }.apply(&mut card)?;
     let json = serde_json::to_string_pretty(&card).map_err(Failure::failed)?;
     if let Some(file) = &args.out {
         write_new(file, &json)?;
@@ -80,10 +79,7 @@ fn read(args: &CardArgs) -> Result<IdentityCard, Failure> {
                 .hint("cards are read from photos, or from the files that --out writes"));
         }
         if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
-            let text =
-                fs::read_to_string(file).map_err(|e| Failure::input(format!("{}: {e}", file.display())))?;
-            let card = IdentityCard::from_json(&text);
-            cards.push(card.map_err(|e| Failure::input(format!("{}: {e}", file.display())))?);
+            cards.push(card_file::read(file)?);
             continue;
         }
         let photo = Photo::open(file).map_err(Failure::input)?;
@@ -139,39 +135,20 @@ fn write_new(file: &Path, json: &str) -> Result<(), Failure> {
 fn table(card: &IdentityCard) -> String {
     let mut text = String::new();
     for name in PartName::ALL {
-        let value = match name {
-            PartName::Descriptor => shown(&card.descriptor, |d| format!("{} numbers", d.values().len())),
-            PartName::Geometry => shown(&card.geometry, |shape| format!("{} points", shape.0.len())),
-            PartName::Pose => shown(&card.pose, |pose| {
-                format!("yaw {:.0}°, pitch {:.0}°, roll {:.0}°", pose.yaw, pose.pitch, pose.roll)
-            }),
-            PartName::Skin => shown(&card.skin, colour),
-            PartName::HairColour => shown(&card.hair_colour, colour),
-            PartName::HairLength => shown(&card.hair_length, HairLength::to_string),
-            PartName::Beard => shown(&card.beard, yes_no),
-            PartName::Glasses => shown(&card.glasses, yes_no),
+        let line = match card.show(name) {
+            None => "-".to_owned(),
+            Some(Shown { words, numbers, confidence, source }) => {
+                let value = words.unwrap_or_else(|| format!("{numbers} numbers"));
+                match source {
+                    Source::Corrected => format!("{value:<26} as you said"),
+                    Source::Measured => format!("{value:<26} confidence {confidence:.2}"),
+                }
+            }
         };
         // A String takes every write.
-        let _ = writeln!(text, "{:<12} {value}", name.name());
+        let _ = writeln!(text, "{:<12} {line}", name.name());
     }
     text
-}
-
-fn shown<T>(part: &Option<Part<T>>, value: impl Fn(&T) -> String) -> String {
-    match part {
-        None => "-".to_owned(),
-        Some(Part { value: v, source: Source::Corrected, .. }) => format!("{:<44} as you said", value(v)),
-        Some(Part { value: v, confidence, .. }) => format!("{:<44} confidence {confidence:.2}", value(v)),
-    }
-}
-
-fn colour(lab: &Lab) -> String {
-    let [r, g, b] = lab.to_srgb();
-    format!("#{r:02x}{g:02x}{b:02x} (L {:.0}, a {:.0}, b {:.0})", lab.l, lab.a, lab.b)
-}
-
-fn yes_no(value: &bool) -> String {
-    if *value { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]
