@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::Value;
 
+use crate::server::Server;
 use crate::support::{Run, Workplace, adapter, embedding, npy, portrait};
 
 /// An adapter of the kind "card" for the tiny checkpoint: attention of the tiny FaceID adapter, and MLPs of
@@ -96,6 +98,53 @@ fn a_photo_a_card_and_their_corrections_are_drawn_by() {
     let (report, nobody) = place.picture(&["--card", "nobody.json"]);
     assert!(report["likeness"].is_null(), "{report}");
     assert!(difference(&nobody, &of_photo) > 20);
+}
+
+#[test]
+fn a_server_keeps_a_card_shows_it_and_draws_by_it_corrected() {
+    let place = Workplace::new();
+    fs::remove_file(place.model().join("ip-adapter-faceid_tiny.safetensors")).unwrap();
+    card_adapter(&place.model().join("ip-adapter-card_tiny.safetensors"));
+    let model = place.model().display().to_string();
+    let server = Server::start(place, &["--model", &model]);
+    let photo = portrait().display().to_string();
+    let person =
+        server.imagine(&["people", "add", "Eileen", "--photo", &photo, "--consent", "self"]).done().json();
+    assert_eq!((&person["card"], &person["encoder"]), (&Value::from(true), &Value::from("card")));
+    let id = person["id"].as_str().unwrap();
+    let lines = server.imagine(&["people", "card", id]).done().stdout;
+    assert!(lines.contains("descriptor   128 numbers") && lines.contains("sex          woman"), "{lines}");
+    let draw = || {
+        let job = serde_json::json!({"prompt": "a red hat", "people": [{"person": id}], "seed": 5, "steps": 2,
+            "guidance_scale": 4, "expand": false});
+        let (status, job) = server.post("/v1/jobs", &job);
+        assert_eq!(status, 202, "{job}");
+        let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+        server.events(&format!("{path}/events"));
+        let done = server.json(&path);
+        assert_eq!(done["status"], "succeeded", "{done}");
+        let (_, png) = server.get(done["output"][0]["url"].as_str().unwrap());
+        image::load_from_memory(&png).unwrap().to_rgb8().into_raw()
+    };
+    let before = draw();
+    let said = ["--set", "glasses=yes", "--set", "hair-colour=red", "--without", "skin"];
+    let lines = server.imagine(&[&["people", "card", id], &said[..]].concat()).done().stdout;
+    assert!(lines.contains("skin         left out"), "{lines}");
+    let after = draw();
+    assert!(difference(&before, &after) > 20, "what is said is heard");
+    // The same as `generate` draws of the same photo, corrected alike.
+    let out = server.place.path("me.png").display().to_string();
+    let corrected = ["--card-set", "glasses=yes", "--card-set", "hair-colour=red", "--card-without", "skin"];
+    let args = ["--photo", &photo, "--seed", "5", "--guidance", "4", "--out", &out];
+    server.place.generate([&args[..], &corrected].concat()).done();
+    let generated = image::open(&out).unwrap().to_rgb8().into_raw();
+    assert!(difference(&generated, &after) <= 2);
+    let reset = ["--reset", "glasses", "--reset", "hair-colour", "--reset", "skin"];
+    server.imagine(&[&["people", "card", id], &reset[..]].concat()).done();
+    assert!(difference(&draw(), &before) <= 2, "back to the photos");
+    server.imagine(&["people", "card", id, "--set", "glasses=perhaps"]).refused(&["neither yes nor no"]);
+    let log = server.log();
+    assert!(!log.contains("glasses") && !log.contains("Eileen"), "{log}");
 }
 
 #[test]

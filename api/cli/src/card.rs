@@ -1,5 +1,5 @@
 //! `imagine people card`: what a photo tells of a person's looks, part by part, to see, correct and leave out.
-//! Nothing is asked of a server and nothing is kept but the file that is named.
+//! Of photos nothing is asked of a server and nothing is kept but the file that is named.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +10,8 @@ use imagine_identity::card::{PartName, Shown, Source};
 use imagine_identity::{CardReader, Encoder, FaceChoice, IdentityCard, Photo};
 
 use crate::card_file::{self, Corrections};
+use crate::client::card::RemoteCard;
+use crate::client::{self, Server, ServerArgs};
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -30,13 +32,14 @@ Examples:
   imagine people card me.jpg
   imagine people card a.jpg b.jpg --set glasses=no --without skin --out me.json
   imagine people card me.json --set hair-colour=grey --json
+  imagine people card person_0198c0de0198c0de0198c0de0198c0de --set glasses=no --reset age
   imagine generate --card me.json --prompt \"a person as an astronaut\"      with a model that draws by the card";
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct CardArgs {
-    /// Photos of one person, or a card that was written before
-    #[arg(required = true, value_name = "PHOTO|CARD.json")]
+    /// Photos of one person, a card that was written before, or the id of a person whom a server knows
+    #[arg(required = true, value_name = "PHOTO|CARD.json|ID")]
     files: Vec<PathBuf>,
     /// Which face of each photo, counted from 0, largest first
     #[arg(long, value_name = "N")]
@@ -47,15 +50,27 @@ pub struct CardArgs {
     /// Leave a part out; may be given again
     #[arg(long, value_name = "PART")]
     without: Vec<PartName>,
+    /// Take back what was said of a part of the card that a server keeps; may be given again
+    #[arg(long, value_name = "PART")]
+    reset: Vec<PartName>,
     /// Print the card as JSON, with all its numbers
     #[arg(long)]
     json: bool,
     /// Write the card as JSON; a file that is there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub fn run(args: &CardArgs) -> Result<(), Failure> {
+    if let Some(person) = person(&args.files) {
+        return remote(args, person);
+    }
+    if !args.reset.is_empty() {
+        return Err(Failure::input("--reset is for the card that a server keeps")
+            .hint("name the person by the id that `imagine people list` shows"));
+    }
     let mut card = read(args)?;
     Corrections { set: args.set.clone(), without: args.without.clone() }.apply(&mut card)?;
     let json = serde_json::to_string_pretty(&card).map_err(Failure::failed)?;
@@ -69,14 +84,38 @@ pub fn run(args: &CardArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The id of a person, where there is no such file.
+fn person(files: &[PathBuf]) -> Option<&str> {
+    let [only] = files else { return None };
+    only.to_str().filter(|name| name.starts_with("person_") && !only.exists())
+}
+
+fn remote(args: &CardArgs, person: &str) -> Result<(), Failure> {
+    if args.out.is_some() || args.face.is_some() {
+        return Err(Failure::input(
+            "--out and --face are for photos: a server shows no card with its numbers",
+        ));
+    }
+    let names = |parts: &[PartName]| parts.iter().map(|part| part.name()).collect();
+    let of = RemoteCard {
+        person,
+        set: &args.set,
+        without: names(&args.without),
+        reset: names(&args.reset),
+        json: args.json,
+    };
+    client::card::run(&Server::new(&args.server), &of)
+}
+
 /// The mean card of all files.
 fn read(args: &CardArgs) -> Result<IdentityCard, Failure> {
     let mut cards = Vec::new();
     let mut readers: Option<(Encoder, CardReader)> = None;
     for file in &args.files {
         if !file.exists() {
-            return Err(Failure::input(format!("{}: there is no such file", file.display()))
-                .hint("cards are read from photos, or from the files that --out writes"));
+            return Err(Failure::input(format!("{}: there is no such file", file.display())).hint(
+                "cards are of photos, of the files that --out writes, or of a person's id on a server",
+            ));
         }
         if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
             cards.push(card_file::read(file)?);
@@ -158,7 +197,17 @@ mod tests {
 
     fn args(files: &[&Path]) -> CardArgs {
         let files = files.iter().map(|file| file.to_path_buf()).collect();
-        CardArgs { files, face: None, set: Vec::new(), without: Vec::new(), json: false, out: None }
+        let (set, without, reset) = (Vec::new(), Vec::new(), Vec::new());
+        CardArgs {
+            files,
+            face: None,
+            set,
+            without,
+            reset,
+            json: false,
+            out: None,
+            server: ServerArgs::default(),
+        }
     }
 
     fn portrait() -> PathBuf {
@@ -202,6 +251,10 @@ mod tests {
         assert!(error.contains("other.json") && error.contains("version 9"), "{error}");
         let error = run(&args(&[Path::new("Ada")])).unwrap_err().to_string();
         assert!(error.contains("Ada: there is no such file"), "{error}");
+        let reset = CardArgs { reset: vec![PartName::Skin], ..args(&[&portrait()]) };
+        assert!(run(&reset).unwrap_err().to_string().contains("--reset"));
+        let out = CardArgs { out: Some(file), ..args(&[Path::new("person_1")]) };
+        assert!(run(&out).unwrap_err().to_string().contains("--out"));
         let wrong = CardArgs { set: vec!["nose=long".to_owned()], ..args(&[&portrait()]) };
         assert!(run(&wrong).unwrap_err().to_string().contains("no part \"nose\""));
     }

@@ -11,7 +11,7 @@ use crate::error::{Outcome, Problem};
 /// Characters of a part's name or value.
 const LONGEST: usize = 40;
 
-/// What drawing hears of a person's looks.
+/// What is known of a person's looks. Models that draw by cards hear all of it but `geometry` and `pose`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Card)]
 pub struct CardBody {
