@@ -322,7 +322,6 @@ const routes = [
   ["PATCH", /^\/v1\/people\/(\w+)\/card$/, ({ at, body }) => {
     const person = must(people, at[1]);
     const { set = {}, without = [], reset = [] } = JSON.parse(body);
-    if (Number(set.age) < 18) throw new Problem(400, "invalid_request", `age: "${set.age}" is no age from 18 to 100`);
     person.said ??= {};
     for (const part of reset) delete person.said[part];
     for (const part of without) person.said[part] = null;

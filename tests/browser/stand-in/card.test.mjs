@@ -15,8 +15,9 @@ async function people(options) {
     await page.getByRole("button", { name: "Looks" }).click();
     await page.getByRole("switch", { name: "Skin" }).waitFor();
   };
-  const part = async (name) => (await call("GET", `/v1/people/${person}/card`)).parts.find((one) => one.part === name);
-  return { page, look, part };
+  const path = `/v1/people/${person}/card`;
+  const part = async (name) => (await call("GET", path)).parts.find((one) => one.part === name);
+  return { page, look, part, path };
 }
 
 const patches = async () => (await call("GET", "/mock/requests")).filter((one) => one.method === "PATCH").map((one) => JSON.parse(one.body));
@@ -59,13 +60,18 @@ test("a card is seen, corrected, left out in parts, and taken back", async () =>
 });
 
 test("what the service does not take is said, and not shown as kept", async () => {
-  const { page, look } = await people({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
+  const { page, look, path } = await people({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
   await look();
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a phone");
   const age = page.getByLabel("Age: correct it");
   await age.fill("7");
   await age.blur();
-  await page.getByRole("alert").getByText("no age from 18 to 100", { exact: false }).waitFor();
+  assert.ok(await age.evaluate((one) => one.matches(":invalid")));
+  assert.deepEqual(await patches(), [], "what cannot be is not sent");
+  await call("POST", "/mock/settings", { fail: { [`PATCH ${path}`]: [400, "invalid_request", "nobody is 34"] } });
+  await age.fill("34");
+  await age.blur();
+  await page.getByRole("alert").getByText("nobody is 34", { exact: false }).waitFor();
   await page.waitForFunction(() => document.querySelector("#card-age-value")?.value === "41");
 });
 

@@ -67,7 +67,13 @@ function control(part, name, change) {
   const props = {
     id: `card-${part.part}-value`,
     "aria-label": t("card.value", { part: name }),
-    on: { change: (/** @type {Event} */ event) => set(/** @type {HTMLInputElement | HTMLSelectElement} */ (event.target).value) },
+    on: {
+      change: (/** @type {Event} */ event) => {
+        const input = /** @type {HTMLInputElement | HTMLSelectElement} */ (event.target);
+        // the browser says what is wrong, in its own language
+        if (input.reportValidity()) set(input.value);
+      },
+    },
   };
   const set = (/** @type {string} */ value) => {
     if (value) change({ set: { [part.part]: value } });
