@@ -25,7 +25,20 @@ declare namespace Api {
     embeddings: number;
     keep_photos: boolean;
     pictures: number;
+    card: boolean;
   };
+  type CardPart = {
+    part: string;
+    source: "measured" | "corrected" | "left_out" | "unknown";
+    value: string | null;
+    measured: string | null;
+    numbers: number;
+    confidence: number | null;
+    input: "nothing" | "colour" | "choice" | "years";
+    choices: string[];
+  };
+  type Card = { object: "card"; person: string; parts: CardPart[] };
+  type CardPatch = { set?: Record<string, string>; without?: string[]; reset?: string[] };
   type Removed = { photos: number; embeddings: number; pictures: number; jobs: number };
 
   type Slot = "style" | "setting" | "wardrobe" | "light" | "camera" | "expression" | "pose";

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use imagine_contract::PhotoRefused;
+use imagine_contract::{CardRefused, PhotoRefused};
 use imagine_store::{BlobError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,6 +23,7 @@ pub enum Code {
     RequestTimeout,
     InFlight,
     NotFinished,
+    NoCard,
     TooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
@@ -40,7 +41,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::InvalidJson,
         Self::InvalidPhoto,
@@ -52,6 +53,7 @@ impl Code {
         Self::RequestTimeout,
         Self::InFlight,
         Self::NotFinished,
+        Self::NoCard,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::RangeNotSatisfiable,
@@ -81,6 +83,7 @@ impl Code {
             Self::RequestTimeout => (408, "request_timeout", "The request took too long to arrive"),
             Self::InFlight => (409, "request_in_flight", "The first request with this key still runs"),
             Self::NotFinished => (409, "not_finished", "This has to finish first"),
+            Self::NoCard => (409, "no_card", "This person has no identity card here"),
             Self::TooLarge => (413, "too_large", "The request or a file in it is too large"),
             Self::UnsupportedMediaType => (415, "unsupported_media_type", "This kind of content is not read"),
             Self::RangeNotSatisfiable => (416, "range_not_satisfiable", "The range is outside the file"),
@@ -244,7 +247,7 @@ impl Problem {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             // OpenAI's clients try 409 and 5xx again by themselves; here that would not help.
-            None if matches!(self.code, Code::NotFinished | Code::JobFailed) => {
+            None if matches!(self.code, Code::NotFinished | Code::NoCard | Code::JobFailed) => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             None => {}
@@ -265,6 +268,17 @@ impl From<StoreError> for Problem {
             StoreError::Cursor(_) => Self::field("after", "\"after\" is no cursor of this list"),
             StoreError::NoPerson => Self::new(Code::NotFound, error.to_string()).param("people"),
             other => Self::internal(other),
+        }
+    }
+}
+
+impl From<CardRefused> for Problem {
+    fn from(refused: CardRefused) -> Self {
+        match refused {
+            CardRefused::NoCards(_) | CardRefused::Unreadable(_) => {
+                Self::new(Code::NoCard, refused.to_string())
+            }
+            CardRefused::Change(detail) => Self::field("set", detail),
         }
     }
 }

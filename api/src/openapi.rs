@@ -19,7 +19,7 @@ use crate::error::{Code, Problem};
 use crate::http::body::JSON_BYTES;
 use crate::http::{auth, patience, request};
 use crate::routes::docs::Described;
-use crate::routes::{batches, docs, health, images, jobs, models, openai, people, prompts};
+use crate::routes::{batches, cards, docs, health, images, jobs, models, openai, people, prompts};
 use crate::{page, photos};
 
 /// Every documented route. Those below `/v1` ask who calls.
@@ -42,6 +42,7 @@ fn documented(app: &App) -> OpenApiRouter<App> {
         .layer(DefaultBodyLimit::max(limits.batch_bytes + (1 << 20)));
     let plain = OpenApiRouter::new()
         .routes(routes!(people::get, people::patch, people::delete))
+        .routes(routes!(cards::get, cards::patch))
         .routes(routes!(jobs::get, jobs::delete))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::events))

@@ -81,8 +81,11 @@ fn check(app: &App, photos: &[NewPhoto], known: &[FaceData]) -> Outcome<()> {
         Some(first) => (first, &usable[..]),
         None => (usable[0].1, &usable[1..]),
     };
+    let faces = &app.parts.faces;
+    // What cannot be told is not taken for granted.
+    let unlike = |face: &FaceData| faces.alike(anchor, face).is_none_or(|alike| alike < least);
     let strangers: Vec<usize> =
-        rest.iter().filter(|(_, face)| cosine(anchor, face) < least).map(|(index, _)| *index).collect();
+        rest.iter().filter(|(_, face)| unlike(face)).map(|(index, _)| *index).collect();
     if strangers.is_empty() {
         return Ok(());
     }
@@ -92,11 +95,6 @@ fn check(app: &App, photos: &[NewPhoto], known: &[FaceData]) -> Outcome<()> {
 
 fn told(problems: &[PhotoProblem]) -> serde_json::Value {
     serde_json::json!(problems.iter().map(ProblemOfPhoto::from).collect::<Vec<_>>())
-}
-
-/// Embeddings are normalised.
-fn cosine(a: &FaceData, b: &FaceData) -> f32 {
-    a.embedding.iter().zip(&b.embedding).map(|(a, b)| a * b).sum()
 }
 
 /// Which face of each photo, from repeated `face` fields; an empty one leaves the choice.

@@ -4,6 +4,7 @@
 
 mod app;
 mod batches;
+mod cards;
 mod described;
 mod events;
 mod images;

@@ -2,6 +2,7 @@
 //! two networks of an InsightFace pack.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 
@@ -17,9 +18,20 @@ use crate::scrfd::Scrfd;
 
 /// How faces are found, cut out and known.
 pub(crate) enum Networks {
-    OpenCv { detector: FaceDetector, embedder: FaceEmbedder },
-    InsightFace { detector: Scrfd, recogniser: ArcFace },
-    Card { detector: FaceDetector, reader: Box<CardReader>, vectors: CardVectors },
+    OpenCv {
+        detector: FaceDetector,
+        embedder: FaceEmbedder,
+    },
+    InsightFace {
+        detector: Scrfd,
+        recogniser: ArcFace,
+    },
+    /// The reader is one thread's at a time.
+    Card {
+        detector: FaceDetector,
+        reader: Mutex<Box<CardReader>>,
+        vectors: CardVectors,
+    },
 }
 
 /// What is known of one face.
@@ -42,7 +54,7 @@ impl Networks {
     pub(crate) fn card(models: &Path, threads: usize) -> Result<Self, IdentityError> {
         Ok(Self::Card {
             detector: FaceDetector::open_with_threads(&models.join(YUNET_FILE), threads)?,
-            reader: Box::new(CardReader::built_in()?),
+            reader: Mutex::new(Box::new(CardReader::built_in()?)),
             vectors: CardVectors::built_in()?,
         })
     }
@@ -97,6 +109,7 @@ impl Networks {
             Self::OpenCv { embedder, .. } => embedder.embed(aligned)?,
             Self::InsightFace { recogniser, .. } => recogniser.embed(aligned)?,
             Self::Card { reader, vectors, .. } => {
+                let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(card) = reader.read(picture, face)? else { return Ok(None) };
                 let embedding = Embedding::from_raw("the identity card", vectors.vector(&card))?;
                 return Ok(Some(KnownFace { embedding, card: Some(card) }));
@@ -113,6 +126,14 @@ impl Networks {
                 Ok(CardVectors::likeness(left.vector(), right.vector()))
             }
             _ => embed::likeness(left, right).map(Some),
+        }
+    }
+
+    /// Makes numbers of cards, where embeddings are cards.
+    pub(crate) fn card_vectors(&self) -> Option<&CardVectors> {
+        match self {
+            Self::Card { vectors, .. } => Some(vectors),
+            Self::OpenCv { .. } | Self::InsightFace { .. } => None,
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::IdentityError;
 use crate::align::{FACE_SIZE, align_smooth};
-use crate::card::IdentityCard;
+use crate::card::{CardVectors, IdentityCard};
 use crate::detect::Face;
 use crate::embed::Embedding;
 use crate::licences::{CARD_NETWORKS, INSIGHTFACE, Licence, LicenceStore, OPENCV_ZOO};
@@ -298,6 +298,20 @@ impl Encoder {
             Some(face) => self.networks.likeness(person, &face),
             None => Ok(None),
         }
+    }
+
+    /// How much two faces are alike: the cosine of their embeddings, of cards that of their descriptors; none
+    /// where a card has no descriptor.
+    ///
+    /// # Errors
+    /// Embeddings of another network.
+    pub fn alike(&self, left: &Embedding, right: &Embedding) -> Result<Option<f32>, IdentityError> {
+        self.networks.likeness(left, right)
+    }
+
+    /// Makes numbers of corrected cards; none where embeddings are not made of cards.
+    pub fn card_vectors(&self) -> Option<&CardVectors> {
+        self.networks.card_vectors()
     }
 
     /// Highest likeness of one embedding to any of the others.

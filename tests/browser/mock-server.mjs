@@ -42,7 +42,7 @@ const model = {
   guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, face: false }, inpainting: false, default: true,
 };
 
-const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null };
+const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null, cards: false };
 let settings;
 let people;
 let jobs;
@@ -174,7 +174,32 @@ function expansionOf(idea, style) {
 
 const assembled = (parts) => Object.values(parts).filter(Boolean).join(", ");
 const imageView = ({ file, ...image }) => image;
-const personView = (person) => ({ ...person, pictures: [...images.values()].filter((image) => image.people.includes(person.id)).length });
+const personView = ({ said, ...person }) => ({ ...person, card: settings.cards, pictures: [...images.values()].filter((image) => image.people.includes(person.id)).length });
+
+/** Parts of a card: name, what it takes, what was measured (null where the photos do not tell), how surely. */
+const cardParts = [
+  ["descriptor", "nothing", 128, 0.8],
+  ["geometry", "nothing", 136, 0.8],
+  ["pose", "nothing", 3, 0.9],
+  ["skin", "colour", "#c99b82", 0.5],
+  ["hair-colour", "colour", "#66452d", 0.75, ["black", "dark-brown", "brown", "auburn", "red", "blonde", "platinum", "grey", "white"]],
+  ["hair-length", "choice", "short", 0.3, ["bald", "short", "long"]],
+  ["beard", "choice", null, null, ["yes", "no"]],
+  ["glasses", "choice", "yes", 0.6, ["yes", "no"]],
+  ["sex", "choice", "woman", 0.9, ["woman", "man"]],
+  ["age", "years", "41", 0.4],
+];
+
+function cardView(person) {
+  if (!settings.cards) throw new Problem(409, "no_card", "the face encoder sface makes no identity cards, and the model draws by none");
+  const parts = cardParts.map(([part, input, found, confidence, choices = []]) => {
+    const measured = typeof found === "string" ? found : null;
+    const said = person.said?.[part];
+    const source = said === null ? "left_out" : said !== undefined ? "corrected" : found === null ? "unknown" : "measured";
+    return { part, source, value: said === undefined ? measured : said, measured, numbers: typeof found === "number" ? found : measured ? 1 : 0, confidence, input, choices };
+  });
+  return { object: "card", person: person.id, parts };
+}
 
 function checkOf(photo, face) {
   if (settings.check) return { ...settings.check, chosen: face ?? settings.check.chosen };
@@ -293,6 +318,16 @@ const routes = [
   }],
   ["GET", /^\/v1\/people\/(\w+)$/, ({ at }) => json(200, personView(must(people, at[1])))],
   ["PATCH", /^\/v1\/people\/(\w+)$/, ({ at, body }) => json(200, personView(Object.assign(must(people, at[1]), { name: JSON.parse(body).name })))],
+  ["GET", /^\/v1\/people\/(\w+)\/card$/, ({ at }) => json(200, cardView(must(people, at[1])))],
+  ["PATCH", /^\/v1\/people\/(\w+)\/card$/, ({ at, body }) => {
+    const person = must(people, at[1]);
+    const { set = {}, without = [], reset = [] } = JSON.parse(body);
+    person.said ??= {};
+    for (const part of reset) delete person.said[part];
+    for (const part of without) person.said[part] = null;
+    for (const [part, value] of Object.entries(set)) person.said[part] = value === "grey" ? "#8d8a88" : value;
+    return json(200, cardView(person));
+  }],
   ["POST", /^\/v1\/people\/(\w+)\/photos$/, ({ at, request, body }) => {
     const person = must(people, at[1]);
     person.embeddings += multipart(request, body).photo.length;

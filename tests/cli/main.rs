@@ -5,6 +5,7 @@
 
 mod adapters;
 mod broken_checkpoints;
+mod cards;
 mod doctor;
 mod edits;
 mod expansion;

@@ -91,6 +91,7 @@ mod tests {
     use std::path::PathBuf;
 
     use clap::CommandFactory;
+    use imagine_identity::card::PartName;
     use imagine_pipeline::{DeviceChoice, DtypeChoice};
 
     use super::*;
@@ -150,6 +151,14 @@ mod tests {
     #[test]
     fn flags_that_exclude_each_other() {
         assert!(parse(&["--prompt", "x", "--photo", "a", "--identity-embedding", "b"]).is_err());
+        assert!(parse(&["--prompt", "x", "--photo", "a", "--card", "b"]).is_err());
+        assert!(parse(&["--prompt", "x", "--card-set", "glasses=no"]).unwrap_err().contains("--card"));
+        assert!(parse(&["--prompt", "x", "--identity-embedding", "b", "--card-without", "skin"]).is_err());
+        let said =
+            ["--prompt", "x", "--photo", "a", "--card-set", "glasses=no", "--card-without", "hair_colour"];
+        assert_eq!(parse(&said).unwrap().card_without, [PartName::HairColour]);
+        let wrong = parse(&["--prompt", "x", "--card", "a", "--card-set", "age=7"]).unwrap_err();
+        assert!(wrong.contains("no age from 18 to 100"), "{wrong}");
         assert!(parse(&["--prompt", "x", "--face", "1"]).is_err());
         assert!(parse(&["--prompt", "x", "--identity-scale", "0.5"]).is_err());
         assert!(parse(&["--prompt", "x", "--identity-scale", "0.5", "--photo", "a"]).is_ok());

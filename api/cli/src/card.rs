@@ -1,14 +1,17 @@
 //! `imagine people card`: what a photo tells of a person's looks, part by part, to see, correct and leave out.
-//! Nothing is asked of a server and nothing is kept but the file that is named.
+//! Of photos nothing is asked of a server and nothing is kept but the file that is named.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use imagine_identity::card::{HairLength, Lab, Part, PartName, Source};
+use imagine_identity::card::{PartName, Shown, Source};
 use imagine_identity::{CardReader, Encoder, FaceChoice, IdentityCard, Photo};
 
+use crate::card_file::{self, Corrections};
+use crate::client::card::RemoteCard;
+use crate::client::{self, Server, ServerArgs};
 use crate::failure::Failure;
 
 const HELP: &str = "\
@@ -19,20 +22,24 @@ Parts:
   hair-length                  bald, short, long (bald is never measured)
   glasses                      yes, no
   beard                        yes, no (never measured)
+  sex                          woman, man: as which of the two the face is drawn
+  age                          years, 18 to 100
 
-How far each part can be trusted on photos: docs/measurements/identity-card.md. No model that comes with Imagine draws by
-the card yet: the starter takes SFace's embedding alone. The server does not keep cards, so people are not found by name here.
+How far each part can be trusted on photos: docs/measurements/identity-card.md. A model draws by the card where its adapter
+is of the kind \"card\"; others, such as SFace's, take an embedding and know nothing of it.
 
 Examples:
   imagine people card me.jpg
   imagine people card a.jpg b.jpg --set glasses=no --without skin --out me.json
-  imagine people card me.json --set hair-colour=grey --json";
+  imagine people card me.json --set hair-colour=grey --json
+  imagine people card person_0198c0de0198c0de0198c0de0198c0de --set glasses=no --reset age
+  imagine generate --card me.json --prompt \"a person as an astronaut\"      with a model that draws by the card";
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct CardArgs {
-    /// Photos of one person, or a card that was written before
-    #[arg(required = true, value_name = "PHOTO|CARD.json")]
+    /// Photos of one person, a card that was written before, or the id of a person whom a server knows
+    #[arg(required = true, value_name = "PHOTO|CARD.json|ID")]
     files: Vec<PathBuf>,
     /// Which face of each photo, counted from 0, largest first
     #[arg(long, value_name = "N")]
@@ -43,22 +50,29 @@ pub struct CardArgs {
     /// Leave a part out; may be given again
     #[arg(long, value_name = "PART")]
     without: Vec<PartName>,
+    /// Take back what was said of a part of the card that a server keeps; may be given again
+    #[arg(long, value_name = "PART")]
+    reset: Vec<PartName>,
     /// Print the card as JSON, with all its numbers
     #[arg(long)]
     json: bool,
     /// Write the card as JSON; a file that is there is not overwritten
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub fn run(args: &CardArgs) -> Result<(), Failure> {
+    if let Some(person) = person(&args.files) {
+        return remote(args, person);
+    }
+    if !args.reset.is_empty() {
+        return Err(Failure::input("--reset is for the card that a server keeps")
+            .hint("name the person by the id that `imagine people list` shows"));
+    }
     let mut card = read(args)?;
-    for change in &args.set {
-        card.correct(change).map_err(Failure::input)?;
-    }
-    for part in &args.without {
-        card.leave_out(*part);
-    }
+    Corrections { set: args.set.clone(), without: args.without.clone() }.apply(&mut card)?;
     let json = serde_json::to_string_pretty(&card).map_err(Failure::failed)?;
     if let Some(file) = &args.out {
         write_new(file, &json)?;
@@ -70,20 +84,41 @@ pub fn run(args: &CardArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The id of a person, where there is no such file.
+fn person(files: &[PathBuf]) -> Option<&str> {
+    let [only] = files else { return None };
+    only.to_str().filter(|name| name.starts_with("person_") && !only.exists())
+}
+
+fn remote(args: &CardArgs, person: &str) -> Result<(), Failure> {
+    if args.out.is_some() || args.face.is_some() {
+        return Err(Failure::input(
+            "--out and --face are for photos: a server shows no card with its numbers",
+        ));
+    }
+    let names = |parts: &[PartName]| parts.iter().map(|part| part.name()).collect();
+    let of = RemoteCard {
+        person,
+        set: &args.set,
+        without: names(&args.without),
+        reset: names(&args.reset),
+        json: args.json,
+    };
+    client::card::run(&Server::new(&args.server), &of)
+}
+
 /// The mean card of all files.
 fn read(args: &CardArgs) -> Result<IdentityCard, Failure> {
     let mut cards = Vec::new();
     let mut readers: Option<(Encoder, CardReader)> = None;
     for file in &args.files {
         if !file.exists() {
-            return Err(Failure::input(format!("{}: there is no such file", file.display()))
-                .hint("cards are read from photos, or from the files that --out writes"));
+            return Err(Failure::input(format!("{}: there is no such file", file.display())).hint(
+                "cards are of photos, of the files that --out writes, or of a person's id on a server",
+            ));
         }
         if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
-            let text =
-                fs::read_to_string(file).map_err(|e| Failure::input(format!("{}: {e}", file.display())))?;
-            let card = IdentityCard::from_json(&text);
-            cards.push(card.map_err(|e| Failure::input(format!("{}: {e}", file.display())))?);
+            cards.push(card_file::read(file)?);
             continue;
         }
         let photo = Photo::open(file).map_err(Failure::input)?;
@@ -139,39 +174,20 @@ fn write_new(file: &Path, json: &str) -> Result<(), Failure> {
 fn table(card: &IdentityCard) -> String {
     let mut text = String::new();
     for name in PartName::ALL {
-        let value = match name {
-            PartName::Descriptor => shown(&card.descriptor, |d| format!("{} numbers", d.values().len())),
-            PartName::Geometry => shown(&card.geometry, |shape| format!("{} points", shape.0.len())),
-            PartName::Pose => shown(&card.pose, |pose| {
-                format!("yaw {:.0}°, pitch {:.0}°, roll {:.0}°", pose.yaw, pose.pitch, pose.roll)
-            }),
-            PartName::Skin => shown(&card.skin, colour),
-            PartName::HairColour => shown(&card.hair_colour, colour),
-            PartName::HairLength => shown(&card.hair_length, HairLength::to_string),
-            PartName::Beard => shown(&card.beard, yes_no),
-            PartName::Glasses => shown(&card.glasses, yes_no),
+        let line = match card.show(name) {
+            None => "-".to_owned(),
+            Some(Shown { words, numbers, confidence, source }) => {
+                let value = words.unwrap_or_else(|| format!("{numbers} numbers"));
+                match source {
+                    Source::Corrected => format!("{value:<26} as you said"),
+                    Source::Measured => format!("{value:<26} confidence {confidence:.2}"),
+                }
+            }
         };
         // A String takes every write.
-        let _ = writeln!(text, "{:<12} {value}", name.name());
+        let _ = writeln!(text, "{:<12} {line}", name.name());
     }
     text
-}
-
-fn shown<T>(part: &Option<Part<T>>, value: impl Fn(&T) -> String) -> String {
-    match part {
-        None => "-".to_owned(),
-        Some(Part { value: v, source: Source::Corrected, .. }) => format!("{:<44} as you said", value(v)),
-        Some(Part { value: v, confidence, .. }) => format!("{:<44} confidence {confidence:.2}", value(v)),
-    }
-}
-
-fn colour(lab: &Lab) -> String {
-    let [r, g, b] = lab.to_srgb();
-    format!("#{r:02x}{g:02x}{b:02x} (L {:.0}, a {:.0}, b {:.0})", lab.l, lab.a, lab.b)
-}
-
-fn yes_no(value: &bool) -> String {
-    if *value { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]
@@ -181,7 +197,17 @@ mod tests {
 
     fn args(files: &[&Path]) -> CardArgs {
         let files = files.iter().map(|file| file.to_path_buf()).collect();
-        CardArgs { files, face: None, set: Vec::new(), without: Vec::new(), json: false, out: None }
+        let (set, without, reset) = (Vec::new(), Vec::new(), Vec::new());
+        CardArgs {
+            files,
+            face: None,
+            set,
+            without,
+            reset,
+            json: false,
+            out: None,
+            server: ServerArgs::default(),
+        }
     }
 
     fn portrait() -> PathBuf {
@@ -225,6 +251,10 @@ mod tests {
         assert!(error.contains("other.json") && error.contains("version 9"), "{error}");
         let error = run(&args(&[Path::new("Ada")])).unwrap_err().to_string();
         assert!(error.contains("Ada: there is no such file"), "{error}");
+        let reset = CardArgs { reset: vec![PartName::Skin], ..args(&[&portrait()]) };
+        assert!(run(&reset).unwrap_err().to_string().contains("--reset"));
+        let out = CardArgs { out: Some(file), ..args(&[Path::new("person_1")]) };
+        assert!(run(&out).unwrap_err().to_string().contains("--out"));
         let wrong = CardArgs { set: vec!["nose=long".to_owned()], ..args(&[&portrait()]) };
         assert!(run(&wrong).unwrap_err().to_string().contains("no part \"nose\""));
     }

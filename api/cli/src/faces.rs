@@ -4,11 +4,14 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use image::RgbImage;
 use imagine_contract::{
-    FaceBox, FaceData, FaceReader, KeyPoints, PhotoProblem, PhotoReading, PhotoRefused, Reference, RgbPixels,
+    CardChanges, CardPart, CardRefused, FaceBox, FaceData, FaceReader, KeyPoints, PhotoProblem, PhotoReading,
+    PhotoRefused, Reference, RgbPixels,
 };
 use imagine_identity::{
     Embedding, Encoder, Examined, FaceChoice, FaceReference, IdentityError, Limits, Photo, PhotoError,
 };
+
+use crate::face_cards;
 
 /// Photos that are decoded at the same time: one may take 400 MB.
 const DECODED_AT_ONCE: usize = 2;
@@ -27,6 +30,7 @@ pub fn face_data(index: usize, face: &FaceReference) -> FaceData {
         norm: face.embedding.norm(),
         crops: [&face.crop_224, &face.crop_256].map(pixels).to_vec(),
         key_points: KeyPoints { points: face.landmarks, photo: face.photo_size },
+        card: face.card.as_ref().and_then(face_cards::sealed),
     }
 }
 
@@ -111,6 +115,34 @@ impl FaceReader for Faces {
             None
         })
     }
+
+    fn alike(&self, one: &FaceData, other: &FaceData) -> Option<f32> {
+        let known = |face: &FaceData| Embedding::from_raw("a face", face.embedding.clone()).ok();
+        self.encoder.alike(&known(one)?, &known(other)?).ok().flatten()
+    }
+
+    fn makes_cards(&self) -> bool {
+        self.encoder.card_vectors().is_some()
+    }
+
+    fn card(&self, faces: &[FaceData], changes: &CardChanges) -> Result<Vec<CardPart>, CardRefused> {
+        match self.makes_cards() {
+            true => face_cards::parts(faces, changes),
+            false => Err(no_cards(&self.encoder)),
+        }
+    }
+
+    fn as_drawn(&self, faces: Vec<FaceData>, changes: &CardChanges) -> Result<Vec<FaceData>, CardRefused> {
+        match self.encoder.card_vectors() {
+            Some(vectors) => face_cards::as_drawn(faces, changes, vectors),
+            None if changes.is_empty() => Ok(faces),
+            None => Err(no_cards(&self.encoder)),
+        }
+    }
+}
+
+fn no_cards(encoder: &Encoder) -> CardRefused {
+    CardRefused::NoCards(encoder.name().to_owned())
 }
 
 fn refused(error: &PhotoError) -> PhotoRefused {
@@ -137,6 +169,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use image::{ImageFormat, imageops};
+    use imagine_contract::{PartInput, PartSource};
+    use imagine_identity::card::{Columns, PartName};
 
     use super::*;
 
@@ -173,6 +207,102 @@ mod tests {
         let blank = RgbPixels { width: 64, height: 64, rgb: vec![128; 64 * 64 * 3] };
         assert_eq!(faces.likeness(&known, &blank), None);
         assert_eq!(faces.likeness(&[], &reading.pixels), None);
+    }
+
+    fn changes(set: &[(&str, &str)], without: &[&str]) -> CardChanges {
+        let set = set.iter().map(|(part, value)| ((*part).to_owned(), (*value).to_owned())).collect();
+        CardChanges { set, without: without.iter().map(|part| (*part).to_owned()).collect() }
+    }
+
+    #[test]
+    fn a_card_is_shown_corrected_and_drawn_by() {
+        let faces = Faces::new(Encoder::card().unwrap(), Limits::default());
+        let reading = faces.read(&png(&portrait()), None).unwrap();
+        let face = reading.face.clone().unwrap();
+        assert_eq!((faces.makes_cards(), face.embedding.len()), (true, 149));
+        let known = [face.clone()];
+        let show = |changes: &CardChanges, name: &str| {
+            let parts = faces.card(&known, changes).unwrap();
+            assert_eq!(parts.len(), PartName::ALL.len());
+            parts.into_iter().find(|part| part.name == name).unwrap()
+        };
+        let nothing = CardChanges::default();
+        let descriptor = show(&nothing, "descriptor");
+        assert_eq!((descriptor.numbers, descriptor.value, descriptor.input), (128, None, PartInput::Nothing));
+        // Eileen Collins, 34
+        let sex = show(&nothing, "sex");
+        assert_eq!((sex.value.as_deref(), sex.source), (Some("woman"), PartSource::Measured));
+        assert_eq!(
+            (show(&nothing, "beard").source, show(&nothing, "beard").numbers),
+            (PartSource::Unknown, 0)
+        );
+        let age: f32 = show(&nothing, "age").value.unwrap().parse().unwrap();
+        assert!((20.0..=50.0).contains(&age), "{age}");
+
+        let said = changes(&[("glasses", "yes"), ("age", "60")], &["skin", "sex"]);
+        let years = show(&said, "age");
+        assert_eq!((years.value.as_deref(), years.source), (Some("60"), PartSource::Corrected));
+        assert_eq!(years.measured.unwrap().parse::<f32>().unwrap(), age, "what was measured stays beside it");
+        let sex = show(&said, "sex");
+        assert_eq!(
+            (sex.value, sex.source, sex.measured.as_deref()),
+            (None, PartSource::LeftOut, Some("woman"))
+        );
+
+        let drawn = |changes: &CardChanges| {
+            let face = faces.as_drawn(known.to_vec(), changes).unwrap().remove(0);
+            let one = face.embedding[Columns::ONE];
+            face.embedding.iter().map(|v| v / one).collect::<Vec<f32>>()
+        };
+        let (before, after) = (drawn(&nothing), drawn(&said));
+        let measured: Vec<f32> = face.embedding.iter().map(|v| v / face.embedding[Columns::ONE]).collect();
+        assert!(
+            before.iter().zip(&measured).all(|(a, b)| (a - b).abs() < 1e-3),
+            "nothing said, nothing changed"
+        );
+        let changed: Vec<usize> =
+            (0..before.len()).filter(|at| (before[*at] - after[*at]).abs() > 1e-3).collect();
+        assert!(changed.iter().all(|at| *at >= Columns::COLOURS.start), "{changed:?}");
+        assert_eq!(after[132], 0.0, "the skin is not known");
+        assert!((after[142] - 1.0).abs() < 1e-3 && (after[146] - 1.0).abs() < 1e-3, "glasses, 60 years");
+        assert_eq!(&after[144..146], [0.0, 0.0]);
+
+        assert!(faces.alike(&face, &face).unwrap() > 0.99);
+        let reference = |changes: &CardChanges| {
+            [faces.as_drawn(known.to_vec(), changes).unwrap().remove(0).reference(None)]
+        };
+        assert!(faces.likeness(&reference(&said), &reading.pixels).unwrap() > 0.99);
+        let nobody = reference(&changes(&[], &["descriptor"]));
+        assert_eq!(faces.likeness(&nobody, &reading.pixels), None, "what is left out is not compared either");
+    }
+
+    #[test]
+    fn what_no_card_says_is_refused_and_embeddings_have_none() {
+        let cards = Faces::new(Encoder::card().unwrap(), Limits::default());
+        for (said, words) in [
+            (changes(&[("glasses", "maybe")], &[]), "neither yes nor no"),
+            (changes(&[("nose", "long")], &[]), "no part"),
+            (changes(&[("pose", "1")], &[]), "cannot be said"),
+            (changes(&[], &["nose"]), "no part"),
+        ] {
+            let refused = cards.card(&[], &said).unwrap_err();
+            assert!(
+                matches!(refused, CardRefused::Change(_)) && refused.to_string().contains(words),
+                "{refused}"
+            );
+        }
+        let sface = faces();
+        let face = sface.read(&png(&portrait()), None).unwrap().face.unwrap();
+        assert!(!sface.makes_cards() && face.card.is_none());
+        assert!(matches!(
+            cards.card(std::slice::from_ref(&face), &CardChanges::default()),
+            Err(CardRefused::Unreadable(_))
+        ));
+        let refused = sface.card(std::slice::from_ref(&face), &CardChanges::default()).unwrap_err();
+        assert!(refused.to_string().contains("sface makes no identity cards"), "{refused}");
+        let drawn = sface.as_drawn(vec![face.clone()], &CardChanges::default()).unwrap();
+        assert_eq!(drawn, std::slice::from_ref(&face));
+        assert!(sface.as_drawn(vec![face], &changes(&[("glasses", "no")], &[])).is_err());
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use imagine_identity::adapters::AdapterKind;
+use imagine_identity::card::PartName;
 use imagine_pipeline::presets::PRESETS;
 use imagine_pipeline::schedulers::SchedulerChoice;
 use imagine_pipeline::single_file::Prediction;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoraChoice};
 
 use crate::args::{number, size};
+use crate::card_file::{Corrections, change};
 use crate::expand::args::ExpandOptions;
 use crate::model_lookup::DEFAULT_MODEL;
 use crate::person_spec::{PersonSpec, parts};
@@ -32,6 +34,10 @@ Examples:
     imagine generate --prompt \"two friends at the sea\" \\
       --person \"photo=ann.jpg;box=0,0,0.5,1\" --person \"photo=bob.jpg;box=0.5,0,1,1\"
 
+  By an identity card that was corrected, where the model's adapter is of the kind \"card\":
+    imagine people card me.jpg --set glasses=no --out me.json
+    imagine generate --card me.json --prompt \"a person as an astronaut\"
+
   Another background for a photo, with the same face in it:
     imagine generate --init me.jpg --keep-face --photo me.jpg --prompt \"a person on the moon\"
 
@@ -52,7 +58,7 @@ pub struct GenerateArgs {
     pub negative_prompt: String,
 
     /// Photos of the person (JPEG, PNG, WebP); several selfies are averaged
-    #[arg(long, value_name = "FILE", num_args = 1.., group = "somebody", help_heading = "Person")]
+    #[arg(long, value_name = "FILE", num_args = 1.., groups = ["somebody", "looks"], help_heading = "Person")]
     pub photo: Vec<PathBuf>,
 
     /// Which face of a photo with several, counted from 0, largest first; the largest if left out
@@ -63,8 +69,22 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE.npy", group = "somebody", help_heading = "Person")]
     pub identity_embedding: Option<PathBuf>,
 
+    /// An identity card instead of photos, as `imagine people card --out` writes it; for adapters of the kind "card"
+    #[arg(long, value_name = "FILE.json", groups = ["somebody", "looks"], help_heading = "Person")]
+    pub card: Option<PathBuf>,
+
+    /// Correct a part of the person's card, e.g. glasses=no; may be given again. `imagine people card --help` lists
+    /// the parts
+    #[arg(long, value_name = "PART=VALUE", value_parser = change, requires = "looks", help_heading = "Person")]
+    pub card_set: Vec<String>,
+
+    /// Leave a part of the card out; may be given again
+    #[arg(long, value_name = "PART", requires = "looks", help_heading = "Person")]
+    pub card_without: Vec<PartName>,
+
     /// One of several people and where they are: "photo=a.jpg,b.jpg;box=LEFT,TOP,RIGHT,BOTTOM" in parts of the
-    /// picture, or mask=FILE; also face=N, embedding=FILE.npy, scale=F, steps=A-B. Once for everyone
+    /// picture, or mask=FILE; also face=N, embedding=FILE.npy, card=FILE.json, set=PART=VALUE,…, without=PART,…,
+    /// scale=F, steps=A-B. Once for everyone
     #[arg(long = "person", value_name = "SPEC", group = "somebody", help_heading = "Person")]
     pub people: Vec<PersonSpec>,
 
@@ -221,10 +241,12 @@ impl GenerateArgs {
         if !self.people.is_empty() {
             return self.people.clone();
         }
-        let nobody = self.photo.is_empty() && self.identity_embedding.is_none();
+        let nobody = self.photo.is_empty() && self.identity_embedding.is_none() && self.card.is_none();
         let one = PersonSpec {
             photos: self.photo.clone(),
             embedding: self.identity_embedding.clone(),
+            card: self.card.clone(),
+            corrections: Corrections { set: self.card_set.clone(), without: self.card_without.clone() },
             face: self.face,
             ..PersonSpec::default()
         };

@@ -7,11 +7,13 @@
 mod args;
 mod bench;
 mod card;
+mod card_file;
 mod client;
 mod contact_sheet;
 mod doctor;
 mod edit;
 mod expand;
+mod face_cards;
 mod face_encoder;
 mod faces;
 mod failure;

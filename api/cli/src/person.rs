@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use image::{RgbImage, imageops};
 use imagine_contract::{GrayPixels, Identity, IdentityNeeds, Reference, Region};
+use imagine_identity::adapters::AdapterKind;
+use imagine_identity::card::{CARD_WIDTH, CardVectors};
 use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
 use imagine_identity::{
-    Embedding, Encoder, EncoderChoice, FaceChoice, FaceReference, IdentityError, Photo, Problem, npy,
+    Embedding, Encoder, EncoderChoice, FaceChoice, FaceReference, IdentityCard, IdentityError, Photo,
+    Problem, npy,
 };
 
+use crate::card_file::{self, Corrections};
 use crate::edit::read_mask;
 use crate::face_encoder;
 use crate::faces::face_data;
@@ -47,11 +51,13 @@ pub fn read(
     if specs.is_empty() {
         return Ok(People { people: Vec::new(), encoder: None });
     }
+    check_cards(&specs, needs)?;
     let encoder = encoder(args, &specs, needs, pack, progress)?;
     let people = specs.iter().map(|spec| {
-        let (embedding, faces) = match &spec.embedding {
-            Some(file) => from_file(file, needs)?,
-            None => {
+        let (embedding, faces) = match (&spec.embedding, &spec.card) {
+            (Some(file), _) => from_file(file, needs)?,
+            (None, Some(file)) => (from_card(file, &spec.corrections)?, Vec::new()),
+            (None, None) => {
                 progress.stage("looking at the photos");
                 let missing = || Failure::failed("there is no face encoder for the photos");
                 from_photos(spec, encoder.as_ref().ok_or_else(missing)?, progress)?
@@ -84,9 +90,10 @@ fn encoder(
     pack: Option<&Path>,
     progress: &Progress,
 ) -> Result<Option<Encoder>, Failure> {
-    let files_alone = specs.iter().all(|spec| spec.embedding.is_some());
+    let files_alone = specs.iter().all(|spec| spec.photos.is_empty());
     let width = match specs.iter().find_map(|spec| spec.embedding.as_ref()) {
         Some(file) if files_alone => Some(npy::read(file).map_err(Failure::input)?.width()),
+        None if files_alone => Some(CARD_WIDTH),
         _ => needs.and_then(|needs| needs.embedding_width),
     };
     let instant_id = needs.is_some_and(|needs| needs.key_points);
@@ -121,6 +128,28 @@ fn from_file(file: &Path, needs: Option<&IdentityNeeds>) -> Result<(Embedding, V
     Ok((npy::read(file).map_err(Failure::input)?, Vec::new()))
 }
 
+/// Cards and what is said of them are for the adapters that hear them.
+fn check_cards(specs: &[PersonSpec], needs: Option<&IdentityNeeds>) -> Result<(), Failure> {
+    let Some(needs) = needs.filter(|needs| needs.kind != AdapterKind::Card.name()) else { return Ok(()) };
+    let has_card = specs.iter().any(|spec| spec.card.is_some());
+    let hint = match has_card {
+        true => "give photos in the place of the card, or name a model or --adapter that draws by the card",
+        false => "leave the corrections out, or name a model or --adapter that draws by the card",
+    };
+    if has_card || specs.iter().any(|spec| !spec.corrections.is_empty()) {
+        let message = format!("the adapter ({}) does not draw by an identity card", needs.kind);
+        return Err(Failure::input(message).hint(hint));
+    }
+    Ok(())
+}
+
+fn from_card(file: &Path, corrections: &Corrections) -> Result<Embedding, Failure> {
+    let mut card = card_file::read(file)?;
+    corrections.apply(&mut card)?;
+    let vectors = CardVectors::built_in().map_err(Failure::failed)?;
+    Embedding::from_raw("the identity card", vectors.vector(&card)).map_err(failure)
+}
+
 fn from_photos(
     spec: &PersonSpec,
     encoder: &Encoder,
@@ -130,11 +159,24 @@ fn from_photos(
     let photos: Vec<Photo> =
         spec.photos.iter().map(open).collect::<Result<_, _>>().map_err(Failure::input)?;
     let choice = spec.face.map_or(FaceChoice::Largest, FaceChoice::Index);
-    let person = encoder.person(&photos, choice).map_err(failure)?;
+    let mut person = encoder.person(&photos, choice).map_err(failure)?;
     for report in &person.reports {
         for problem in report.verdict.warnings() {
             let flag = if matches!(problem, Problem::SeveralFaces { .. }) { " with --face" } else { "" };
             progress.warn(format_args!("{}: {problem}{flag}", report.photo));
+        }
+    }
+    if let Some(vectors) = encoder.card_vectors() {
+        // The card of all photos is what a person sees and corrects: it is what is drawn by.
+        let cards: Vec<IdentityCard> =
+            person.references.iter().filter_map(|face| face.card.clone()).collect();
+        let mut card = IdentityCard::mean(&cards);
+        spec.corrections.apply(&mut card)?;
+        person.embedding =
+            Embedding::from_raw("the identity card", vectors.vector(&card)).map_err(failure)?;
+        for face in &mut person.references {
+            face.embedding = person.embedding.clone();
+            face.card = Some(card.clone());
         }
     }
     Ok((person.embedding, person.references))
@@ -161,6 +203,10 @@ impl People {
         let one = |person: &Person| {
             let Some(encoder) = &self.encoder else { return Ok(Likeness::NotMeasured) };
             if encoder.embedding_width() != person.embedding.width() {
+                return Ok(Likeness::NotMeasured);
+            }
+            // A card without a descriptor is not even like itself.
+            if encoder.alike(&person.embedding, &person.embedding).map_err(failure)?.is_none() {
                 return Ok(Likeness::NotMeasured);
             }
             let part = person.region.as_ref().map(|region| part(picture, region));

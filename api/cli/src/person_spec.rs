@@ -3,11 +3,19 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use imagine_identity::CardError;
+
+use crate::card_file::{Corrections, change};
+
 /// One person on the command line. What is `None` is as for everybody.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PersonSpec {
     pub photos: Vec<PathBuf>,
     pub embedding: Option<PathBuf>,
+    /// An identity card.
+    pub card: Option<PathBuf>,
+    /// What is said of the card, that of photos too.
+    pub corrections: Corrections,
     pub face: Option<usize>,
     pub scale: Option<f64>,
     pub steps: Option<[f64; 2]>,
@@ -40,6 +48,17 @@ impl FromStr for PersonSpec {
             match key {
                 "photo" => person.photos.extend(value.split(',').map(|path| PathBuf::from(path.trim()))),
                 "embedding" => person.embedding = Some(value.into()),
+                "card" => person.card = Some(value.into()),
+                "set" => {
+                    for one in value.split(',') {
+                        person.corrections.set.push(change(one.trim())?);
+                    }
+                }
+                "without" => {
+                    for part in value.split(',') {
+                        person.corrections.without.push(part.trim().parse().map_err(said)?);
+                    }
+                }
                 "face" => {
                     let face = value.parse().map_err(|_| format!("face={value} is no number of a face"))?;
                     person.face = Some(face);
@@ -52,18 +71,27 @@ impl FromStr for PersonSpec {
                 "box" => person.region = Some(RegionSpec::Box(corners(value)?)),
                 "mask" => person.region = Some(RegionSpec::Mask(value.into())),
                 _ => {
-                    let known = "photo, embedding, face, box, mask, scale, steps";
+                    let known = "photo, embedding, card, set, without, face, box, mask, scale, steps";
                     return Err(format!("\"{key}\" is no field of a person; there are {known}"));
                 }
             }
         }
-        match (person.photos.is_empty(), &person.embedding) {
-            (true, None) => Err("a person needs photo=FILE or embedding=FILE.npy".into()),
-            (false, Some(_)) => Err("a person has photos or an embedding, not both".into()),
-            (true, Some(_)) if person.face.is_some() => {
-                Err("face=N chooses in photos; there are none".into())
+        let PersonSpec { photos, embedding, card, corrections, face, .. } = &person;
+        match (photos.is_empty(), embedding, card) {
+            (true, None, None) => {
+                Err("a person needs photo=FILE, card=FILE.json or embedding=FILE.npy".into())
             }
-            _ => Ok(person),
+            (false, None, None) | (true, Some(_), None) | (true, None, Some(_)) => {
+                if photos.is_empty() && face.is_some() {
+                    Err("face=N chooses in photos; there are none".into())
+                } else if embedding.is_some() && !corrections.is_empty() {
+                    Err("set= and without= correct the card of photos or of a file; an embedding has none"
+                        .into())
+                } else {
+                    Ok(person)
+                }
+            }
+            _ => Err("a person has photos, a card or an embedding, not two of them".into()),
         }
     }
 }
@@ -73,6 +101,7 @@ impl PersonSpec {
     fn already_has(&self, key: &str) -> Option<&'static str> {
         let (has, what) = match key {
             "embedding" => (self.embedding.is_some(), "embedding"),
+            "card" => (self.card.is_some(), "card"),
             "face" => (self.face.is_some(), "face"),
             "scale" => (self.scale.is_some(), "scale"),
             "steps" => (self.steps.is_some(), "part of the run"),
@@ -81,6 +110,10 @@ impl PersonSpec {
         };
         has.then_some(what)
     }
+}
+
+fn said(error: CardError) -> String {
+    error.to_string()
 }
 
 /// `A-B`, a part of the run from A to B between 0 and 1.
@@ -111,6 +144,8 @@ fn corners(value: &str) -> Result<[f64; 4], String> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use imagine_identity::card::PartName;
+
     use super::*;
 
     #[test]
@@ -120,6 +155,10 @@ mod tests {
         assert_eq!(person.photos, ["a.jpg", "b.jpg"].map(PathBuf::from));
         assert_eq!((person.face, person.scale, person.steps), (Some(1), Some(0.9), Some([0.1, 0.8])));
         assert_eq!(person.region, Some(RegionSpec::Box([0.0, 0.1, 0.5, 1.0])));
+        let card: PersonSpec = "card=me.json;set=glasses=no, age=40;without=skin,pose".parse().unwrap();
+        assert_eq!(card.card, Some("me.json".into()));
+        assert_eq!(card.corrections.set, ["glasses=no", "age=40"]);
+        assert_eq!(card.corrections.without, [PartName::Skin, PartName::Pose]);
         let other: PersonSpec = "embedding=me.npy;mask=left.png".parse().unwrap();
         assert_eq!(other.embedding, Some("me.npy".into()));
         assert_eq!(other.region, Some(RegionSpec::Mask("left.png".into())));
@@ -130,7 +169,14 @@ mod tests {
         for (text, says) in [
             ("", "needs photo=FILE"),
             ("box=0,0,1,1", "needs photo=FILE"),
-            ("photo=a.jpg;embedding=b.npy", "not both"),
+            ("photo=a.jpg;embedding=b.npy", "not two of them"),
+            ("photo=a.jpg;card=b.json", "not two of them"),
+            ("card=a.json;card=b.json", "second card"),
+            ("card=a.json;face=0", "there are none"),
+            ("card=a.json;set=nose=long", "no part \"nose\""),
+            ("card=a.json;set=glasses", "PART=VALUE"),
+            ("card=a.json;without=nose", "no part \"nose\""),
+            ("embedding=b.npy;set=glasses=no", "an embedding has none"),
             ("embedding=b.npy;face=0", "there are none"),
             ("photo", "has no value"),
             ("photo=a;colour=red", "\"colour\" is no field"),

@@ -1,6 +1,7 @@
 //! The routes, each with its documentation.
 
 pub(crate) mod batches;
+pub(crate) mod cards;
 pub(crate) mod docs;
 pub(crate) mod health;
 pub(crate) mod images;

@@ -5,6 +5,7 @@ use axum::extract::multipart::Multipart;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use imagine_contract::CardChanges;
 use imagine_store::{Basis, Consent, Idempotency, Millis, NewPerson, PageRequest, Person, PersonId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -18,6 +19,8 @@ use crate::http::form::{File, Form, FormLimits};
 use crate::http::idempotency::{give_back, idempotency, reserve};
 use crate::http::list::{List, Page, page_size};
 use crate::photos;
+use crate::routes::cards;
+use crate::wire::card::CardPatch;
 use crate::wire::person::{DeletedPersonBody, PersonBody, PersonPatch, PhotoCheck, RemovedBody};
 
 /// A photo to be looked at.
@@ -49,6 +52,9 @@ pub(crate) struct PersonForm {
     /// Keep the photos themselves, encrypted. They are deleted otherwise.
     #[schema(required = false)]
     keep_photos: bool,
+    /// JSON: what the person says of their identity card, where the server's model draws by cards.
+    #[schema(required = false)]
+    card: CardPatch,
 }
 
 /// More photos of a person.
@@ -107,7 +113,7 @@ pub(crate) async fn create(
             }
         },
     };
-    let mut response = (StatusCode::CREATED, Json(PersonBody::from(&person))).into_response();
+    let mut response = (StatusCode::CREATED, Json(body(&app, &person))).into_response();
     if let Ok(place) = HeaderValue::from_str(&format!("/v1/people/{}", person.id)) {
         response.headers_mut().insert(header::LOCATION, place);
     }
@@ -122,6 +128,7 @@ async fn enrol(app: &App, caller: &Caller, mut form: Form, key: Option<Idempoten
         Some("true" | "1" | "on") => true,
         Some(_) => return Err(Problem::field("keep_photos", "\"keep_photos\" is true or false")),
     };
+    let card = cards::of_form(app, form.text("card"))?;
     let photos = photos::portraits(app, &mut form, keep).await?;
     let person = app.parts.archive.enrol(NewPerson {
         tenant: caller.tenant.clone(),
@@ -131,11 +138,17 @@ async fn enrol(app: &App, caller: &Caller, mut form: Form, key: Option<Idempoten
         keep_photos: keep,
         one_shot: false,
         photos,
+        card,
         idempotency: key,
     });
     let person = person.await?;
     tracing::info!(person = %person.id, "enrolled");
     Ok(person)
+}
+
+/// A person as their owner is told of them.
+fn body(app: &App, person: &Person) -> PersonBody {
+    PersonBody::of(person, cards::has_card(app, person))
 }
 
 /// Consent as it is kept, with the time.
@@ -172,7 +185,7 @@ pub(crate) async fn list(
 ) -> Outcome<Json<List<PersonBody>>> {
     let page = PageRequest { limit: page_size(page.limit)?, after: page.after };
     let found = app.parts.archive.people(&caller.tenant, &page).await?;
-    Ok(Json(List::new(found.data.iter().map(Into::into).collect(), found.next)))
+    Ok(Json(List::new(found.data.iter().map(|person| body(&app, person)).collect(), found.next)))
 }
 
 /// One person.
@@ -183,7 +196,7 @@ pub(crate) async fn get(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Outcome<Json<PersonBody>> {
-    Ok(Json(PersonBody::from(&find(&app, &caller, &id).await?)))
+    Ok(Json(body(&app, &find(&app, &caller, &id).await?)))
 }
 
 /// Renames a person.
@@ -197,7 +210,7 @@ pub(crate) async fn patch(
 ) -> Outcome<Json<PersonBody>> {
     let person = find(&app, &caller, &id).await?;
     let renamed = app.parts.archive.rename(&caller.tenant, person.id, &name(&value.name)?).await?;
-    Ok(Json(PersonBody::from(&renamed)))
+    Ok(Json(body(&app, &renamed)))
 }
 
 /// Adds photos to a person; they must show the same face.
@@ -230,7 +243,7 @@ pub(crate) async fn add_photos(
     let known = app.parts.archive.faces(&caller.tenant, person.id).await?;
     let photos = photos::portraits_of(&app, files, &faces, person.keep_photos, &known).await?;
     let person = app.parts.archive.add_photos(&caller.tenant, person.id, photos).await?;
-    Ok(Json(PersonBody::from(&person)))
+    Ok(Json(body(&app, &person)))
 }
 
 /// What becomes of the pictures of a person who is deleted.
@@ -284,6 +297,7 @@ pub(crate) async fn enrol_once(
     files: Vec<File>,
     faces: &[Option<usize>],
     given: GivenConsent,
+    card: CardChanges,
 ) -> Outcome<PersonId> {
     let photos = photos::portraits_of(app, files, faces, false, &[]).await?;
     let person = app.parts.archive.enrol(NewPerson {
@@ -294,6 +308,7 @@ pub(crate) async fn enrol_once(
         keep_photos: false,
         one_shot: true,
         photos,
+        card,
         idempotency: None,
     });
     Ok(person.await?.id)

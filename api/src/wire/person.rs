@@ -133,10 +133,12 @@ pub struct PersonBody {
     pub keep_photos: bool,
     /// How many pictures show this person.
     pub pictures: u64,
+    /// The person has an identity card, to be seen and corrected.
+    pub card: bool,
 }
 
-impl From<&Person> for PersonBody {
-    fn from(person: &Person) -> Self {
+impl PersonBody {
+    pub(crate) fn of(person: &Person, card: bool) -> Self {
         Self {
             id: person.id.to_string(),
             object: "person",
@@ -148,6 +150,7 @@ impl From<&Person> for PersonBody {
             embeddings: person.photos.iter().filter(|photo| photo.usable).count(),
             keep_photos: person.keep_photos,
             pictures: person.pictures,
+            card,
         }
     }
 }

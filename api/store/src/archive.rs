@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imagine_contract::{FaceData, PhotoProblem, RgbPixels};
+use imagine_contract::{CardChanges, FaceData, PhotoProblem, RgbPixels};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -48,8 +48,19 @@ pub struct NewPerson {
     /// Made for one job: not in lists, and forgotten when the job is over.
     pub one_shot: bool,
     pub photos: Vec<NewPhoto>,
+    /// What they say of their identity card.
+    pub card: CardChanges,
     /// A key that was reserved for this ([`Store::reserve`]) and stands for the person from then on.
     pub idempotency: Option<Idempotency>,
+}
+
+/// What a person is drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// One for each usable photo.
+    pub faces: Vec<FaceData>,
+    /// What they say of their identity card.
+    pub changes: CardChanges,
 }
 
 /// What was sealed for a person and lies where.
@@ -91,6 +102,10 @@ impl Archive {
             wrapped_key: self.vault.wrap(&owner, &key)?,
             sealed_name: key.seal(&owner, "name", new.name.as_bytes())?,
             sealed_consent: key.seal(&owner, "consent", &encode(&new.consent)?)?,
+            sealed_card: match new.card.is_empty() {
+                true => None,
+                false => Some(key.seal(&owner, "card", &encode(&new.card)?)?),
+            },
             idempotency: new.idempotency,
         };
         self.put_all(sealed, |rows| self.store.insert_person(row, rows)).await?;
@@ -177,19 +192,52 @@ impl Archive {
     /// # Errors
     /// [`StoreError::NoPerson`].
     pub async fn faces(&self, tenant: &str, id: PersonId) -> Result<Vec<FaceData>, StoreError> {
+        Ok(self.known(tenant, id, true).await?.faces)
+    }
+
+    /// The same with what they say of their identity card; the pictures of the faces only with `crops`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoPerson`].
+    pub async fn known(&self, tenant: &str, id: PersonId, crops: bool) -> Result<Known, StoreError> {
         let row = self.store.person_row(tenant, id).await?.ok_or(StoreError::NoPerson)?;
         let (key, owner) = (self.key_of(&row)?, id.to_string());
+        let changes = card_changes(&key, &row)?;
+        let with_crops = crops;
         let mut faces = Vec::new();
         for FaceRow { info, sealed_face, crops, .. } in self.store.face_rows(id).await? {
             let Some(sealed_face) = sealed_face else { continue };
-            let mut face: FaceData = open(&key, &owner, &format!("face {}", info.index), &sealed_face)?;
-            if let Some(crops) = crops {
+            let mut face = open_face(&key, &owner, info.index, &sealed_face)?;
+            if let Some(crops) = crops.filter(|_| with_crops) {
                 let sealed = self.blobs.get(&crops).await?;
                 face.crops = open(&key, &owner, &format!("crops {}", info.index), &sealed)?;
             }
             faces.push(face);
         }
-        Ok(faces)
+        Ok(Known { faces, changes })
+    }
+
+    /// Changes what a person says of their identity card, and gives all that they say then. `change` is done again
+    /// where somebody else was quicker.
+    ///
+    /// # Errors
+    /// [`StoreError::NoPerson`].
+    pub async fn change_card(
+        &self,
+        tenant: &str,
+        id: PersonId,
+        change: impl Fn(&mut CardChanges),
+    ) -> Result<CardChanges, StoreError> {
+        loop {
+            let row = self.store.person_row(tenant, id).await?.ok_or(StoreError::NoPerson)?;
+            let key = self.key_of(&row)?;
+            let mut changes = card_changes(&key, &row)?;
+            change(&mut changes);
+            let sealed = key.seal(&id.to_string(), "card", &encode(&changes)?)?;
+            if self.store.replace_card(id, row.sealed_card, sealed).await? {
+                return Ok(changes);
+            }
+        }
     }
 
     /// A photo that was kept; none where it was not.
@@ -359,6 +407,24 @@ fn seal_photos(
     Ok(sealed)
 }
 
+fn card_changes(key: &DataKey, row: &PersonRow) -> Result<CardChanges, StoreError> {
+    match &row.sealed_card {
+        Some(sealed) => open(key, &row.id.to_string(), "card", sealed),
+        None => Ok(CardChanges::default()),
+    }
+}
+
+/// Faces that were sealed before there were cards end where newer ones say whether they have one.
+fn open_face(key: &DataKey, owner: &str, index: u32, sealed: &[u8]) -> Result<FaceData, StoreError> {
+    const NO_CARD: u8 = 0;
+    let opened = key.open(owner, &format!("face {index}"), sealed)?;
+    let mut plain = Zeroizing::new(Vec::with_capacity(opened.len() + 1));
+    plain.extend_from_slice(&opened);
+    // What follows the end of a newer one is not read.
+    plain.push(NO_CARD);
+    Ok(postcard::from_bytes(&plain).map_err(|e| VaultError::Encoding(e.to_string()))?)
+}
+
 fn encode(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     postcard::to_stdvec(value).map(Zeroizing::new).map_err(|e| VaultError::Encoding(e.to_string()))
 }
@@ -371,4 +437,41 @@ fn open<T: DeserializeOwned>(
 ) -> Result<T, StoreError> {
     let plain = key.open(owner, purpose, sealed)?;
     Ok(postcard::from_bytes(&plain).map_err(|e| VaultError::Encoding(e.to_string()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use imagine_contract::{KeyPoints, SealedCard};
+
+    use super::*;
+
+    /// [`FaceData`] as it was written before there were cards.
+    #[derive(Serialize)]
+    struct OldFace {
+        index: usize,
+        embedding: Vec<f32>,
+        norm: f32,
+        crops: Vec<RgbPixels>,
+        key_points: KeyPoints,
+    }
+
+    #[test]
+    fn faces_from_before_there_were_cards_are_read() {
+        let key = Vault::new([7; 32]).new_key().unwrap();
+        let key_points = KeyPoints { points: [[1.5, 2.5]; 5], photo: [640, 480] };
+        let (index, embedding, norm, crops) = (3, vec![0.25, 0.5], 12.5, Vec::new());
+        let old = OldFace { index, embedding: embedding.clone(), norm, crops: crops.clone(), key_points };
+        let sealed = key.seal("person_1", "face 0", &encode(&old).unwrap()).unwrap();
+        let mut face = FaceData { index, embedding, norm, crops, key_points, card: None };
+        assert_eq!(open_face(&key, "person_1", 0, &sealed).unwrap(), face);
+        for card in [None, Some(SealedCard("{}".into()))] {
+            face.card = card;
+            let sealed = key.seal("person_1", "face 0", &encode(&face).unwrap()).unwrap();
+            assert_eq!(open_face(&key, "person_1", 0, &sealed).unwrap(), face);
+        }
+        let cut = encode(&old).unwrap();
+        let cut = key.seal("person_1", "face 0", &cut[..cut.len() / 2]).unwrap();
+        assert!(open_face(&key, "person_1", 0, &cut).is_err());
+    }
 }

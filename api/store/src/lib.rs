@@ -13,7 +13,7 @@ mod time;
 mod types;
 mod vault;
 
-pub use archive::{Archive, NewPerson, NewPhoto};
+pub use archive::{Archive, Known, NewPerson, NewPhoto};
 pub use blobs::{BlobError, BlobInfo, BlobKey, Blobs, LocalBlobs};
 #[cfg(feature = "s3")]
 pub use blobs::{BucketRule, Lifecycle, S3Access, S3Blobs, S3Options};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use imagine_contract::CardChanges;
 use imagine_store::{JobStatus, Outcome};
 
 use crate::people::{drawn, face, person};
@@ -12,6 +13,7 @@ use crate::support::{Place, both, job};
 both!(nothing_is_left_of_a_person, pictures_stay_where_asked);
 
 const NAME: &str = "Zephyrine Quillfeather-Osei";
+const SAID: &str = "a colour of hair that nobody has, 998877";
 const PHOTO: &[u8] = b"a photo that nobody may ever find again, 0123456789";
 
 fn files_with(folder: &Path, needle: &[u8], found: &mut Vec<String>) {
@@ -42,6 +44,10 @@ async fn nothing_is_left_of_a_person(place: Place) {
     let store = &archive.store;
     let id = archive.enrol(person(NAME, Some(PHOTO))).await.unwrap().id;
     archive.rename("anna", id, &format!("{NAME} the second")).await.unwrap();
+    let said = |changes: &mut CardChanges| {
+        changes.set.insert("hair-colour".into(), SAID.into());
+    };
+    archive.change_card("anna", id, said).await.unwrap();
     let mut new =
         imagine_store::NewJob { tenant: "anna".into(), ..job("in a prompt that is only about this person") };
     new.input.people.push(drawn(id));
@@ -57,7 +63,8 @@ async fn nothing_is_left_of_a_person(place: Place) {
     let embedding: Vec<u8> = face(0.25).embedding[..8].iter().flat_map(|v| v.to_le_bytes()).collect();
     let crop = &face(0.25).crops[0].rgb[..64];
     let consent = b"Bertrand Consentgiver".as_slice();
-    let plain = [NAME.as_bytes(), PHOTO, &embedding, crop, consent];
+    let card = b"a card that is found nowhere by chance".as_slice();
+    let plain = [NAME.as_bytes(), PHOTO, &embedding, crop, consent, card, SAID.as_bytes()];
     for needle in plain {
         assert!(search(&place, needle).is_empty(), "sealed while it is kept");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use imagine_contract::{FaceData, KeyPoints, PhotoProblem, RgbPixels};
+use imagine_contract::{CardChanges, FaceData, KeyPoints, PhotoProblem, RgbPixels, SealedCard};
 use imagine_store::{
     Archive, EditInput, EditSource, Idempotency, JobStatus, Keep, NewPerson, NewPhoto, Outcome, PageRequest,
     PersonInput, Reservation, StoreError, Swept, Vault,
@@ -13,6 +13,7 @@ use crate::support::{Place, both, consent, job};
 
 both!(
     sealed_and_read_back,
+    cards_are_corrected,
     one_shot_people_and_uploads_go_with_the_job,
     handed_in_photos_wait_only_so_long,
     a_key_stands_for_one_person,
@@ -34,6 +35,7 @@ pub fn face(mark: f32) -> FaceData {
         norm: 12.5,
         crops: vec![crop(224), crop(256)],
         key_points: KeyPoints { points: [[1.5, 2.5]; 5], photo: [640, 480] },
+        card: Some(SealedCard(format!("{{\"a card that is found nowhere by chance\": {mark}}}"))),
     }
 }
 
@@ -50,6 +52,7 @@ pub fn person(name: &str, photo: Option<&'static [u8]>) -> NewPerson {
             NewPhoto { problems: Vec::new(), face: Some(face(0.25)), photo: photo.map(Into::into) },
             NewPhoto { problems: vec![problem], face: None, photo: None },
         ],
+        card: CardChanges::default(),
         idempotency: None,
     }
 }
@@ -80,6 +83,55 @@ async fn sealed_and_read_back(place: Place) {
     // The same data with another master key opens nothing, and says so at once.
     let other = Archive::open(archive.store.clone(), archive.blobs.clone(), Vault::new([1; 32])).await;
     assert!(other.unwrap_err().to_string().contains("master key"));
+}
+
+fn said(set: &[(&str, &str)], without: &[&str]) -> CardChanges {
+    let set = set.iter().map(|(part, value)| ((*part).to_owned(), (*value).to_owned())).collect();
+    CardChanges { set, without: without.iter().map(|part| (*part).to_owned()).collect() }
+}
+
+/// What a person says of their card is kept beside what was measured, and nobody's word is lost.
+async fn cards_are_corrected(place: Place) {
+    let archive = place.archive().await;
+    let plain = archive.enrol(person("Bea", None)).await.unwrap();
+    assert_eq!(archive.known("anna", plain.id, true).await.unwrap().changes, CardChanges::default());
+    let card = said(&[("glasses", "yes")], &["skin"]);
+    let made = archive.enrol(NewPerson { card: card.clone(), ..person("Anna", None) }).await.unwrap();
+    let known = archive.known("anna", made.id, false).await.unwrap();
+    assert_eq!((known.changes, known.faces.len()), (card, 1));
+    assert_eq!(known.faces[0].card, face(0.25).card);
+    assert!(known.faces[0].crops.is_empty(), "they were not asked for");
+    assert_eq!(archive.known("anna", made.id, true).await.unwrap().faces, [face(0.25)]);
+
+    let parts = ["a", "b", "c", "d"];
+    let change = |part: &'static str| {
+        let later = said(&[(part, "1")], &[]);
+        let archive = archive.clone();
+        tokio::spawn(async move { archive.change_card("anna", made.id, |all| all.merge(&later)).await })
+    };
+    let at_once: Vec<_> = parts.into_iter().map(change).collect();
+    for task in at_once {
+        task.await.unwrap().unwrap();
+    }
+    let wanted = said(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("glasses", "yes")], &["skin"]);
+    assert_eq!(archive.known("anna", made.id, false).await.unwrap().changes, wanted);
+    let back = archive.change_card("anna", made.id, |all| all.reset("skin")).await.unwrap();
+    assert!(back.without.is_empty());
+    let more = vec![NewPhoto { problems: Vec::new(), face: Some(face(0.5)), photo: None }];
+    archive.add_photos("anna", made.id, more).await.unwrap();
+    assert_eq!(
+        archive.known("anna", made.id, false).await.unwrap().changes,
+        back,
+        "more photos change nothing"
+    );
+
+    for tenant in ["bea", "anna"] {
+        if tenant == "anna" {
+            archive.delete_person("anna", made.id, false).await.unwrap().unwrap();
+        }
+        let gone = archive.change_card(tenant, made.id, |_| ()).await.unwrap_err();
+        assert!(matches!(gone, StoreError::NoPerson), "{gone}");
+    }
 }
 
 /// A request that is sent twice remembers one person, and brings back none who was deleted.

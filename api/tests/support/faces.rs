@@ -64,5 +64,5 @@ fn face_of(name: &str, index: usize) -> FaceData {
     let mut embedding = vec![0.0; 4];
     embedding[axis] = 1.0;
     let key_points = KeyPoints { points: [[1.0; 2]; 5], photo: [8, 8] };
-    FaceData { index, embedding, norm: 1.0, crops: Vec::new(), key_points }
+    FaceData { index, embedding, norm: 1.0, crops: Vec::new(), key_points, card: None }
 }

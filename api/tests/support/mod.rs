@@ -1,6 +1,7 @@
 //! The service with stand-ins for what draws, looks and expands: no model, no network, no waiting.
 
 pub mod artist;
+mod cards;
 mod expander;
 mod faces;
 
@@ -13,6 +14,7 @@ use imagine_contract::{Dialect, Expander, IdentityNeeds, ModelInfo};
 use imagine_store::{Archive, LocalBlobs, Policy, Store, Vault};
 
 pub use artist::Artist;
+pub use cards::{SKIN, StandInCards};
 pub use expander::StandInExpander;
 pub use faces::StandInFaces;
 pub use faces::photo;

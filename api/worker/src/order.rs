@@ -1,10 +1,10 @@
 //! From a job to what a studio is asked for.
 
 use imagine_contract::{
-    CancelFlag, Edit, EditMask, ExpandError, Expansion, FaceReader, GenerateRequest, Idea, Identity,
-    Reference, Region, Rest,
+    CancelFlag, Edit, EditMask, ExpandError, Expansion, FaceData, FaceReader, GenerateRequest, Idea,
+    Identity, Reference, Region, Rest,
 };
-use imagine_store::{EditInput, EditSource, Job, JobError, Lease, StoreError};
+use imagine_store::{EditInput, EditSource, Job, JobError, Known, Lease, StoreError};
 
 use crate::Worker;
 use crate::retry::retry;
@@ -68,11 +68,12 @@ pub async fn prepare(
     }
     let mut people = Vec::new();
     for person in &input.people {
-        let load = || worker.archive.faces(&job.tenant, person.person);
-        let faces = match retry("people", load).await {
+        let load = || worker.archive.known(&job.tenant, person.person, true);
+        let known = match retry("people", load).await {
             Err(StoreError::NoPerson) => return Err(fails("person_deleted", "the person was deleted")),
             other => other?,
         };
+        let faces = as_drawn(worker, known)?;
         let needs = worker.studio.info().identity.as_ref();
         request.people.push(Identity {
             references: faces.iter().map(|face| face.reference(needs)).collect(),
@@ -86,6 +87,16 @@ pub async fn prepare(
         request.edit = Some(read_edit(worker, job, edit).await?);
     }
     Ok(Prepared { request, first, people })
+}
+
+/// By a person's identity card and what they say of it, where they have one.
+fn as_drawn(worker: &Worker, known: Known) -> Result<Vec<FaceData>, Unready> {
+    let Known { faces, changes } = known;
+    match &worker.faces {
+        Some(reader) => reader.as_drawn(faces, &changes).map_err(|e| fails("unsupported", e)),
+        None if changes.is_empty() => Ok(faces),
+        None => Err(fails("unsupported", "this worker has no face encoder, so it cannot correct a card")),
+    }
 }
 
 /// The one that came with the job, or one that is made now and recorded.

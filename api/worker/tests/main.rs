@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imagine_contract::{
-    CancelFlag, ExpandError, Expander, Expansion, FaceData, Idea, KeyPoints, Language, Mode, Parts, RgbPixels,
+    CancelFlag, CardChanges, ExpandError, Expander, Expansion, FaceData, Idea, KeyPoints, Language, Mode,
+    Parts, RgbPixels,
 };
 use imagine_store::{
     Archive, EditInput, EditSource, ImageFormat, Job, JobEvent, JobId, JobStatus, NewJob, NewPerson,
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 both!(
     draws_a_person,
+    draws_by_what_a_person_says_of_their_card,
     formats_and_edits,
     a_cancel_reaches_the_studio,
     what_was_drawn_is_not_drawn_again,
@@ -83,6 +85,7 @@ fn person() -> NewPerson {
         norm: 9.0,
         crops: vec![crop(224), crop(256)],
         key_points: KeyPoints { points: [[1.0, 2.0]; 5], photo: [10, 10] },
+        card: None,
     };
     NewPerson {
         tenant: "local".into(),
@@ -92,6 +95,7 @@ fn person() -> NewPerson {
         keep_photos: false,
         one_shot: false,
         photos: vec![NewPhoto { problems: Vec::new(), face: Some(face), photo: None }],
+        card: CardChanges::default(),
         idempotency: None,
     }
 }
@@ -150,6 +154,45 @@ async fn draws_a_person(place: Place) {
     // Only what the adapter asks for.
     assert_eq!(reference.face.as_ref().map(|face| face.width), Some(224));
     assert!(reference.key_points.is_none());
+    running.stop().await;
+}
+
+async fn draws_by_what_a_person_says_of_their_card(place: Place) {
+    let archive = place.archive().await;
+    let id = archive.enrol(person()).await.unwrap().id;
+    let mut new = job("me in a red hat");
+    new.input.people.push(PersonInput { person: id, scale: None, steps: None, region: None });
+    let painter = Painter::new(Duration::ZERO);
+    let orders = Arc::clone(&painter.orders);
+    let running = Running::start(worker(&archive, painter));
+    let say = |value: &'static str| {
+        let archive = archive.clone();
+        async move {
+            let change = |changes: &mut CardChanges| {
+                changes.set.insert("glasses".into(), value.into());
+            };
+            archive.change_card("local", id, change).await.unwrap();
+        }
+    };
+    let draw = || async {
+        let made = create(&archive, new.clone()).await;
+        ended(&archive, "local", made).await
+    };
+    assert_eq!(draw().await.status, JobStatus::Succeeded);
+    say("yes").await;
+    assert_eq!(draw().await.status, JobStatus::Succeeded);
+    say("perhaps").await;
+    let error = draw().await.error.unwrap();
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("unsupported", "glasses: perhaps"));
+    let heard: Vec<f32> =
+        orders.lock().unwrap().iter().map(|order| order.people[0].references[0].embedding[1]).collect();
+    assert_eq!(heard, [0.625, 0.5]);
+    running.stop().await;
+
+    let blind = Worker { faces: None, ..worker(&archive, Painter::new(Duration::ZERO)) };
+    let running = Running::start(blind);
+    let error = draw().await.error.unwrap();
+    assert!(error.message.contains("no face encoder"), "{}", error.message);
     running.stop().await;
 }
 

@@ -93,7 +93,7 @@ fn names() -> String {
 }
 
 /// Colours of hair by name: sRGB.
-const HAIR_COLOURS: [(&str, [u8; 3]); 9] = [
+pub(super) const HAIR_COLOURS: [(&str, [u8; 3]); 9] = [
     ("black", [26, 21, 19]),
     ("dark-brown", [56, 37, 27]),
     ("brown", [102, 69, 45]),

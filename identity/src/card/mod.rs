@@ -14,6 +14,7 @@ mod parts;
 mod pose;
 mod probes;
 mod reader;
+mod shown;
 mod vector;
 
 pub use cells::{EYES, HEAD, MOUTH, Window};
@@ -29,4 +30,5 @@ pub use parts::{CARD_VERSION, HairLength, IdentityCard, Part, Sex, Source, YEARS
 pub use pose::{Fit, MeanShape, Pose, Shape, fit};
 pub use probes::{Judge, PROBES, Probe, descriptor_mean};
 pub use reader::CardReader;
+pub use shown::{Shown, Takes};
 pub use vector::{CARD_WIDTH, CardVectors, Columns, DESCRIPTOR_LENGTH, SAME_PERSON};

@@ -27,7 +27,7 @@ const MOTTLED: f32 = 20.0;
 /// How sure an age is in the best of photos: a third of the spread of ages is left.
 const AGE_SURE: f32 = 0.6;
 
-/// Everything that makes cards. Can be shared by threads.
+/// Everything that makes cards. One thread at a time: its networks are tensors, which are not to be shared.
 pub struct CardReader {
     measure: Measure,
     judge: Judge,

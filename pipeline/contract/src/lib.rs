@@ -3,6 +3,7 @@
 //! Plain data only. No tensors, no files, no network may enter, so that the API, the page and tests
 //! build in seconds and run against a mock engine.
 
+mod card;
 mod dialect;
 mod edit;
 mod engine;
@@ -12,6 +13,7 @@ mod pixels;
 mod request;
 mod studio;
 
+pub use card::{CardChanges, CardPart, CardRefused, PartInput, PartSource, SealedCard};
 pub use dialect::{Assembled, Dialect, Vocabulary, WINDOW, assemble, token_bound};
 pub use edit::{Edit, EditMask, Rest};
 pub use engine::{CancelFlag, Engine, EngineError, Event, IdentityNeeds, ModelInfo, Picture};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::card::{CardChanges, CardPart, CardRefused, SealedCard};
 use crate::engine::{CancelFlag, EngineError, Event, IdentityNeeds, ModelInfo};
 use crate::people::{KeyPoints, Reference};
 use crate::pixels::RgbPixels;
@@ -101,8 +102,43 @@ pub trait FaceReader: Send + Sync {
     /// [`PhotoReading::face`] is none and a problem says why.
     fn read(&self, photo: &[u8], face: Option<usize>) -> Result<PhotoReading, PhotoRefused>;
 
-    /// Cosine between a person's mean embedding and the largest face in a picture; none without a face.
+    /// Cosine between a person's mean embedding and the largest face in a picture; none without a face, or where
+    /// the person has left out what tells it.
     fn likeness(&self, person: &[Reference], picture: &RgbPixels) -> Option<f32>;
+
+    /// How much two faces are alike, to be compared with [`FaceReader::same_person`]; none where that cannot be
+    /// told.
+    fn alike(&self, one: &FaceData, other: &FaceData) -> Option<f32> {
+        let same = one.embedding.len() == other.embedding.len();
+        same.then(|| one.embedding.iter().zip(&other.embedding).map(|(a, b)| a * b).sum())
+    }
+
+    /// Whether it makes identity cards.
+    fn makes_cards(&self) -> bool {
+        false
+    }
+
+    /// The card of a person who is known by these faces, with what they say of it: every part, in the order in
+    /// which they are shown.
+    ///
+    /// # Errors
+    /// It makes no cards; one cannot be read; a change that no card takes.
+    fn card(&self, faces: &[FaceData], changes: &CardChanges) -> Result<Vec<CardPart>, CardRefused> {
+        let _ = (faces, changes);
+        Err(CardRefused::NoCards(self.encoder().to_owned()))
+    }
+
+    /// The faces of one person as a model is to hear them: where they have cards, with the embedding of the
+    /// person's one card and what they say of it; as they are otherwise.
+    ///
+    /// # Errors
+    /// As [`FaceReader::card`].
+    fn as_drawn(&self, faces: Vec<FaceData>, changes: &CardChanges) -> Result<Vec<FaceData>, CardRefused> {
+        if changes.is_empty() {
+            return Ok(faces);
+        }
+        Err(CardRefused::NoCards(self.encoder().to_owned()))
+    }
 }
 
 /// What was seen in a photo.
@@ -150,6 +186,9 @@ pub struct FaceData {
     /// Cut out upright, 224 and 256 pixels wide, for adapters that look at the face.
     pub crops: Vec<RgbPixels>,
     pub key_points: KeyPoints,
+    /// What the embedding was made of, by encoders that make cards.
+    #[serde(default)]
+    pub card: Option<SealedCard>,
 }
 
 impl FaceData {

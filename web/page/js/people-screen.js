@@ -1,5 +1,6 @@
 // People: who is known, what is kept of them, and how to make it gone.
 
+import { openCard } from "./card.js";
 import { button, fill, freshId, h } from "./dom.js";
 import { amend } from "./draft.js";
 import { openEnrol } from "./enrol.js";
@@ -73,6 +74,7 @@ function card(person) {
         },
       }),
       button({ icon: "camera", label: t("people.more"), class: "small", on: () => openEnrol({ person }) }),
+      person.card ? button({ icon: "settings", label: t("people.card"), class: "small", on: () => openCard(person) }) : null,
       button({ icon: "edit", label: t("people.rename"), class: "small", on: () => openRename(person) }),
       button({ icon: "trash", label: t("people.delete"), class: "small danger-text", on: () => openDelete(person) }),
     ),

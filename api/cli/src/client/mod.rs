@@ -1,6 +1,7 @@
 //! Commands that ask a running server: people and batches go through the same checks as from the page.
 
 pub mod batch;
+pub mod card;
 pub mod people;
 mod progress_file;
 
@@ -19,7 +20,7 @@ const LARGEST_ANSWER: u64 = 4 << 30;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Which server, and the key to it.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ServerArgs {
     /// Address of the server; IMAGINE_SERVER names one, too
     #[arg(long, value_name = "URL", help_heading = "Server")]
@@ -95,6 +96,11 @@ impl Server {
             None => request,
         };
         json(self.answer(request.send(body))?)
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.with_key(self.agent.patch(self.url(path)));
+        json(self.answer(request.header("content-type", "application/json").send(body.to_string()))?)
     }
 
     pub fn delete(&self, path: &str) -> Result<Value, Failure> {

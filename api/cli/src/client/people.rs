@@ -17,8 +17,9 @@ Examples:
   imagine people show person_0198c0de0198c0de0198c0de0198c0de
   imagine people rm person_0198c0de0198c0de0198c0de0198c0de --pictures
   imagine people card me.jpg
+  imagine people card person_0198c0de0198c0de0198c0de0198c0de --set glasses=no
 
-All but `card` ask the server that `imagine serve` runs; without --consent `add` shows the text that is agreed to.";
+All but the card of photos ask the server that `imagine serve` runs; without --consent `add` shows the text that is agreed to.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -62,7 +63,7 @@ enum PeopleCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show what photos tell of a person's looks: to see, correct and leave out parts
+    /// Show what photos tell of a person's looks, or what a server knows of them: to see, correct and leave out parts
     Card(CardArgs),
     /// Forget a person for good
     Rm {
@@ -140,7 +141,7 @@ pub fn run(args: &PeopleArgs) -> Result<(), Failure> {
 }
 
 /// A person's place; an id is no way to other places.
-fn path(id: &str) -> Result<String, Failure> {
+pub fn path(id: &str) -> Result<String, Failure> {
     match id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         true => Ok(format!("/v1/people/{id}")),
         false => Err(Failure::input(format!("\"{id}\" is no person's id"))),

@@ -18,6 +18,7 @@ use crate::http::body::{JsonBody, content_type, parse};
 use crate::http::form::Form;
 use crate::http::idempotency::{give_back, idempotency, reserve};
 use crate::photos;
+use crate::wire::card::CardPatch;
 use crate::wire::job::{JobBody, JobRequest};
 
 /// A job with photos of somebody who is not remembered.
@@ -32,6 +33,9 @@ pub(crate) struct JobForm {
     face: Vec<u32>,
     /// JSON: the person's consent.
     consent: GivenConsent,
+    /// JSON: what the person says of their identity card, where the server's model draws by cards.
+    #[schema(required = false)]
+    card: CardPatch,
 }
 
 /// Puts a job into the queue. With an `Idempotency-Key` header the same request, sent twice, makes one job. With
@@ -98,9 +102,10 @@ async fn of_form(
         return Err(Problem::field("people", "either photos or \"people\", not both"));
     }
     let given = GivenConsent::read(form.text("consent"))?;
+    let card = crate::routes::cards::of_form(app, form.text("card"))?;
     let files = form.take_files("photo");
     let faces = photos::face_choices(&form, files.len())?;
-    let person = crate::routes::people::enrol_once(app, caller, files, &faces, given).await?;
+    let person = crate::routes::people::enrol_once(app, caller, files, &faces, given, card).await?;
     let made = match plan(app, caller, asked, Some(person)).await {
         Ok(planned) => submit(app, caller, planned, key, digest).await,
         Err(problem) => Err(problem),

@@ -124,7 +124,9 @@ async fn masked(
 }
 
 async fn enrol(app: &App, caller: &Caller, images: Vec<File>, given: GivenConsent) -> Outcome<PersonId> {
-    people::enrol_once(app, caller, images, &[], given).await.map_err(|problem| problem.param("image"))
+    people::enrol_once(app, caller, images, &[], given, Default::default())
+        .await
+        .map_err(|problem| problem.param("image"))
 }
 
 /// Consent from the field `consent`, as JSON or in OpenAI's way of sending objects in forms (`consent[basis]`).

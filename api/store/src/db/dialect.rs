@@ -16,8 +16,10 @@ pub(super) enum Dialect {
     Postgres,
 }
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../migrations/0001_initial.sql")),
+    (2, "card changes", include_str!("../../migrations/0002_card_changes.sql")),
+];
 
 impl Dialect {
     pub fn of_url(url: &str) -> Result<Self, StoreError> {

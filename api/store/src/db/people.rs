@@ -12,8 +12,7 @@ use crate::ids::{ImageId, JobId, PersonId};
 use crate::time::Millis;
 use crate::types::{Idempotency, Page, PageRequest, PhotoInfo};
 
-const COLUMNS: &str =
-    "id, tenant, created, one_shot, keep_photos, encoder, wrapped_key, sealed_name, sealed_consent";
+const COLUMNS: &str = "id, tenant, created, one_shot, keep_photos, encoder, wrapped_key, sealed_name, sealed_consent, sealed_card";
 
 /// A person who was not deleted.
 pub(crate) struct PersonRow {
@@ -26,6 +25,7 @@ pub(crate) struct PersonRow {
     pub wrapped_key: Vec<u8>,
     pub sealed_name: Vec<u8>,
     pub sealed_consent: Vec<u8>,
+    pub sealed_card: Option<Vec<u8>>,
 }
 
 pub(crate) struct NewPersonRow {
@@ -37,6 +37,7 @@ pub(crate) struct NewPersonRow {
     pub wrapped_key: Vec<u8>,
     pub sealed_name: Vec<u8>,
     pub sealed_consent: Vec<u8>,
+    pub sealed_card: Option<Vec<u8>>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -80,12 +81,12 @@ impl Store {
         }
         let created = tx.now().0;
         let sql = "INSERT INTO people (id, tenant, created, one_shot, keep_photos, encoder, wrapped_key, sealed_name,
-                   sealed_consent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                   sealed_consent, sealed_card) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         let id = new.id;
         tx.run(sql, |q| {
             let q = q.bind(id.to_string()).bind(new.tenant).bind(created).bind(i64::from(new.one_shot));
             let q = q.bind(i64::from(new.keep_photos)).bind(new.encoder).bind(new.wrapped_key);
-            q.bind(new.sealed_name).bind(new.sealed_consent)
+            q.bind(new.sealed_name).bind(new.sealed_consent).bind(new.sealed_card)
         })
         .await?;
         for photo in photos {
@@ -161,6 +162,35 @@ impl Store {
             return Err(StoreError::NoPerson);
         }
         tx.commit().await
+    }
+
+    /// Puts what a person says of their card in the place of what they said before. False where that has changed
+    /// since it was read.
+    ///
+    /// # Errors
+    /// [`StoreError::NoPerson`].
+    pub(crate) async fn replace_card(
+        &self,
+        id: PersonId,
+        before: Option<Vec<u8>>,
+        sealed_card: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let held = "UPDATE people SET tenant = tenant WHERE id = $1 AND deleted IS NULL";
+        if tx.run(held, |q| q.bind(id.to_string())).await? == 0 {
+            return Err(StoreError::NoPerson);
+        }
+        // A nonce is used once: equal bytes are the same sealing.
+        let sql = "SELECT id, sealed_card FROM people WHERE id = $1";
+        let row = tx.one(sql, |q| q.bind(id.to_string())).await?.ok_or(StoreError::NoPerson)?;
+        if (Reader { row: &row, table: "people" }).optional_bytes("sealed_card")? != before {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        let sql = "UPDATE people SET sealed_card = $2 WHERE id = $1";
+        tx.run(sql, |q| q.bind(id.to_string()).bind(sealed_card)).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Destroys the person's key and rows, stops their jobs, and takes their pictures too where asked. None
@@ -246,7 +276,7 @@ impl Tx<'_> {
         self.run("DELETE FROM photos WHERE person = $1", |q| q.bind(id.to_string())).await?;
         let now = self.now().0;
         let sql = "UPDATE people SET deleted = $2, encoder = NULL, wrapped_key = NULL, sealed_name = NULL,
-                   sealed_consent = NULL WHERE id = $1";
+                   sealed_consent = NULL, sealed_card = NULL WHERE id = $1";
         self.run(sql, |q| q.bind(id.to_string()).bind(now)).await?;
         // The key stays, so that a late retry brings nobody back; what it says of the photos goes.
         let sql = "UPDATE idempotency SET body_sha256 = $2 WHERE object = $1";
@@ -303,6 +333,7 @@ fn person_of(row: &AnyRow) -> Result<PersonRow, StoreError> {
         wrapped_key: row.bytes("wrapped_key")?,
         sealed_name: row.bytes("sealed_name")?,
         sealed_consent: row.bytes("sealed_consent")?,
+        sealed_card: row.optional_bytes("sealed_card")?,
     })
 }
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use imagine_contract::{
-    EngineError, Event, FaceReader, GenerateRequest, IdentityNeeds, Load, ModelInfo, Order, OrderEvent,
-    PhotoReading, PhotoRefused, Picture, Reference, RgbPixels, Studio, SubmitError,
+    CardChanges, CardRefused, EngineError, Event, FaceData, FaceReader, GenerateRequest, IdentityNeeds, Load,
+    ModelInfo, Order, OrderEvent, PhotoReading, PhotoRefused, Picture, Reference, RgbPixels, Studio,
+    SubmitError,
 };
 
 pub struct Painter {
@@ -136,5 +137,25 @@ impl FaceReader for Eyes {
 
     fn likeness(&self, person: &[Reference], _picture: &RgbPixels) -> Option<f32> {
         person.first().and_then(|reference| reference.embedding.first().copied())
+    }
+
+    fn makes_cards(&self) -> bool {
+        true
+    }
+
+    /// Who says that they wear glasses has a 0.5 in the second place.
+    fn as_drawn(
+        &self,
+        mut faces: Vec<FaceData>,
+        changes: &CardChanges,
+    ) -> Result<Vec<FaceData>, CardRefused> {
+        for face in &mut faces {
+            match changes.set.get("glasses").map(String::as_str) {
+                None => {}
+                Some("yes") => face.embedding[1] = 0.5,
+                Some(other) => return Err(CardRefused::Change(format!("glasses: {other}"))),
+            }
+        }
+        Ok(faces)
     }
 }
