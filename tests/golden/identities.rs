@@ -1,5 +1,5 @@
-//! Whole pictures of people against diffusers' pipelines: FaceID, FaceID-PlusV2 and plus-face, two people by masks,
-//! InstantID of one and of two, PhotoMaker (fixtures by `generate/identities.py`).
+//! Whole pictures of people against diffusers' pipelines: every kind of IP-Adapter for both base models, two people by
+//! masks, InstantID of one and of two, PhotoMaker (fixtures by `generate/identities.py`).
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ struct Who {
 
 impl Who {
     fn is_sdxl(&self) -> bool {
-        self.name.starts_with("instantid") || self.is_photo_maker()
+        self.name.starts_with("instantid") || self.name.ends_with("sdxl") || self.is_photo_maker()
     }
 
     fn is_photo_maker(&self) -> bool {
@@ -51,7 +51,8 @@ fn options(who: &Who) -> LoadOptions {
     let image_encoder = if who.is_photo_maker() {
         Some(fixtures("identities").join("photomaker"))
     } else {
-        who.name.contains("plus").then(|| fixtures("ip_adapters").join("image_encoder"))
+        let looks = ["plus", "plain", "full-face"].iter().any(|kind| who.name.contains(kind));
+        looks.then(|| fixtures("ip_adapters").join("image_encoder"))
     };
     LoadOptions {
         model: fixtures(checkpoint).join("checkpoint"),

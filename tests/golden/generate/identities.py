@@ -1,6 +1,6 @@
 """Makes tests/golden/fixtures/identities: adapters for the tiny checkpoints of pipeline.py and sdxl.py, and the whole
-pictures that diffusers' pipelines draw with them: of one person, of two people by masks, with InstantID and with
-PhotoMaker.
+pictures that diffusers' pipelines draw with them: of one person by every kind of adapter, of two people by masks, with
+InstantID and with PhotoMaker.
 
 Needs torch==2.11.0, diffusers==0.42.1, transformers==5.23.0, peft==0.21.2, pillow==13.0.0, safetensors==0.8.0,
 numpy==2.4.6, and OpenCV for the drawing; run it from anywhere after those two and ip_adapters.py:
@@ -47,6 +47,20 @@ ADAPTERS = {
     "instantid": (SDXL, "instantid", "ip-adapter.bin", 64),
 }
 
+# Made after all others, so that what is drawn at random for those stays as it is.
+MORE_ADAPTERS = {
+    "plain": (SD, "plain", "ip-adapter_sd15.bin", 0),
+    "full-face": (SD, "full-face", "ip-adapter-full-face_sd15.safetensors", 0),
+    "faceid-plus": (SD, "faceid-plus", "ip-adapter-faceid-plus_sd15.bin", 64),
+    "portrait": (SD, "portrait", "ip-adapter-faceid-portrait_sd15.bin", 0),
+    "plain_sdxl": (SDXL, "plain", "ip-adapter_sdxl.safetensors", 0),
+    "plus-face_sdxl": (SDXL, "plus", "ip-adapter-plus-face_sdxl_vit-h.safetensors", 64),
+    "faceid_sdxl": (SDXL, "faceid", "ip-adapter-faceid_sdxl.bin", 0),
+    "faceid-plus_sdxl": (SDXL, "faceid-plus", "ip-adapter-faceid-plus_sdxl.bin", 64),
+    "plusv2_sdxl": (SDXL, "faceid-plus", "ip-adapter-faceid-plusv2_sdxl.safetensors", 64),
+    "portrait_sdxl": (SDXL, "portrait", "ip-adapter-faceid-portrait_sdxl.bin", 0),
+}
+
 # name: adapter, strengths of the people, further changes of the request
 RUNS = {
     "faceid": ("faceid", [0.9], {}),
@@ -59,6 +73,9 @@ RUNS = {
     "instantid_strong": ("instantid", [1.2], {"seed": 8, "guidance_scale": 3.0}),
     "instantid_two": ("instantid", [0.8, 1.1], {"seed": 6}),
 }
+MORE_RUNS = {name: (name, [0.9], {"negative_prompt": NEGATIVE}) for name in MORE_ADAPTERS}
+MORE_RUNS["two_faceid_sdxl"] = ("faceid_sdxl", [1.0, 0.6], {"seed": 5})
+MORE_RUNS["two_plusv2_sdxl"] = ("plusv2_sdxl", [0.8, 1.1], {"seed": 7, "negative_prompt": NEGATIVE})
 
 
 def make_adapter(folder, kind, inner, path, generator):
@@ -100,7 +117,7 @@ def masks():
 
 
 def path_of(name):
-    return OUT / name / ADAPTERS[name][2]
+    return OUT / name / (ADAPTERS | MORE_ADAPTERS)[name][2]
 
 
 def with_adapter(pipe, name, scales):
@@ -110,21 +127,22 @@ def with_adapter(pipe, name, scales):
     return pipe.unet.encoder_hid_proj.image_projection_layers[0]
 
 
-def draw_sd(name, request, scales, pictures, faces):
+def draw_people(name, request, scales, pictures, faces):
+    folder, kind, _, _ = (ADAPTERS | MORE_ADAPTERS)[name]
     encoder = CLIPVisionModelWithProjection.from_pretrained(ENCODER, dtype=torch.float32)
     side = encoder.config.image_size
-    pipe = load(StableDiffusionPipeline, SD)
+    pipe = load(StableDiffusionXLPipeline if folder == SDXL else StableDiffusionPipeline, folder)
     pipe.image_encoder, pipe.feature_extractor = encoder, CLIPImageProcessorPil(size=side, crop_size=side)
     projection = with_adapter(pipe, name, scales)
     people, guided = len(scales), request["guidance_scale"] > 1
     embeds = torch.stack([torch.zeros_like(faces[:people]), faces[:people]])  # [2, people, E]
     more = {}
-    if name == "plus-face":
+    if kind in ("plain", "plus", "full-face"):
         more["ip_adapter_image"] = [pictures[:people]]
     else:
         more["ip_adapter_image_embeds"] = [embeds if guided else embeds[1:]]
-    if name == "plusv2":
-        projection.shortcut = True
+    if kind == "faceid-plus":
+        projection.shortcut = "plusv2" in name
         projection.clip_embeds = pipe.prepare_ip_adapter_image_embeds([pictures[:people]], None, "cpu", 1, guided)[0]
     if people > 1:
         prepared = IPAdapterMaskProcessor().preprocess([Image.fromarray(m.numpy()) for m in masks()], SIDE, SIDE)
@@ -241,7 +259,7 @@ def main():
             people = len(scales)
             picture = draw_instant_id(request, scales, net, all_points[:people], raws[:people])
         else:
-            picture = draw_sd(adapter, request, scales, pictures, faces)
+            picture = draw_people(adapter, request, scales, pictures, faces)
         look(name, picture, made)
         path = path_of(adapter).relative_to(OUT)
         runs.append({"name": name, "adapter_file": str(path), "scales": scales, **request})
@@ -259,6 +277,14 @@ def main():
             look(name, draw_photo_maker(request, encoder, lora, pictures[:people], some), made)
             path = f"photomaker/photomaker-v{version}.bin"
             runs.append({"name": name, "adapter_file": path, "scales": [1.0], "references": people, **request})
+    for name, (folder, kind, file, inner) in MORE_ADAPTERS.items():
+        (OUT / name).mkdir()
+        make_adapter(folder, kind, inner, OUT / name / file, generator)
+    for name, (adapter, scales, changes) in MORE_RUNS.items():
+        request = {**REQUEST, **changes}
+        look(name, draw_people(adapter, request, scales, pictures, faces), made)
+        path = path_of(adapter).relative_to(OUT)
+        runs.append({"name": name, "adapter_file": str(path), "scales": scales, **request})
     inputs = {"picture.0": pixels[0], "picture.1": pixels[1], "faces": faces, "raw": raws, "masks": masks()}
     save_tensors({**made, **inputs, "points": torch.tensor(numpy.stack(all_points))}, OUT / "pictures.safetensors")
     save_json(runs, OUT / "runs.json")
