@@ -70,22 +70,33 @@ fn is_inner_matrix(key: &str, weight: &Tensor) -> bool {
 /// The nearest matrix with equal singular values, by five Newton-Schulz steps (the quintic of Jordan et
 /// al. 2024), with a root mean square of 0.2 a number, like a step of AdamW. Convolutions count as
 /// matrices [out, rest].
+///
+/// A step multiplies by a polynomial of x·xᵀ from the left, so all five are found from that small matrix alone and
+/// applied to x once: half the work where x is much wider than high, as convolutions are.
 fn orthogonalised(step: &Tensor) -> Tensor {
     let shape = step.size();
     let matrix = step.flatten(1, -1); // [out, rest]
     let (rows, columns) = (matrix.size()[0], matrix.size()[1]);
     let tall = rows > columns;
-    let mut x = if tall { matrix.transpose(0, 1) } else { matrix }; // [small, large]
-    // In bf16, as Muon's author does: the iteration pulls every singular value to one anyway.
-    x = (&x / (x.norm() + 1e-12)).to_kind(Kind::BFloat16);
-    for _ in 0..5 {
-        let a = x.matmul(&x.transpose(0, 1)); // [small, small]
-        let b = &a * -4.775 + a.matmul(&a) * 2.0315;
-        x = &x * 3.4445 + b.matmul(&x);
+    let x = if tall { matrix.transpose(0, 1) } else { matrix }; // [small, large]
+    // In bf16, as Muon's author does, where it is large: the iteration pulls every singular value to one anyway.
+    let x = (&x / (x.norm() + 1e-12)).to_kind(Kind::BFloat16);
+    let mut square = x.matmul(&x.transpose(0, 1)).to_kind(Kind::Float); // [small, small]
+    let mut product = Tensor::eye(square.size()[0], (Kind::Float, square.device()));
+    for round in 0..NEWTON_SCHULZ_STEPS {
+        let polynomial = &square * -4.775 + square.matmul(&square) * 2.0315;
+        let _ = polynomial.diagonal(0, 0, 1).g_add_scalar_(3.4445);
+        product = polynomial.matmul(&product);
+        if round + 1 < NEWTON_SCHULZ_STEPS {
+            square = polynomial.matmul(&square).matmul(&polynomial);
+        }
     }
+    let x = product.to_kind(Kind::BFloat16).matmul(&x);
     let x = if tall { x.transpose(0, 1) } else { x };
     x.reshape(&shape).to_kind(step.kind()) * (0.2 * (rows.max(columns) as f64).sqrt())
 }
+
+const NEWTON_SCHULZ_STEPS: usize = 5;
 
 /// The optimiser of any number of named leaves.
 pub struct AdamW {
