@@ -86,7 +86,8 @@ pub(crate) async fn plan(
         prompt: request.prompt.clone(),
         negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
         people,
-        model: request.model.clone(),
+        // By name even where the request leaves it to the server: its default is not every worker's model.
+        model: Some(model.info.name.clone()),
         n,
         size,
         steps: request.steps,
