@@ -16,8 +16,10 @@ pub(super) enum Dialect {
     Postgres,
 }
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../../migrations/0001_initial.sql")),
+    (3, "batch line given", include_str!("../../migrations/0003_batch_line_given.sql")),
+];
 
 impl Dialect {
     pub fn of_url(url: &str) -> Result<Self, StoreError> {
