@@ -106,6 +106,11 @@ fn a_batch_goes_on_where_it_was_and_keys_are_asked_for() {
     assert!(key.starts_with("imk_"), "a key");
     let listed = keys(&["list"]).done().stdout;
     assert!(listed.contains("laptop") && listed.contains("valid") && !listed.contains(&key), "{listed}");
+    let id = listed.split('\t').next().unwrap();
+    assert!(listed.contains("up to normal"), "{listed}");
+    keys(&["priority", id, "high"]).done();
+    keys(&["priority", id, "highest"]).refused(&["high, normal or low"]);
+    assert!(keys(&["list"]).done().stdout.contains("up to high"));
     let file =
         place.file("ideas.csv", b"prompt,seed,steps,expand\na red hat,1,2,false\na forest,2,2,false\n");
     let name = file.to_str().unwrap().to_owned();

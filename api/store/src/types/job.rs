@@ -60,6 +60,10 @@ impl Priority {
         }
     }
 
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.name() == name)
+    }
+
     pub(crate) fn number(self) -> i64 {
         self as i64
     }
