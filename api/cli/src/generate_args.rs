@@ -242,7 +242,7 @@ fn preset_help() -> String {
 }
 
 /// `FILE` or `FILE:WEIGHT`. What follows the last colon is a weight if it is a number.
-fn lora(value: &str) -> Result<LoraChoice, String> {
+pub fn lora(value: &str) -> Result<LoraChoice, String> {
     let (file, weight) = match value.rsplit_once(':') {
         Some((file, weight)) => match weight.parse::<f64>() {
             Ok(weight) if weight.is_finite() && weight.abs() <= 10.0 => (file, weight),
