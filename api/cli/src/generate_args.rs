@@ -124,7 +124,8 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "NAME", help = preset_help(), help_heading = "Model")]
     pub preset: Option<String>,
 
-    /// Type to compute in: auto, f32, bf16, f16 (auto: bf16 on a GPU, f32 on a CPU)
+    /// Type to compute in: auto, f32, bf16, f16 (auto: bf16 on a GPU; on a CPU f32, but bf16 for large models
+    /// where the processor multiplies in it)
     #[arg(
         long,
         value_name = "TYPE",

@@ -80,7 +80,7 @@ settings! {
         face_encoder: Option<String> = "", "InsightFace pack (folder or name) for the faces. Without it the one that fits the adapter.";
         accept_licence: Option<String> = "", "Accept the licence of this face encoder; needed once, remembered.";
         device: String = "auto", "`auto`, `cpu`, `cuda`, `cuda:1`.";
-        dtype: String = "auto", "`auto`, `f32`, `bf16`, `f16`.";
+        dtype: String = "auto", "`auto`, `f32`, `bf16`, `f16`. `auto` is bf16 on a GPU; on a CPU f32, but bf16 for large models where the processor multiplies in it.";
         rows: Option<usize> = "", "Pictures that are drawn at the same time at most. Without it what the device is thought to hold.";
     }
     /// How jobs are worked off.
