@@ -43,6 +43,7 @@ async fn run() {
         config,
         support::parts(archive.clone()),
         std::future::pending(),
+        std::future::ready(()),
     ));
     while request(&mut TcpStream::connect(address).await.unwrap()).await == 202 {}
     println!("the queue is full; {} requests a second for {SECONDS} s", DONE_A_SECOND * TIMES);

@@ -27,6 +27,8 @@ async fn main() {
         let _ =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap().recv().await;
     };
-    imagine_api::serve(listener, config, support::parts(archive), stop).await.unwrap();
+    imagine_api::serve(listener, config, support::parts(archive), stop, std::future::ready(()))
+        .await
+        .unwrap();
     drop(artist);
 }

@@ -51,8 +51,17 @@ pub(crate) struct Shared {
     pub photo_slots: Semaphore,
     /// Requests whose files are held in memory now.
     pub upload_slots: Semaphore,
-    /// True once the server is shutting down.
-    pub draining: watch::Receiver<bool>,
+    pub stage: watch::Receiver<Stage>,
+}
+
+/// How far the server's end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Open,
+    /// No new work is begun; what is under way is finished, watched and read.
+    Draining,
+    /// Whoever waits for something is sent away.
+    Closed,
 }
 
 impl Deref for App {
@@ -67,7 +76,7 @@ impl Deref for App {
 const UPLOADS: usize = 16;
 
 impl App {
-    pub(crate) fn new(config: Config, parts: Parts, draining: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(config: Config, parts: Parts, stage: watch::Receiver<Stage>) -> Self {
         let signer = UrlSigner::new(*parts.archive.vault.derive("signed links"));
         let policy = Policy { allow_private: config.webhooks.webhook_allow_private };
         Self(Arc::new(Shared {
@@ -77,7 +86,7 @@ impl App {
             webhooks: policy,
             photo_slots: Semaphore::new(config.limits.photo_reads.max(1)),
             upload_slots: Semaphore::new(UPLOADS),
-            draining,
+            stage,
             config,
             parts,
         }))
@@ -92,9 +101,19 @@ impl App {
         self.config.server.require_key || !self.config.server.listen.ip().is_loopback()
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.stage.borrow() != Stage::Open
+    }
+
+    /// When nothing more is waited for.
+    pub(crate) async fn closed(&self) {
+        // An error means that nobody is left who could say so.
+        let _ = self.stage.clone().wait_for(|stage| *stage == Stage::Closed).await;
+    }
+
     /// New work is not begun while the server shuts down.
     pub(crate) fn accepting(&self) -> Outcome<()> {
-        if *self.draining.borrow() {
+        if self.is_draining() {
             let detail = "the server is shutting down; try again in a moment";
             return Err(Problem::new(Code::Draining, detail).retry_after(10));
         }

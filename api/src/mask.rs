@@ -1,16 +1,31 @@
-//! Masks from clients: small PNGs, read within limits and written anew.
+//! Masks from clients: PNGs, read within limits and written anew.
 
 use std::io::Cursor;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use image::{
+    DynamicImage, GrayImage, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits,
+};
 
+use crate::app::App;
 use crate::error::{Code, Outcome, Problem};
 
 const FIELD: &str = "edit.mask";
-/// Bytes of a mask's PNG.
+/// Bytes of a mask's PNG where it comes as text.
 const BYTES: usize = 8 << 20;
+
+/// How large a mask may be.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Of the request, for errors.
+    field: &'static str,
+    side: u32,
+    pixels: u64,
+}
+
+/// OpenAI's masks are as large as the photo that is changed: what photos may have.
+const OF_PHOTOS: Bounds = Bounds { field: "mask", side: 12_000, pixels: 50_000_000 };
 
 /// A gray PNG from base64 (a data URL too), white where something is drawn anew.
 pub(crate) async fn of_base64(text: &str, side: u32) -> Outcome<Vec<u8>> {
@@ -20,7 +35,8 @@ pub(crate) async fn of_base64(text: &str, side: u32) -> Outcome<Vec<u8>> {
     }
     let bytes = STANDARD.decode(text.trim()).map_err(|_| Problem::field(FIELD, "the mask is not base64"))?;
     let work = move || {
-        let luma = decode(&bytes, side)?.into_luma8();
+        let bounds = Bounds { field: FIELD, side, pixels: u64::from(side) * u64::from(side) };
+        let luma = decode(&bytes, bounds)?.into_luma8();
         if luma.pixels().all(|pixel| pixel.0[0] < 128) {
             return Err(Problem::field(FIELD, "the mask marks nothing that could be drawn anew"));
         }
@@ -30,26 +46,38 @@ pub(crate) async fn of_base64(text: &str, side: u32) -> Outcome<Vec<u8>> {
 }
 
 /// The same from OpenAI's kind of mask: a PNG that is transparent where something is drawn anew.
-pub(crate) async fn of_alpha(bytes: Vec<u8>, side: u32) -> Outcome<Vec<u8>> {
-    let work = move || {
-        let picture = decode(&bytes, side)?;
-        if !picture.color().has_alpha() {
-            return Err(Problem::field("mask", "the mask has no transparency: it says where to draw anew"));
-        }
-        let rgba = picture.into_rgba8();
-        let values = rgba.pixels().map(|pixel| 255 - pixel.0[3]).collect();
-        let luma = GrayImage::from_raw(rgba.width(), rgba.height(), values);
-        let luma = luma.ok_or_else(|| Problem::internal("a mask lost pixels"))?;
-        if luma.pixels().all(|pixel| pixel.0[0] < 128) {
-            return Err(Problem::field("mask", "the mask is transparent nowhere"));
-        }
-        encode(&luma)
-    };
+/// As large as a photo, and as much work: a few at a time.
+pub(crate) async fn of_alpha(app: &App, bytes: Vec<u8>) -> Outcome<Vec<u8>> {
+    let closed = |_| Problem::new(Code::Draining, "the server is shutting down");
+    let _slot = app.photo_slots.acquire().await.map_err(closed)?;
+    let work = move || gray_of_alpha(&bytes, OF_PHOTOS);
     tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?
 }
 
-fn decode(bytes: &[u8], side: u32) -> Outcome<DynamicImage> {
-    let wrong = |_| Problem::field(FIELD, "the mask is not a PNG that can be read");
+fn gray_of_alpha(bytes: &[u8], bounds: Bounds) -> Outcome<Vec<u8>> {
+    let picture = decode(bytes, bounds)?;
+    if !picture.color().has_alpha() {
+        return Err(Problem::field("mask", "the mask has no transparency: it says where to draw anew"));
+    }
+    let rgba = picture.into_rgba8();
+    let values = rgba.pixels().map(|pixel| 255 - pixel.0[3]).collect();
+    let luma = GrayImage::from_raw(rgba.width(), rgba.height(), values);
+    let luma = luma.ok_or_else(|| Problem::internal("a mask lost pixels"))?;
+    if luma.pixels().all(|pixel| pixel.0[0] < 128) {
+        return Err(Problem::field("mask", "the mask is transparent nowhere"));
+    }
+    encode(&luma)
+}
+
+fn decode(bytes: &[u8], Bounds { field, side, pixels }: Bounds) -> Outcome<DynamicImage> {
+    let large = || {
+        let detail = format!("a mask has {side} pixels a side and {pixels} pixels at most");
+        Problem::new(Code::TooLarge, detail).param(field)
+    };
+    let wrong = |error| match error {
+        ImageError::Limits(_) => large(),
+        _ => Problem::field(field, "the mask is not a PNG that can be read"),
+    };
     let mut limits = Limits::default();
     limits.max_image_width = Some(side);
     limits.max_image_height = Some(side);
@@ -58,8 +86,9 @@ fn decode(bytes: &[u8], side: u32) -> Outcome<DynamicImage> {
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(wrong)?;
     // The decoder's limits do not cover the pixels themselves.
-    if decoder.total_bytes() > 64 << 20 {
-        return Err(Problem::new(Code::TooLarge, "the mask has too many pixels").param(FIELD));
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > pixels {
+        return Err(large());
     }
     DynamicImage::from_decoder(decoder).map_err(wrong)
 }
@@ -101,12 +130,15 @@ mod tests {
         assert!(of_base64(&STANDARD.encode(png(&black)), 64).await.is_err());
     }
 
-    #[tokio::test]
-    async fn transparent_is_drawn_anew() {
+    #[test]
+    fn transparent_is_drawn_anew() {
         let picture = RgbaImage::from_fn(2, 1, |x, _| Rgba([9, 9, 9, if x == 0 { 0 } else { 255 }]));
         let bytes = png(&DynamicImage::ImageRgba8(picture));
-        assert_eq!(values(&of_alpha(bytes, 64).await.unwrap()), [255, 0]);
+        let few = Bounds { pixels: 2, ..OF_PHOTOS };
+        assert_eq!(values(&gray_of_alpha(&bytes, few).unwrap()), [255, 0]);
+        assert_eq!(gray_of_alpha(&bytes, Bounds { pixels: 1, ..few }).unwrap_err().code, Code::TooLarge);
+        assert_eq!(gray_of_alpha(&bytes, Bounds { side: 1, ..few }).unwrap_err().code, Code::TooLarge);
         let opaque = DynamicImage::ImageRgb8(image::RgbImage::new(2, 1));
-        assert!(of_alpha(png(&opaque), 64).await.is_err());
+        assert!(gray_of_alpha(&png(&opaque), few).is_err());
     }
 }

@@ -59,6 +59,7 @@ fn documented(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(batches::events))
         .routes(routes!(openai::generations))
         .routes(routes!(models::models))
+        .routes(routes!(models::model))
         .routes(routes!(models::styles))
         .routes(routes!(models::limits))
         .routes(routes!(models::consent))

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, Stage};
 use crate::config::Config;
 use crate::{listen, observe, openapi, outbox};
 
@@ -29,7 +29,7 @@ pub enum ServeError {
 /// The service without a socket: its routes, and the work beside them.
 pub struct Service {
     app: App,
-    draining: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -40,14 +40,14 @@ impl Service {
     /// [`ServeError::WebhookSecret`].
     pub fn new(config: Config, parts: Parts) -> Result<Self, ServeError> {
         let signer = outbox::signer(&config, &parts).ok_or(ServeError::WebhookSecret)?;
-        let (draining, seen) = watch::channel(false);
+        let (stage, seen) = watch::channel(Stage::Open);
         let app = App::new(config, parts, seen);
         let tasks = vec![
             tokio::spawn(outbox::run(app.clone(), signer)),
             tokio::spawn(observe::run(app.clone())),
             tokio::spawn(tidy(app.clone())),
         ];
-        Ok(Self { app, draining, tasks })
+        Ok(Self { app, stage, tasks })
     }
 
     /// All routes.
@@ -55,20 +55,27 @@ impl Service {
         openapi::router(self.app.clone())
     }
 
-    /// Takes no new work and ends event streams; what was begun goes on.
+    /// Takes no new work; what was begun goes on, and can be watched and read.
     pub fn drain(&self) {
-        self.draining.send_replace(true);
+        self.stage.send_replace(Stage::Draining);
+    }
+
+    /// Ends event streams, and answers whoever waits for a job.
+    pub fn close(&self) {
+        self.stage.send_replace(Stage::Closed);
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.drain();
+        self.close();
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// Answers requests until `shutdown`, then lets those under way end, for `shutdown_seconds` at most.
+/// Answers requests until `shutdown`; then refuses new work and goes on with the rest until the worker beside it has
+/// `drained`, so that what it still draws can be had; then lets requests under way end. All of the end takes
+/// `shutdown_seconds` at most.
 ///
 /// # Errors
 /// The configuration or the socket cannot be used.
@@ -77,6 +84,7 @@ pub async fn serve(
     mut config: Config,
     parts: Parts,
     shutdown: impl Future<Output = ()> + Send + 'static,
+    drained: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     // With port 0 the address is known only now; whether it is loopback decides about keys.
     config.server.listen = listener.local_addr()?;
@@ -85,16 +93,18 @@ pub async fn serve(
     if service.app.wants_keys() && no_key(&service.app).await {
         return Err(ServeError::NoKeys(service.app.config.server.listen));
     }
-    let (ended, mut draining) = (Arc::clone(&service), service.app.draining.clone());
+    let (ended, mut stage) = (Arc::clone(&service), service.app.stage.clone());
     let stop = async move {
         shutdown.await;
         ended.drain();
+        drained.await;
+        ended.close();
     };
     let head = Duration::from_secs(service.app.config.server.head_seconds.max(1));
     let served = listen::serve(listener, service.router(), head, stop);
     let late = async move {
         // The sender lives as long as the service.
-        let _ = draining.wait_for(|draining| *draining).await;
+        let _ = stage.wait_for(|stage| *stage != Stage::Open).await;
         tokio::time::sleep(patience).await;
     };
     tokio::select! {

@@ -22,17 +22,18 @@ async fn every_line_has_its_result_and_its_pictures() {
     let ann = app.person("Ann").await;
     let lines = [
         json!({"person": "ann", "prompt": "as a king", "seed": 7, "n": 2, "custom_id": "k", "expand": false}),
-        json!({"person": "nobody", "prompt": "x"}),
+        json!({"person": "nobody", "prompt": "x", "custom_id": "n"}),
         json!({"prompt": "fail", "expand": false}),
         json!({"people": [{"person": ann}], "prompt": "as a cook", "size": "64x96", "expand": false}),
+        json!({"person": "Ann", "prompt": "as a cook", "steps": "none", "custom_id": "s"}),
     ];
     let body = lines.map(|line| line.to_string()).join("\n") + "\nnot json\n";
     let made = post(&app, "application/jsonl", &body, &[]).await;
     let batch = made.expect(202);
     assert_eq!(made.header("location"), batch["urls"]["get"].as_str().unwrap());
-    assert_eq!((&batch["object"], &batch["counts"]["total"]), (&json!("batch"), &json!(5)));
+    assert_eq!((&batch["object"], &batch["counts"]["total"]), (&json!("batch"), &json!(6)));
     let done = finished(&app, &batch).await;
-    let counts = json!({"total": 5, "queued": 0, "running": 0, "succeeded": 2, "failed": 3, "canceled": 0});
+    let counts = json!({"total": 6, "queued": 0, "running": 0, "succeeded": 2, "failed": 4, "canceled": 0});
     assert_eq!((&done["status"], &done["counts"]), (&json!("failed"), &counts));
 
     let results = app.get(batch["urls"]["results"].as_str().unwrap()).await;
@@ -45,14 +46,26 @@ async fn every_line_has_its_result_and_its_pictures() {
     let results: Vec<Value> =
         results.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |field: &str| results.iter().map(|line| line[field].clone()).collect::<Vec<_>>();
-    assert_eq!(of("line"), [0, 1, 2, 3, 4]);
-    assert_eq!(of("status"), ["succeeded", "failed", "failed", "succeeded", "failed"]);
+    assert_eq!(of("line"), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(of("status"), ["succeeded", "failed", "failed", "succeeded", "failed", "failed"]);
+    // Also lines that never became jobs say whose they are and what they asked for, people by id alone.
+    assert_eq!(of("custom_id"), [json!("k"), json!("n"), json!(null), json!(null), json!("s"), json!(null)]);
+    assert_eq!(results[1]["input"], json!({"person": "nobody", "prompt": "x"}));
+    assert_eq!(results[4]["input"], json!({"person": ann, "prompt": "as a cook", "steps": "none"}));
+    assert_eq!(results[5]["input"], json!(null));
     assert_eq!((&results[0]["custom_id"], &results[0]["output"][1]["seed"]), (&json!("k"), &json!(8)));
     assert_eq!(results[0]["input"]["prompt"], "as a king");
     let codes: Vec<_> = results.iter().map(|line| line["error"]["code"].clone()).collect();
     assert_eq!(
         codes,
-        [json!(null), json!("not_found"), json!("out_of_memory"), json!(null), json!("invalid_json")]
+        [
+            json!(null),
+            json!("not_found"),
+            json!("out_of_memory"),
+            json!(null),
+            json!("invalid_json"),
+            json!("invalid_json")
+        ]
     );
 
     let zip = app.get(batch["urls"]["pictures"].as_str().unwrap()).await;
@@ -66,7 +79,7 @@ async fn every_line_has_its_result_and_its_pictures() {
     let mut manifest = String::new();
     zip.by_name("manifest.jsonl").unwrap().read_to_string(&mut manifest).unwrap();
     let first: Value = serde_json::from_str(manifest.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["output"][1]["file"], manifest.lines().count()), (&json!("00000-1.png"), 5));
+    assert_eq!((&first["output"][1]["file"], manifest.lines().count()), (&json!("00000-1.png"), 6));
     let list = app.get("/v1/batches").await.expect(200);
     assert_eq!(list["data"][0]["id"], batch["id"]);
     let jobs = app.get(&format!("/v1/jobs?batch={}", batch["id"].as_str().unwrap())).await.expect(200);

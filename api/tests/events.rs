@@ -51,8 +51,15 @@ async fn streams_end_when_the_server_shuts_down() {
     let job = app.post("/v1/jobs", &json!({"prompt": "wait", "expand": false})).await.expect(202);
     let mut stream = Stream::open(&app, job["urls"]["events"].as_str().unwrap(), &[]).await;
     stream.until("job.started").await;
+    let next = app.post("/v1/jobs", &json!({"prompt": "wait", "expand": false})).await.expect(202);
+    let mut other = Stream::open(&app, next["urls"]["events"].as_str().unwrap(), &[]).await;
+    // What is drawn still is watched to its end; only then everybody is sent away.
     app.service.drain();
-    while stream.next().await.is_some() {}
+    app.artist.go();
+    assert_eq!(stream.until("job.succeeded").await.pop().unwrap().data["status"], "succeeded");
+    other.until("job.started").await;
+    app.service.close();
+    while other.next().await.is_some() {}
     let refused = app.post("/v1/jobs", &json!({"prompt": "a"})).await;
     refused.problem(503, "draining");
     assert_eq!(refused.header("retry-after"), "10");

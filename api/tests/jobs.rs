@@ -2,9 +2,10 @@ use axum::body::Body;
 use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use imagine_store::Claim;
 use serde_json::{Value, json};
 
-use crate::app::{Form, TestApp, consent, request};
+use crate::app::{Form, Stream, TestApp, consent, request};
 use crate::support::photo;
 
 #[tokio::test]
@@ -54,6 +55,27 @@ async fn a_job_is_made_drawn_and_listed() {
     app.delete(&format!("/v1/jobs/{id}")).await.expect(200);
     app.get(&format!("/v1/jobs/{id}")).await.problem(404, "not_found");
     assert_eq!(app.get("/v1/images").await.expect(200)["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_job_that_names_no_model_waits_for_a_worker_of_the_server_s() {
+    let app = TestApp::new().await;
+    // The artist is busy with this one.
+    let busy = app.post("/v1/jobs", &json!({"prompt": "wait"})).await.expect(202);
+    Stream::open(&app, busy["urls"]["events"].as_str().unwrap(), &[]).await.until("job.started").await;
+    app.post("/v1/jobs", &json!({"prompt": "native"})).await.expect(202);
+    let alias = json!({"prompt": "alias", "model": "gpt-image-1", "stream": true}).to_string();
+    let kind = [("content-type", "application/json")];
+    app.raw(request(Method::POST, "/v1/images/generations", &kind, Body::from(alias))).await;
+    let lines = Body::from(json!({"prompt": "line"}).to_string());
+    let kind = [("content-type", "application/jsonl")];
+    app.send(request(Method::POST, "/v1/batches", &kind, lines)).await.expect(202);
+    let waiting = app.get("/v1/jobs?status=queued").await.expect(200);
+    assert_eq!(waiting["data"].as_array().unwrap().len(), 3, "{waiting}");
+    let other = Claim { worker: "elsewhere".into(), model: "another".into(), most: 10 };
+    assert!(app.archive.store.claim(&other).await.unwrap().is_empty(), "jobs of another model");
+    let own = Claim { model: "stand-in".into(), ..other };
+    assert!(!app.archive.store.claim(&own).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -35,6 +35,39 @@ async fn pictures_are_generated_for_built_in_names_and_sizes() {
 }
 
 #[tokio::test]
+async fn built_in_sizes_become_the_model_s_own_of_that_shape() {
+    let app = TestApp::new().await;
+    for (asked, drawn) in [
+        ("auto", "64x64"),
+        ("1024x1024", "64x64"),
+        ("1024x1536", "64x96"),
+        ("1024x1792", "64x96"),
+        ("1536x1024", "64x64"),
+        ("256x256", "64x64"),
+        ("64x128", "64x128"),
+        ("1024x1032", "1024x1032"),
+    ] {
+        let asked = json!({"prompt": "x", "size": asked});
+        assert_eq!(app.post("/v1/images/generations", &asked).await.expect(200)["size"], drawn, "{asked}");
+    }
+    let made_for_it = TestApp::with(&[], Default::default(), |parts| parts.models[0].sizes.push([512, 512]));
+    let asked = json!({"prompt": "x", "size": "512x512"});
+    let made = made_for_it.await.post("/v1/images/generations", &asked).await.expect(200);
+    assert_eq!(made["size"], "512x512");
+}
+
+#[tokio::test]
+async fn one_model_is_looked_up_by_its_name_or_a_built_in_one() {
+    let app = TestApp::new().await;
+    for name in ["stand-in", "gpt-image-1"] {
+        let model = app.get(&format!("/v1/models/{name}")).await.expect(200);
+        assert_eq!((&model["id"], &model["object"]), (&json!(name), &json!("model")));
+        assert!(model["created"].is_i64() && model["owned_by"].is_string(), "{model}");
+    }
+    app.get("/v1/models/dall-e-9").await.problem(404, "model_not_found");
+}
+
+#[tokio::test]
 async fn refusals_are_read_by_their_clients() {
     let app = TestApp::new().await;
     let post = async |body: Value| app.post("/v1/images/generations", &body).await;
@@ -143,9 +176,10 @@ async fn selfies_become_pictures_and_are_forgotten() {
 #[tokio::test]
 async fn a_mask_says_what_is_changed() {
     let app = TestApp::new().await;
+    // As large as a phone's photo.
     let png = |alpha| {
         let mut png = std::io::Cursor::new(Vec::new());
-        let picture = image::RgbaImage::from_pixel(8, 8, image::Rgba([0, 0, 0, alpha]));
+        let picture = image::RgbaImage::from_pixel(4032, 3024, image::Rgba([0, 0, 0, alpha]));
         picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
         png.into_inner()
     };
@@ -159,4 +193,12 @@ async fn a_mask_says_what_is_changed() {
     let edit = job.input.edit.unwrap();
     assert!(edit.mask.is_some() && matches!(edit.source, imagine_store::EditSource::Upload(_)));
     app.form("/v1/images/edits", form(255)).await.problem(400, "invalid_request");
+    let huge = image::GrayImage::new(12_001, 1);
+    let mut png = std::io::Cursor::new(Vec::new());
+    huge.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let form =
+        Form::new().text("prompt", "a hat").text("consent", &consent()).file("mask", &png.into_inner());
+    let form = form.file("image", &photo(&["ann"]));
+    let problem = app.form("/v1/images/edits", form).await.problem(413, "too_large");
+    assert_eq!(problem["error"]["param"], "mask");
 }

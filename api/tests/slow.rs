@@ -1,12 +1,13 @@
 //! Clients that hold a connection and send little or nothing, over a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use imagine_store::Policy;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::support;
@@ -14,7 +15,9 @@ use crate::support;
 /// A server that waits a second for a head, a second for each piece of a body, and three for all of it.
 struct Server {
     address: String,
-    stop: oneshot::Sender<()>,
+    stop: Arc<Notify>,
+    /// The worker beside it has nothing more to do.
+    drained: Arc<Notify>,
     _folder: TempDir,
 }
 
@@ -25,11 +28,13 @@ impl Server {
         let settings = [("head_seconds", "1"), ("body_pause_seconds", "1"), ("body_seconds", "3")];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let until = async move { drop(stopped.await) };
-        let served = imagine_api::serve(listener, support::config(&settings), support::parts(archive), until);
-        tokio::spawn(served);
-        Self { address, stop, _folder: folder }
+        let (stop, drained) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (stopped, worker) = (Arc::clone(&stop), Arc::clone(&drained));
+        let until = async move { stopped.notified().await };
+        let idle = async move { worker.notified().await };
+        let (config, parts) = (support::config(&settings), support::parts(archive));
+        tokio::spawn(imagine_api::serve(listener, config, parts, until, idle));
+        Self { address, stop, drained, _folder: folder }
     }
 
     async fn send(&self, text: &str) -> TcpStream {
@@ -129,7 +134,19 @@ async fn an_answer_under_way_is_given_before_the_end() {
     while !rest(&mut server.send(LIST).await).await.contains("\"job_") {
         sleep(Duration::from_millis(20)).await;
     }
-    server.stop.send(()).unwrap();
+    server.stop.notify_one();
+    // As long as something is drawn, new work is refused in words, and the rest is to be had.
+    let ready = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    while !rest(&mut server.send(ready).await).await.starts_with("HTTP/1.1 503") {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let more = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{job}"
+    );
+    let refused = rest(&mut server.send(&more).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: "), "{refused}");
+    assert!(rest(&mut server.send(LIST).await).await.contains("\"job_"));
+    server.drained.notify_one();
     let answer = rest(&mut waits).await;
     assert!(answer.starts_with("HTTP/1.1 202") && answer.contains("\"queued\""), "{answer}");
     assert!(TcpStream::connect(&server.address).await.is_err(), "nobody else is let in");

@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::http::Method;
+use imagine_store::Priority;
 use serde_json::json;
 
 use crate::app::{Form, TestApp, request};
@@ -116,4 +117,33 @@ async fn each_key_has_its_own_rate() {
     app.get("/v1/models").await.expect(200);
     let text = app.get("/metrics").await.text();
     assert!(text.contains("imagine_rejections_total{reason=\"rate_limited\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_key_s_jobs_have_no_higher_class_than_the_key() {
+    let mut app = TestApp::with(&[("require_key", "true")], Default::default(), |_| ()).await;
+    let key = app.archive.store.add_key("a", "a").await.unwrap();
+    app.key = Some(key.secret);
+    let ask = async |job: &serde_json::Value| app.post("/v1/jobs", job).await;
+    let high = json!({"prompt": "x", "priority": "high"});
+    let refused = ask(&high).await.problem(400, "priority_not_allowed");
+    assert_eq!(refused["error"]["param"], "priority");
+    assert!(refused["detail"].as_str().unwrap().contains("normal at most"), "{refused}");
+    let class = async |made: serde_json::Value| {
+        let id = made["id"].as_str().unwrap().parse().unwrap();
+        app.archive.store.job("a", id).await.unwrap().unwrap().priority
+    };
+    let low = json!({"prompt": "x", "priority": "low"});
+    assert_eq!(class(ask(&low).await.expect(202)).await, Priority::Low);
+    // Of those that do not ask it is as high as they may, and not above the normal one.
+    let plain = json!({"prompt": "x"});
+    for (highest, wanted) in [
+        (Priority::High, Priority::Normal),
+        (Priority::Normal, Priority::Normal),
+        (Priority::Low, Priority::Low),
+    ] {
+        assert!(app.archive.store.set_key_priority(key.key.id, highest).await.unwrap());
+        assert_eq!(class(ask(&plain).await.expect(202)).await, wanted);
+        assert_eq!(ask(&high).await.status == 202, highest == Priority::High, "{highest:?}");
+    }
 }

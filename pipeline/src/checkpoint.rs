@@ -85,6 +85,8 @@ impl Family {
 pub struct Target {
     pub device: Device,
     pub kind: Kind,
+    /// Of the autoencoder, unless it would overflow.
+    pub vae: Kind,
 }
 
 /// One network on disk: changes are merged into the weights before the model is built.
@@ -220,7 +222,7 @@ impl Checkpoint {
                 folder.family().text_parts().iter().map(encoder).collect()
             }
             Self::File { path, file } => {
-                let Target { device, kind } = target;
+                let Target { device, kind, .. } = target;
                 let mut all = vec![(file.tokenizer()?, part(path, file.text_encoder(device, kind)?)?)];
                 if let (Some(tokenizer), Some(encoder)) =
                     (file.tokenizer_2()?, file.text_encoder_2(device, kind)?)

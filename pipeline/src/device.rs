@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device, Kind};
 
+use crate::checkpoint::Target;
 use crate::error::PipelineError;
 
 /// `--device`
@@ -64,10 +65,24 @@ impl DeviceChoice {
     }
 }
 
+/// Parameters from which a U-Net is large: published ones have 320 million (distilled SD) to 2.6 billion (SDXL), the
+/// starter 5 million.
+pub const LARGE: u64 = 250_000_000;
+
+/// Whether the processor has instructions that multiply in bf16: without them it is slower than f32. Those with
+/// AMX for it (`amx_bf16`) have `avx512_bf16` as well.
+fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// `--dtype`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DtypeChoice {
-    /// bf16 on a GPU; f32 on a CPU, where pictures are then the same on every machine.
+    /// bf16 on a GPU. On a CPU f32, in which pictures are the same on every machine; but bf16 for large U-Nets
+    /// ([`LARGE`]) where the processor multiplies in it, with the autoencoder in f32.
     #[default]
     Auto,
     F32,
@@ -94,14 +109,21 @@ impl FromStr for DtypeChoice {
 }
 
 impl DtypeChoice {
-    /// The type in which the networks compute on `device`.
-    pub fn resolve(self, device: Device) -> Kind {
-        match (self, device) {
-            (Self::Auto, Device::Cuda(_)) => Kind::BFloat16,
-            (Self::Auto | Self::F32, _) => Kind::Float,
-            (Self::Bf16, _) => Kind::BFloat16,
-            (Self::F16, _) => Kind::Half,
-        }
+    /// Where and in which types the networks of a model compute whose U-Net has so many parameters.
+    pub fn target(self, device: Device, unet_parameters: u64) -> Target {
+        self.target_where(device, unet_parameters, multiplies_bf16())
+    }
+
+    fn target_where(self, device: Device, unet_parameters: u64, multiplies_bf16: bool) -> Target {
+        let large = unet_parameters >= LARGE && multiplies_bf16;
+        let (kind, vae) = match (self, device) {
+            (Self::Auto, Device::Cuda(_)) | (Self::Bf16, _) => (Kind::BFloat16, Kind::BFloat16),
+            // The autoencoder runs once a picture, and its roundings are seen.
+            (Self::Auto, _) if large => (Kind::BFloat16, Kind::Float),
+            (Self::Auto | Self::F32, _) => (Kind::Float, Kind::Float),
+            (Self::F16, _) => (Kind::Half, Kind::Half),
+        };
+        Target { device, kind, vae }
     }
 }
 
@@ -168,4 +190,25 @@ fn cuda_loaded() -> bool {
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_takes_bf16_where_it_pays() {
+        let types = |choice: DtypeChoice, device, parameters, multiplies| {
+            let Target { kind, vae, .. } = choice.target_where(device, parameters, multiplies);
+            (kind, vae)
+        };
+        let (f32, bf16) = (Kind::Float, Kind::BFloat16);
+        let (starter, sd15) = (5_400_000, 859_520_964);
+        assert_eq!(types(DtypeChoice::Auto, Device::Cpu, sd15, true), (bf16, f32));
+        assert_eq!(types(DtypeChoice::Auto, Device::Cpu, sd15, false), (f32, f32));
+        assert_eq!(types(DtypeChoice::Auto, Device::Cpu, starter, true), (f32, f32), "the same everywhere");
+        assert_eq!(types(DtypeChoice::Auto, Device::Cuda(0), starter, false), (bf16, bf16));
+        assert_eq!(types(DtypeChoice::F32, Device::Cpu, sd15, true), (f32, f32));
+        assert_eq!(types(DtypeChoice::Bf16, Device::Cpu, starter, false), (bf16, bf16));
+    }
 }

@@ -274,7 +274,7 @@ fn load_vae(
     instead: Option<&Path>,
     target: Target,
 ) -> Result<(AutoencoderKl, MappedPages), PipelineError> {
-    let kind = |config: &AutoencoderKlConfig| vae_kind(config, target.kind);
+    let kind = |config: &AutoencoderKlConfig| vae_kind(config, target.vae);
     let Part { config, weights, file } = match instead {
         Some(dir) => autoencoder_folder(dir, target.device, kind)?,
         None => checkpoint.vae(target.device, kind)?,

@@ -11,6 +11,7 @@ use crate::checkpoint::{Checkpoint, Defaults, Target, autoencoder_folder};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
+use crate::footprint::unet_parameters;
 use crate::identity::{IdentityAdapter, IdentityModel, is_photo_maker, needs_for};
 use crate::load::{Changes, LoadedLora, NetworkPages, Networks, describe, scheduler_name};
 use crate::lora::LoraFile;
@@ -92,7 +93,7 @@ impl Plan {
             SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: options.prediction };
         let checkpoint = Checkpoint::open_with(&options.model, &single_file)?;
         let device = options.device.resolve()?;
-        let target = Target { device, kind: options.dtype.resolve(device) };
+        let target = target(&checkpoint, options.dtype, device)?;
         let mut defaults = checkpoint.defaults()?;
         let (scheduler, scheduler_file) = checkpoint.scheduler()?;
         let used = preset.map(|preset| preset.scheduler_config(&scheduler));
@@ -105,6 +106,18 @@ impl Plan {
         }
         Ok(Self { preset, checkpoint, target, defaults, scheduler, scheduler_file, scheduler_name, adapter })
     }
+}
+
+/// The types to compute in. How large the U-Net is counts for `auto` on a CPU alone, and is not looked at elsewhere.
+fn target(checkpoint: &Checkpoint, dtype: DtypeChoice, device: Device) -> Result<Target, PipelineError> {
+    if (dtype, device) != (DtypeChoice::Auto, Device::Cpu) {
+        return Ok(dtype.target(device, 0));
+    }
+    // Opened, so that headers are read; nothing is taken out of them.
+    let unet = checkpoint.unet(Target { device, kind: Kind::Float, vae: Kind::Float })?;
+    let parameters = unet_parameters(&unet.config);
+    let parameters = parameters.map_err(|source| PipelineError::Config { file: unet.file, source })?;
+    Ok(dtype.target(device, parameters))
 }
 
 impl StableDiffusion {

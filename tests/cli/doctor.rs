@@ -45,7 +45,11 @@ fn the_table_holds_together() {
         let rows = rows(&report, model);
         let types: Vec<&str> =
             rows.iter().filter(|r| r["device"] == "cpu").map(|r| r["dtype"].as_str().unwrap()).collect();
-        assert_eq!(types, ["f32", "bf16", "f16"], "{model}");
+        assert_eq!(types, ["f32", "bf16", "f16", "auto"], "{model}");
+        let auto = rows.iter().find(|r| r["device"] == "cpu" && r["dtype"] == "auto").unwrap();
+        let features = report["cpu"]["features"].as_array().unwrap();
+        let wide = model != "starter" && features.iter().any(|f| f == "avx512_bf16");
+        assert_eq!(auto["computes"], if wide { "bf16, autoencoder f32" } else { "f32" }, "{model}");
         for row in rows {
             assert_eq!((&row["width"], &row["height"]), (&side.into(), &side.into()), "{model}");
             let [needed, available, weights, activations] =

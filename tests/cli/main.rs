@@ -21,6 +21,7 @@ mod postgres;
 #[path = "../../api/store/tests/support/s3.rs"]
 mod s3;
 mod serve;
+mod served_models;
 mod server;
 mod stub_hub;
 mod support;

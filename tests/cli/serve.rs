@@ -1,11 +1,14 @@
 //! `imagine serve` with the starter model, as a person uses it: enrol, draw, look, forget.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::png_reader::Png;
-use crate::server::Server;
+use crate::server::{Server, signal};
 use crate::support::{Workplace, portrait};
 
 #[test]
@@ -103,6 +106,11 @@ fn a_batch_goes_on_where_it_was_and_keys_are_asked_for() {
     assert!(key.starts_with("imk_"), "a key");
     let listed = keys(&["list"]).done().stdout;
     assert!(listed.contains("laptop") && listed.contains("valid") && !listed.contains(&key), "{listed}");
+    let id = listed.split('\t').next().unwrap();
+    assert!(listed.contains("up to normal"), "{listed}");
+    keys(&["priority", id, "high"]).done();
+    keys(&["priority", id, "highest"]).refused(&["high, normal or low"]);
+    assert!(keys(&["list"]).done().stdout.contains("up to high"));
     let file =
         place.file("ideas.csv", b"prompt,seed,steps,expand\na red hat,1,2,false\na forest,2,2,false\n");
     let name = file.to_str().unwrap().to_owned();
@@ -121,8 +129,45 @@ fn a_batch_goes_on_where_it_was_and_keys_are_asked_for() {
     let half = server.imagine(&["batch", "run", &name]);
     assert!(half.code == Some(1) && half.stderr.contains("lines that failed: 1"), "{}", half.stderr);
     assert_eq!(pictures(), 3);
+    // Lines are counted through, however many times the file grew, and pictures are called after them.
     let results = fs::read_to_string(server.place.path("ideas/results.jsonl")).unwrap();
-    assert_eq!(results.lines().count(), 4, "{results}");
+    let results: Vec<Value> = results.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = results.iter().map(|line| (&line["line"], &line["output"][0]["file"])).collect();
+    let names = ["00000-0.png", "00001-0.png", "00002-0.png"].map(|name| json!(name));
+    let lines = [0, 1, 2, 3].map(|line| json!(line));
+    let wanted: Vec<_> = lines.iter().zip(names.iter().chain([&Value::Null])).collect();
+    assert_eq!(told, wanted);
+    assert_eq!(server.place.names("ideas")[..3], ["00000-0.png", "00001-0.png", "00002-0.png"]);
+    assert_eq!(results[3]["input"]["prompt"], "no steps at all");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_watched_file_waits_for_its_server() {
+    let place = Arc::new(Workplace::new());
+    // Free a moment ago, and nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let file = place.file("ideas.csv", b"prompt,seed,steps,expand\na red hat,1,1,false\n");
+    let mut command = place.command();
+    command.args([
+        "batch",
+        "run",
+        file.to_str().unwrap(),
+        "--watch",
+        "--server",
+        &format!("http://{address}"),
+    ]);
+    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(watch.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.starts_with("note: ") && said.contains("trying again in 1 s"), "{said}");
+    let server = Server::start_at(Arc::clone(&place), &address, |_| ());
+    let mut drawn = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut drawn).unwrap();
+    assert!(drawn.trim().ends_with("ideas/00000-0.png"), "{drawn}");
+    signal(&watch, "INT");
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
     assert_eq!(server.stop(), Some(0));
 }
 

@@ -34,9 +34,18 @@ impl Server {
 
     /// With flags and variables of the test's own.
     pub fn start_with(place: impl Into<Arc<Workplace>>, change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_at(place, "127.0.0.1:0", change)
+    }
+
+    /// At an address that clients know before.
+    pub fn start_at(
+        place: impl Into<Arc<Workplace>>,
+        listen: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let place = place.into();
         let mut command = place.command();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--data-dir", "data"]);
+        command.args(["serve", "--listen", listen, "--device", "cpu", "--data-dir", "data"]);
         change(&mut command);
         let log = fs::File::create(place.path("log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();

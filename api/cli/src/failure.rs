@@ -10,17 +10,18 @@ pub struct Failure {
     message: String,
     hint: Option<String>,
     code: u8,
+    passing: bool,
 }
 
 impl Failure {
     /// The command line or a file named on it is at fault: exit code 2.
     pub fn input(message: impl fmt::Display) -> Self {
-        Self { message: one_line(&message.to_string()), hint: None, code: 2 }
+        Self { message: one_line(&message.to_string()), hint: None, code: 2, passing: false }
     }
 
     /// Something else is: exit code 1.
     pub fn failed(message: impl fmt::Display) -> Self {
-        Self { message: one_line(&message.to_string()), hint: None, code: 1 }
+        Self { message: one_line(&message.to_string()), hint: None, code: 1, passing: false }
     }
 
     /// The person stopped it: exit code 1.
@@ -32,6 +33,21 @@ impl Failure {
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(one_line(&hint.to_string()));
         self
+    }
+
+    /// Marks one that may be over in a moment, as when a server is being started again.
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    pub fn is_passing(&self) -> bool {
+        self.passing
+    }
+
+    /// What happened, without what to do about it.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Writes the lines to stderr and gives the exit code.

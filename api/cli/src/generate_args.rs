@@ -144,7 +144,8 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "NAME", help = preset_help(), help_heading = "Model")]
     pub preset: Option<String>,
 
-    /// Type to compute in: auto, f32, bf16, f16 (auto: bf16 on a GPU, f32 on a CPU)
+    /// Type to compute in: auto, f32, bf16, f16 (auto: bf16 on a GPU; on a CPU f32, but bf16 for large models
+    /// where the processor multiplies in it)
     #[arg(
         long,
         value_name = "TYPE",
@@ -264,7 +265,7 @@ fn preset_help() -> String {
 }
 
 /// `FILE` or `FILE:WEIGHT`. What follows the last colon is a weight if it is a number.
-fn lora(value: &str) -> Result<LoraChoice, String> {
+pub fn lora(value: &str) -> Result<LoraChoice, String> {
     let (file, weight) = match value.rsplit_once(':') {
         Some((file, weight)) => match weight.parse::<f64>() {
             Ok(weight) if weight.is_finite() && weight.abs() <= 10.0 => (file, weight),

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use imagine_api::webhook_secret;
-use imagine_store::{ApiKey, KeyId, Millis};
+use imagine_store::{ApiKey, KeyId, Millis, Priority};
 
 use crate::failure::Failure;
 use crate::serve::{ConfigArgs, open_archive, runtime};
@@ -10,6 +10,7 @@ use crate::serve::{ConfigArgs, open_archive, runtime};
 const EXAMPLES: &str = "\
 Examples:
   imagine keys add laptop
+  imagine keys add front-desk --priority high
   imagine keys list
   imagine keys revoke key_0198c0de0198c0de0198c0de0198c0de
   imagine keys webhook-secret
@@ -32,11 +33,24 @@ enum KeysCommand {
         /// Whose people, jobs and pictures it opens; those of its own name if left out
         #[arg(long)]
         tenant: Option<String>,
+        /// The highest class that its jobs may ask for: high, normal, low
+        #[arg(long, value_name = "CLASS", default_value = "normal", value_parser = class)]
+        priority: Priority,
         #[command(flatten)]
         config: ConfigArgs,
     },
     /// List all keys, without the keys themselves
     List {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Change the highest class that a key's jobs may ask for
+    Priority {
+        /// As `list` shows it
+        id: String,
+        /// high, normal, low
+        #[arg(value_parser = class)]
+        class: Priority,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -57,6 +71,7 @@ enum KeysCommand {
 pub fn run(args: &KeysArgs) -> Result<(), Failure> {
     let (KeysCommand::Add { config, .. }
     | KeysCommand::List { config }
+    | KeysCommand::Priority { config, .. }
     | KeysCommand::Revoke { config, .. }
     | KeysCommand::WebhookSecret { config }) = &args.command;
     let config = config.config()?;
@@ -64,15 +79,24 @@ pub fn run(args: &KeysArgs) -> Result<(), Failure> {
         let archive = open_archive(&config).await?;
         let store = &archive.store;
         match &args.command {
-            KeysCommand::Add { name, tenant, .. } => {
+            KeysCommand::Add { name, tenant, priority, .. } => {
                 let tenant = tenant.as_deref().unwrap_or(name);
                 let made = store.add_key(tenant, name).await.map_err(Failure::failed)?;
+                if *priority != made.key.highest {
+                    store.set_key_priority(made.key.id, *priority).await.map_err(Failure::failed)?;
+                }
                 println!("{}", made.secret);
                 eprintln!("note: {} for {tenant}; it is not shown again", made.key.id);
             }
             KeysCommand::List { .. } => {
                 for key in store.keys(None).await.map_err(Failure::failed)? {
                     println!("{}", line(&key));
+                }
+            }
+            KeysCommand::Priority { id, class, .. } => {
+                let id: KeyId = id.parse().map_err(Failure::input)?;
+                if !store.set_key_priority(id, *class).await.map_err(Failure::failed)? {
+                    return Err(Failure::input(format!("there is no key {id}")));
                 }
             }
             KeysCommand::Revoke { id, .. } => {
@@ -87,13 +111,21 @@ pub fn run(args: &KeysArgs) -> Result<(), Failure> {
     })
 }
 
+fn class(name: &str) -> Result<Priority, String> {
+    Priority::of_name(name).ok_or_else(|| "high, normal or low is needed".into())
+}
+
 /// Columns between tabs; times are Unix seconds.
 fn line(key: &ApiKey) -> String {
     let state = if key.revoked.is_some() { "revoked" } else { "valid" };
     let used = key.used.map(Millis::seconds).map_or("never".into(), |seconds| seconds.to_string());
     let created = key.created.seconds();
     format!(
-        "{}\t{}…\t{}\t{}\t{state}\tcreated {created}\tused {used}",
-        key.id, key.prefix, key.name, key.tenant
+        "{}\t{}…\t{}\t{}\t{state}\tcreated {created}\tused {used}\tup to {}",
+        key.id,
+        key.prefix,
+        key.name,
+        key.tenant,
+        key.highest.name()
     )
 }

@@ -68,8 +68,19 @@ settings! {
     /// What draws.
     model: ModelSettings {
         model: String = "starter", "Name of a model, or a checkpoint's folder or file.";
+        tokenizer: Option<PathBuf> = "", "Folder of the tokenizer, for a checkpoint file with a vocabulary of its own.";
+        prediction: Option<String> = "", "What the U-Net of a checkpoint file predicts where the file does not say it: `epsilon`, `v_prediction`.";
+        adapter: Option<PathBuf> = "", "File of the identity adapter. Without it the one that lies with the model, if there is one.";
+        adapter_kind: Option<String> = "", "Kind of the adapter where its file's name does not tell, e.g. `faceid-plusv2`.";
+        image_encoder: Option<PathBuf> = "", "Folder of the CLIP vision encoder, for adapters that look at the face. Without it `image_encoder` beside the adapter.";
+        controlnet: Option<PathBuf> = "", "Folder of the ControlNet, for InstantID. Without it `ControlNetModel` beside the adapter.";
+        vae: Option<PathBuf> = "", "Folder of an autoencoder to take in the place of the model's.";
+        lora: Vec<String> = "", "LoRAs to merge into the model, each `FILE` or `FILE:WEIGHT`.";
+        preset: Option<String> = "", "Recipe for few steps, e.g. `lightning-4`; its steps, guidance and sampler become the model's defaults.";
+        face_encoder: Option<String> = "", "InsightFace pack (folder or name) for the faces. Without it the one that fits the adapter.";
+        accept_licence: Option<String> = "", "Accept the licence of this face encoder; needed once, remembered.";
         device: String = "auto", "`auto`, `cpu`, `cuda`, `cuda:1`.";
-        dtype: String = "auto", "`auto`, `f32`, `bf16`, `f16`.";
+        dtype: String = "auto", "`auto`, `f32`, `bf16`, `f16`. `auto` is bf16 on a GPU; on a CPU f32, but bf16 for large models where the processor multiplies in it.";
         rows: Option<usize> = "", "Pictures that are drawn at the same time at most. Without it what the device is thought to hold.";
     }
     /// How jobs are worked off.

@@ -6,6 +6,8 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use imagine_store::Priority;
+
 use super::origin;
 use super::signed_url::Signature;
 use crate::app::{App, now};
@@ -18,12 +20,14 @@ pub(crate) struct Caller {
     pub tenant: String,
     /// Whose turn in the queue it uses: the key's id, or the tenant.
     pub owner: String,
+    /// No higher class may be asked for.
+    pub highest: Priority,
 }
 
 impl Caller {
-    /// The only user of a server without keys.
+    /// The only user of a server without keys: whoever sits at it.
     fn local() -> Self {
-        Self { tenant: "local".into(), owner: "local".into() }
+        Self { tenant: "local".into(), owner: "local".into(), highest: Priority::High }
     }
 }
 
@@ -62,14 +66,14 @@ async fn find(app: &App, request: &Parts) -> Outcome<Caller> {
     if let Some(secret) = bearer.filter(|secret| wants_keys || secret.starts_with("imk_")) {
         let unknown = || Problem::new(Code::InvalidKey, "this API key is not known, or was revoked");
         let key = app.store().find_key(secret).await?.ok_or_else(unknown)?;
-        return Ok(Caller { tenant: key.tenant, owner: key.id.to_string() });
+        return Ok(Caller { tenant: key.tenant, owner: key.id.to_string(), highest: key.highest });
     }
     if !wants_keys {
         origin::check(&request.headers, &app.config.server)?;
         return Ok(Caller::local());
     }
     if let Some(tenant) = of_link(app, request) {
-        return Ok(Caller { owner: tenant.clone(), tenant });
+        return Ok(Caller { owner: tenant.clone(), tenant, highest: Priority::default() });
     }
     let detail = "send an API key: Authorization: Bearer imk_…; `imagine keys add` makes one";
     Err(Problem::new(Code::MissingKey, detail))

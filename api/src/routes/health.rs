@@ -43,7 +43,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
         Some(studio) if !studio.load().healthy => Err("the model has failed".to_owned()),
         _ => Ok(()),
     };
-    let draining = if *app.draining.borrow() { Err("shutting down".to_owned()) } else { Ok(()) };
+    let draining = if app.is_draining() { Err("shutting down".to_owned()) } else { Ok(()) };
     let checks = [
         told(database, "database"),
         told(blobs, "blobs"),

@@ -1,11 +1,11 @@
 //! What the server has and takes.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 
 use crate::app::App;
 use crate::consent::ConsentText;
-use crate::error::ProblemBody;
+use crate::error::{Outcome, Problem, ProblemBody};
 use crate::http::list::List;
 use crate::wire::model::{KeepBody, LimitsBody, ModelBody, Style};
 
@@ -14,6 +14,16 @@ use crate::wire::model::{KeepBody, LimitsBody, ModelBody, Style};
     (status = OK, body = List<ModelBody>), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn models(State(app): State<App>) -> Json<List<ModelBody>> {
     Json(List::new(app.parts.models.iter().map(Into::into).collect(), None))
+}
+
+/// One model. Names that OpenAI's clients have built in are answered with what is drawn in their place.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)), responses(
+    (status = OK, body = ModelBody), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn model(State(app): State<App>, Path(id): Path<String>) -> Outcome<Json<ModelBody>> {
+    let name = (!app.config.openai.openai_aliases.contains(&id)).then_some(id.as_str());
+    let missing = || Problem::not_found("model", &id).specific("model_not_found");
+    let card = app.model(name).ok_or_else(missing)?;
+    Ok(Json(ModelBody { id: id.clone(), ..card.into() }))
 }
 
 /// Styles to choose from.

@@ -42,6 +42,7 @@ pub struct JobRequest {
     #[schema(maximum = 9007199254740991i64)]
     pub seed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// No higher than the API key allows; usually that is `normal`.
     #[schema(value_type = Option<PrioritySchema>)]
     pub priority: Option<Priority>,
     /// Expand the prompt, or the expansion that the person has edited, whose text is then what is drawn.

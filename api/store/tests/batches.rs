@@ -1,8 +1,8 @@
 //! Many jobs at once.
 
 use imagine_store::{
-    BatchLine, Counts, Idempotency, JobError, JobFilter, JobStatus, NewBatch, Outcome, PageRequest,
-    StoreError,
+    BatchLine, Counts, Idempotency, InvalidLine, JobError, JobFilter, JobStatus, NewBatch, Outcome,
+    PageRequest, StoreError,
 };
 
 use crate::queue::{claim, output};
@@ -14,7 +14,8 @@ fn batch(lines: u32) -> NewBatch {
     let mut lines: Vec<_> =
         (0..lines).map(|i| BatchLine::Job(Box::new(of("anna", &format!("p{i}"))))).collect();
     let error = JobError { code: "invalid_size".into(), message: "size is \"big\"".into() };
-    lines.insert(1, BatchLine::Invalid(error));
+    let given = Some(serde_json::json!({"custom_id": "x"}));
+    lines.insert(1, BatchLine::Invalid(InvalidLine { error, given }));
     let idempotency = Some(Idempotency { key: "b".into(), body_sha256: [1; 32] });
     NewBatch { tenant: "anna".into(), name: Some("holiday".into()), lines, idempotency }
 }
@@ -41,7 +42,11 @@ async fn a_line_a_result(place: Place) {
         (first.input.prompt.as_str(), first.status, first.outputs.len()),
         ("p0", JobStatus::Succeeded, 1)
     );
-    assert_eq!(results[1].result.as_ref().unwrap_err().code, "invalid_size");
+    let invalid = results[1].result.as_ref().unwrap_err();
+    assert_eq!(
+        (invalid.error.code.as_str(), &invalid.given.as_ref().unwrap()["custom_id"]),
+        ("invalid_size", &"x".into())
+    );
     assert_eq!(results[3].result.as_ref().unwrap().input.prompt, "p2");
     assert_eq!(store.batch_results(made.id, 3, 100).await.unwrap().len(), 1);
     let filter = JobFilter { batch: Some(made.id), ..JobFilter::default() };

@@ -1,8 +1,10 @@
 //! API keys.
 
+use imagine_store::{KeyId, Priority};
+
 use crate::support::{Place, both};
 
-both!(found_by_the_secret_alone);
+both!(found_by_the_secret_alone, a_key_has_its_highest_class);
 
 async fn found_by_the_secret_alone(place: Place) {
     let store = place.open().await;
@@ -28,4 +30,15 @@ async fn found_by_the_secret_alone(place: Place) {
     assert!(!store.revoke_key(first.key.id).await.unwrap());
     assert!(store.find_key(&first.secret).await.unwrap().is_none());
     assert!(store.find_key(&second.secret).await.unwrap().is_some());
+}
+
+async fn a_key_has_its_highest_class(place: Place) {
+    let store = place.open().await;
+    let made = store.add_key("anna", "phone").await.unwrap();
+    assert_eq!(made.key.highest, Priority::Normal);
+    for highest in Priority::ALL {
+        assert!(store.set_key_priority(made.key.id, highest).await.unwrap());
+        assert_eq!(store.find_key(&made.secret).await.unwrap().unwrap().highest, highest);
+    }
+    assert!(!store.set_key_priority(KeyId::new(), Priority::High).await.unwrap());
 }

@@ -118,21 +118,44 @@ impl Shape {
         Ok(unet_tally(&self.unet, 1, 1)?.parameters + vae_parameters(&self.vae) + texts)
     }
 
+    /// Parameters of the U-Net alone.
+    ///
+    /// # Errors
+    /// A configuration that contradicts itself.
+    pub fn unet_parameters(&self) -> Result<u64, ConfigError> {
+        unet_parameters(&self.unet)
+    }
+
     /// The cost of pictures of that size in that type.
     ///
     /// # Errors
     /// A configuration that contradicts itself.
     pub fn footprint(&self, width: u32, height: u32, kind: Kind) -> Result<Footprint, ConfigError> {
+        self.footprint_in(width, height, (kind, kind))
+    }
+
+    /// The same with a type for the autoencoder, behind that of the rest.
+    ///
+    /// # Errors
+    /// As [`Self::footprint`].
+    pub fn footprint_in(
+        &self,
+        width: u32,
+        height: u32,
+        (kind, vae_kind): (Kind, Kind),
+    ) -> Result<Footprint, ConfigError> {
         let bytes = kind.elt_size_in_bytes() as u64;
         let cells = |side: u32| (u64::from(side) / self.vae.downscale().max(1) as u64).max(1);
         let step = unet_tally(&self.unet, cells(width), cells(height))?;
         // the autoencoder of SDXL runs in f32 where the rest is f16
-        let decode_bytes = if self.vae.force_upcast && kind == Kind::Half { 4 } else { bytes };
+        let upcast = self.vae.force_upcast && vae_kind == Kind::Half;
+        let decode_bytes = if upcast { 4 } else { vae_kind.elt_size_in_bytes() as u64 };
         let (tile_width, tile_height) = self.tile(width, height);
         let decode = decoder_tally(&self.vae, cells(tile_width), cells(tile_height));
         let whole = decoder_tally(&self.vae, cells(width), cells(height));
         Ok(Footprint {
-            weights: self.parameters()? * bytes + vae_parameters(&self.vae) * (decode_bytes - bytes),
+            weights: (self.parameters()? - vae_parameters(&self.vae)) * bytes
+                + vae_parameters(&self.vae) * decode_bytes,
             activations: (ROWS * step.peak * bytes).max(decode.peak * decode_bytes),
             step_operations: ROWS * 2 * step.products,
             decode_operations: 2 * whole.products,
@@ -147,6 +170,14 @@ impl Shape {
         let side = u32::try_from(self.vae.sample_size).unwrap_or(u32::MAX);
         (width.min(side), height.min(side))
     }
+}
+
+/// Parameters of a U-Net.
+///
+/// # Errors
+/// A configuration that contradicts itself.
+pub(crate) fn unet_parameters(config: &UNetConfig) -> Result<u64, ConfigError> {
+    Ok(unet_tally(config, 1, 1)?.parameters)
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> T {

@@ -24,6 +24,8 @@ def bytes_of(image):
 
 def test_models(client):
     assert [model.id for model in client.models.list()]
+    # A name that the client has built in is answered, too.
+    assert client.models.retrieve("gpt-image-1").object == "model"
 
 
 def test_pictures_in_number_and_size(client):

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use imagine_contract::CancelFlag;
+use imagine_pipeline::footprint::Shape;
 use imagine_pipeline::random_checkpoint::{self, Architecture};
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions};
 
@@ -91,7 +92,12 @@ pub fn run(args: &BenchArgs, cancel: &CancelFlag) -> Result<(), Failure> {
 /// The folder with random weights, written now if it is not there. In f32 unless 16 bits are asked for:
 /// loading must not be measured with a conversion that a fitting file would spare.
 fn random_model(architecture: Architecture, args: &BenchArgs) -> Result<PathBuf, Failure> {
-    let kind = args.dtype.resolve(args.device.resolve().map_err(Failure::input)?);
+    let shape = match architecture {
+        Architecture::Sd15 => Shape::sd15(),
+        Architecture::Sdxl => Shape::sdxl(),
+    };
+    let parameters = shape.unet_parameters().map_err(Failure::failed)?;
+    let kind = args.dtype.target(args.device.resolve().map_err(Failure::input)?, parameters).kind;
     let name = format!("{}-{}", architecture.name(), imagine_pipeline::device::kind_name(kind));
     let folder = cache_folder()?.join(name);
     if !folder.join("model_index.json").is_file() {

@@ -21,10 +21,14 @@ Examples:
 
 A line of CSV or JSONL is a job: person (name or id), prompt, seed, size, n, and what else `POST /v1/jobs` takes.
 It asks the server that `imagine serve` runs. Interrupted, the same command goes on where it was: what was handed in
-stands in FILE.batches.json. results.jsonl in the folder has a line for every line.";
+stands in FILE.batches.json. results.jsonl in the folder has a line for every line, counted from 0, and pictures are
+called LINE-INDEX.png. With --watch a server that cannot be reached is waited for.";
 
 /// How often the server is asked.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a server that cannot be reached is left alone; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -72,10 +76,26 @@ pub fn run(args: &BatchArgs, cancel: &CancelFlag) -> Result<(), Failure> {
         );
     }
     fs::create_dir_all(&run.out).map_err(|e| Failure::failed(format!("{}: {e}", run.out.display())))?;
-    let mut failed = run.once(!args.watch)?;
-    while args.watch && !cancel.is_canceled() {
-        std::thread::sleep(LOOK);
-        failed += run.once(false)?;
+    let (mut failed, mut pause) = (0, FIRST_PAUSE);
+    loop {
+        match run.once(!args.watch, &mut failed) {
+            Ok(()) if !args.watch => break,
+            Ok(()) => {
+                pause = FIRST_PAUSE;
+                std::thread::sleep(LOOK);
+            }
+            Err(failure) if args.watch && failure.is_passing() => {
+                let (why, wait) = (failure.message(), pause.as_secs());
+                // A closed stderr leaves nobody to tell.
+                let _ = writeln!(std::io::stderr(), "note: {why}; trying again in {wait} s");
+                run.sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(failure) => return Err(failure),
+        }
+        if cancel.is_canceled() {
+            break;
+        }
     }
     match failed {
         0 => Ok(()),
@@ -94,9 +114,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Hands in what is new, waits, and fetches what is done; how many lines failed. A last line without its end
-    /// counts only where `whole` says that nobody is writing it.
-    fn once(&self, whole: bool) -> Result<u64, Failure> {
+    /// Hands in what is new, waits, and fetches what is done; adds how many lines failed. A last line without its
+    /// end counts only where `whole` says that nobody is writing it.
+    fn once(&self, whole: bool, failed: &mut u64) -> Result<(), Failure> {
         let named = |e: std::io::Error| Failure::input(format!("{}: {e}", self.file.display()));
         let bytes = fs::read(self.file).map_err(named)?;
         let mut known = ProgressFile::read(&self.record, self.server.address(), &bytes)?;
@@ -108,24 +128,42 @@ impl Run<'_> {
             known.parts.push(Part { id: text(&batch, "id").to_owned(), ..part });
             known.write(&self.record)?;
         }
-        let mut failed = 0;
+        let mut first = 0;
         for at in 0..known.parts.len() {
-            if !known.parts[at].fetched {
-                failed += self.follow(&known.parts[at].id)?;
-                known.parts[at].fetched = true;
+            let part = &known.parts[at];
+            let lines = match part.lines.filter(|_| part.fetched) {
+                Some(lines) => lines,
+                None if part.fetched => {
+                    count(&self.server.get(&format!("/v1/batches/{}", part.id))?, "total")
+                }
+                None => {
+                    let done = self.follow(&part.id, first)?;
+                    *failed += count(&done, "failed") + count(&done, "canceled");
+                    count(&done, "total")
+                }
+            };
+            first += lines;
+            let part = &mut known.parts[at];
+            if !part.fetched || part.lines.is_none() {
+                (part.fetched, part.lines) = (true, Some(lines));
                 known.write(&self.record)?;
             }
         }
-        Ok(failed)
+        Ok(())
     }
 
-    /// Waits for a batch and fetches its pictures.
-    fn follow(&self, id: &str) -> Result<u64, Failure> {
+    fn sleep(&self, time: Duration) {
+        let end = std::time::Instant::now() + time;
+        while std::time::Instant::now() < end && !self.cancel.is_canceled() {
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits for a batch and fetches its pictures; `first` is its first line's number in the file. The batch, when
+    /// it is through.
+    fn follow(&self, id: &str, first: u64) -> Result<Value, Failure> {
         let bar = bar();
         let path = format!("/v1/batches/{id}");
-        let count = |batch: &Value, key: &str| {
-            batch.get("counts").and_then(|counts| counts.get(key)).and_then(Value::as_u64).unwrap_or(0)
-        };
         loop {
             if self.cancel.is_canceled() {
                 return Err(Failure::canceled().hint("the same command goes on with it"));
@@ -136,22 +174,31 @@ impl Run<'_> {
             bar.set_position(done);
             if !matches!(text(&batch, "status"), "queued" | "running") {
                 bar.finish_and_clear();
-                self.fetch(&path)?;
-                return Ok(count(&batch, "failed") + count(&batch, "canceled"));
+                self.fetch(&path, first)?;
+                return Ok(batch);
             }
             std::thread::sleep(LOOK);
         }
     }
 
-    /// A result line for every line, and the pictures that they name.
-    fn fetch(&self, path: &str) -> Result<(), Failure> {
-        let results = self.server.bytes(&format!("{path}/results"))?;
-        let results = String::from_utf8(results).map_err(Failure::failed)?;
-        for line in results.lines().filter(|line| !line.trim().is_empty()) {
-            let result: Value = serde_json::from_str(line).map_err(Failure::failed)?;
-            for output in outputs(&result) {
-                self.picture(output)?;
+    /// A result line for every line, by its number in the file, and the pictures that they name.
+    fn fetch(&self, path: &str, first: u64) -> Result<(), Failure> {
+        let answer = self.server.bytes(&format!("{path}/results"))?;
+        let answer = String::from_utf8(answer).map_err(Failure::failed)?;
+        let mut results = String::new();
+        for line in answer.lines().filter(|line| !line.trim().is_empty()) {
+            let mut result: Value = serde_json::from_str(line).map_err(Failure::failed)?;
+            let number = first + result.get("line").and_then(Value::as_u64).unwrap_or(0);
+            if let Some(place) = result.get_mut("line") {
+                *place = number.into();
             }
+            for output in outputs(&mut result) {
+                let name = self.picture(number, output)?;
+                if let Some(output) = output.as_object_mut() {
+                    output.insert("file".into(), name.into());
+                }
+            }
+            results.push_str(&format!("{result}\n"));
         }
         let file = self.out.join("results.jsonl");
         let wrong = |e: std::io::Error| Failure::failed(format!("{}: {e}", file.display()));
@@ -159,7 +206,8 @@ impl Run<'_> {
         all.write_all(results.as_bytes()).map_err(wrong)
     }
 
-    fn picture(&self, output: &Value) -> Result<(), Failure> {
+    /// Fetches a picture of a line; the name of its file.
+    fn picture(&self, line: u64, output: &Value) -> Result<String, Failure> {
         let id = text(output, "id");
         let ending = match text(output, "format") {
             "jpeg" => "jpg",
@@ -170,18 +218,28 @@ impl Run<'_> {
         if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(Failure::failed("the server named a picture in a way that is no id"));
         }
-        let file = self.out.join(format!("{id}.{ending}"));
-        if !file.exists() {
-            crate::output::write(&file, &self.server.bytes(&format!("/v1/images/{id}"))?)?;
+        let index = output.get("index").and_then(Value::as_u64).unwrap_or(0);
+        let bytes = self.server.bytes(&format!("/v1/images/{id}"))?;
+        let mut name = format!("{line:05}-{index}.{ending}");
+        // A picture of an earlier run, or of another file, stays.
+        if fs::read(self.out.join(&name)).is_ok_and(|there| there != bytes) {
+            name = format!("{line:05}-{index}-{id}.{ending}");
         }
+        let file = self.out.join(&name);
+        crate::output::write(&file, &bytes)?;
         println!("{}", file.display());
-        Ok(())
+        Ok(name)
     }
 }
 
 /// The pictures of a result line.
-fn outputs(result: &Value) -> impl Iterator<Item = &Value> {
-    result.get("output").and_then(Value::as_array).into_iter().flatten()
+fn outputs(result: &mut Value) -> impl Iterator<Item = &mut Value> {
+    result.get_mut("output").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// How many lines of a batch are so far.
+fn count(batch: &Value, key: &str) -> u64 {
+    batch.get("counts").and_then(|counts| counts.get(key)).and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// The part of a file behind `begin` that has something in it, and what the server is sent: for CSV with the
@@ -198,7 +256,7 @@ fn new_lines(bytes: &[u8], begin: usize, csv: bool, whole: bool) -> Option<(Part
     }
     let mut body = if csv { bytes[..header].to_vec() } else { Vec::new() };
     body.extend(lines);
-    Some((Part { id: String::new(), end, sha256: sha256(&bytes[..end]), fetched: false }, body))
+    Some((Part { id: String::new(), end, sha256: sha256(&bytes[..end]), fetched: false, lines: None }, body))
 }
 
 fn bar() -> ProgressBar {

@@ -78,7 +78,8 @@ impl Server {
         let response = self.answer(self.with_key(self.agent.get(self.url(path))).call())?;
         let mut bytes = Vec::new();
         let mut body = response.into_body();
-        body.as_reader().take(LARGEST_ANSWER).read_to_end(&mut bytes).map_err(Failure::failed)?;
+        let read = body.as_reader().take(LARGEST_ANSWER).read_to_end(&mut bytes);
+        read.map_err(|e| Failure::failed(e).passing())?;
         Ok(bytes)
     }
 
@@ -109,8 +110,14 @@ impl Server {
 
     fn answer(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
         let response = sent.map_err(|e| {
-            Failure::failed(format!("{}: {e}", self.address))
-                .hint("is `imagine serve` running? --server names another address")
+            let failure = Failure::failed(format!("{}: {e}", self.address))
+                .hint("is `imagine serve` running? --server names another address");
+            match e {
+                ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => {
+                    failure.passing()
+                }
+                _ => failure,
+            }
         })?;
         let status = response.status();
         if status.is_success() {
@@ -121,6 +128,8 @@ impl Server {
         let message = format!("the server refused ({}): {detail}", status.as_u16());
         match status.as_u16() {
             401 => Err(Failure::input(message).hint("set IMAGINE_API_KEY to a key from `imagine keys add`")),
+            // Too much at once, or the server (or the proxy before it) is on its way down or up.
+            429 | 502..=504 => Err(Failure::failed(message).passing()),
             400..500 => Err(Failure::input(message)),
             _ => Err(Failure::failed(message)),
         }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use imagine_pipeline::capability::speed;
-use imagine_pipeline::checkpoint::Checkpoint;
+use imagine_pipeline::checkpoint::{Checkpoint, Target};
+use imagine_pipeline::device::kind_name;
 use imagine_pipeline::footprint::Shape;
 use imagine_pipeline::{DeviceChoice, DtypeChoice};
 use indicatif::DecimalBytes;
@@ -40,7 +41,10 @@ pub struct Row {
     pub model: &'static str,
     pub width: u32,
     pub height: u32,
+    /// `auto` for what is taken where no type is named.
     pub dtype: String,
+    /// What it computes in.
+    pub computes: String,
     pub device: &'static str,
     pub weights_bytes: u64,
     pub activations_bytes: u64,
@@ -51,6 +55,8 @@ pub struct Row {
     pub verdict: &'static str,
     /// Why not.
     pub reason: Option<String>,
+    /// The largest square size that would fit, where its own does not.
+    pub fits_at: Option<u32>,
     /// About; null where it cannot run.
     pub picture_seconds: Option<f64>,
 }
@@ -59,7 +65,7 @@ pub struct Row {
 pub fn speeds(choice: DeviceChoice, name: &'static str) -> Vec<Speed> {
     let measure = |dtype: DtypeChoice| {
         let device = choice.resolve().map_err(|e| e.to_string())?;
-        speed(device, dtype.resolve(device)).map_err(|e| e.to_string())
+        speed(device, dtype.target(device, 0).kind).map_err(|e| e.to_string())
     };
     TYPES
         .into_iter()
@@ -91,19 +97,37 @@ pub fn table(
     kinds.push(("SD 1.5", Shape::sd15(), 512, STEPS));
     kinds.push(("SDXL", Shape::sdxl(), 1024, STEPS));
     let mut rows = Vec::new();
+    let choice = if device == "cpu" { DeviceChoice::Cpu } else { DeviceChoice::Cuda(0) };
+    let Ok(on) = choice.resolve() else { return rows };
     for (model, shape, side, steps) in kinds {
-        for (dtype, speed) in TYPES.into_iter().zip(speeds) {
-            let Some(kind) = DeviceChoice::Cpu.resolve().ok().map(|cpu| dtype.resolve(cpu)) else { continue };
-            let Ok(cost) = shape.footprint(side, side, kind) else { continue };
-            let needed_bytes = cost.memory() + PROGRAM_BYTES;
+        let Ok(parameters) = shape.unet_parameters() else { continue };
+        for dtype in TYPES.into_iter().chain([DtypeChoice::Auto]) {
+            let Target { kind, vae, .. } = dtype.target(on, parameters);
+            let cost_at = |side| shape.footprint_in(side, side, (kind, vae)).ok();
+            let memory_at = |side| Some(cost_at(side)?.memory() + PROGRAM_BYTES);
+            let (Some(cost), Some(needed_bytes)) = (cost_at(side), memory_at(side)) else { continue };
             let operations = cost.step_operations as f64 * f64::from(steps) + cost.decode_operations as f64;
-            let seconds = speed.gflops.map(|gflops| operations / (gflops * 1e9 * EFFICIENCY));
-            let (verdict, reason) = verdict(needed_bytes, available_bytes, seconds);
+            let speed = speeds.iter().find(|speed| speed.dtype == kind_name(kind));
+            let seconds = speed.and_then(|s| s.gflops).map(|gflops| operations / (gflops * 1e9 * EFFICIENCY));
+            let (verdict, mut reason) = verdict(needed_bytes, available_bytes, seconds);
+            // Smaller by eighths, down to a quarter: below that no model draws anything.
+            let too_large = seconds.is_some() && needed_bytes > available_bytes;
+            let smaller = (2..8).rev().map(|eighths| side / 8 * eighths).filter(|_| too_large);
+            let fits_at =
+                smaller.into_iter().find(|&side| memory_at(side).is_some_and(|m| m <= available_bytes));
+            if let (Some(reason), Some(side)) = (&mut reason, fits_at) {
+                reason.push_str(&format!("; {side}x{side} would fit"));
+            }
+            let computes = match vae == kind {
+                true => kind_name(kind).into(),
+                false => format!("{}, autoencoder {}", kind_name(kind), kind_name(vae)),
+            };
             rows.push(Row {
                 model,
                 width: side,
                 height: side,
                 dtype: dtype.to_string(),
+                computes,
                 device,
                 weights_bytes: cost.weights,
                 activations_bytes: cost.activations,
@@ -111,6 +135,7 @@ pub fn table(
                 available_bytes,
                 verdict,
                 reason,
+                fits_at,
                 picture_seconds: seconds.filter(|_| verdict != "no").map(|s| rounded(s, 2)),
             });
         }
@@ -148,7 +173,7 @@ impl Row {
         [
             self.model.into(),
             format!("{}x{}", self.width, self.height),
-            self.dtype.clone(),
+            if self.dtype == "auto" { format!("auto: {}", self.computes) } else { self.dtype.clone() },
             self.device.into(),
             DecimalBytes(self.needed_bytes).to_string(),
             self.picture_seconds.map_or_else(|| "-".into(), duration),
@@ -183,11 +208,19 @@ mod tests {
             let row = rows.iter().find(|row| row.model == model && row.dtype == dtype);
             row.map(|row| (row.verdict, row.cells().join(" "))).unwrap_or_default()
         };
-        assert_eq!(rows.len(), 6);
+        assert_eq!(rows.len(), 8);
         assert_eq!(of("SD 1.5", "bf16").0, "yes");
         let (verdict, line) = of("SD 1.5", "f32");
-        assert!(verdict == "no" && line.contains("no: needs ") && line.ends_with(" GB more"), "{line}");
+        assert!(verdict == "no" && line.contains("no: needs ") && line.contains(" GB more"), "{line}");
+        assert!(!line.contains("would fit"), "weights alone are too large: {line}");
         assert_eq!(of("SDXL", "f16").0, "no");
+        let row = |available: u64| {
+            let all = table(None, "cpu", available, &speeds_of(Some(1e5)));
+            all.into_iter().find(|row| row.model == "SD 1.5" && row.dtype == "f32").map(|row| row.fits_at)
+        };
+        let all = table(None, "cpu", u64::MAX, &speeds_of(Some(1e5)));
+        let tight = all.iter().find(|row| row.model == "SD 1.5").map_or(0, |row| row.needed_bytes);
+        assert_eq!((row(tight), row(tight - 1)), (Some(None), Some(Some(448))));
         let slow = table(None, "cpu", u64::MAX, &speeds_of(Some(50.0)));
         assert!(slow.iter().all(|row| row.verdict == "slow"), "{slow:?}");
         let none = table(None, "cpu", u64::MAX, &speeds_of(None));

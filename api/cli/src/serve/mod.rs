@@ -94,9 +94,12 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let parts = Parts { archive, studio, faces, expander, rules, models, styles, gpu_memory };
         let stop = Stop::new()?;
         say(&format!("listening on http://{address}"))?;
+        let (idle, drained) = tokio::sync::oneshot::channel::<()>();
+        // An error says the same: nobody draws here any more.
+        let drained = async move { drop(drained.await) };
         let served = async {
-            let served =
-                imagine_api::serve(listener, config, parts, stop.wait()).await.map_err(Failure::failed);
+            let served = imagine_api::serve(listener, config, parts, stop.wait(), drained).await;
+            let served = served.map_err(Failure::failed);
             // Also where it ended by itself.
             stop.now();
             served
@@ -105,6 +108,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             if let Some(worker) = worker {
                 worker.run(stop.wait()).await;
             }
+            drop(idle);
         };
         tokio::join!(served, worked).0
     })

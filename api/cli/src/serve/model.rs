@@ -1,6 +1,8 @@
 //! The model of a service: loaded as `imagine generate` loads it, drawn with by a studio, described for clients.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -17,6 +19,7 @@ use crate::face_encoder;
 use crate::faces::Faces;
 use crate::failure::Failure;
 use crate::generate::pipeline_failure;
+use crate::generate_args;
 use crate::model_choice::{Identity, ModelChoice};
 use crate::model_lookup::{Located, locate};
 use crate::progress::Progress;
@@ -65,19 +68,40 @@ pub fn describe(config: &Config) -> Result<Known, Failure> {
 fn options(config: &Config, device: &str, progress: &Progress) -> Result<(Located, LoadOptions), Failure> {
     let settings = &config.model;
     let located = locate(Path::new(&settings.model))?;
-    let choice = ModelChoice {
-        device: device.parse().map_err(Failure::input)?,
-        dtype: settings.dtype.parse().map_err(Failure::input)?,
-        identity: Identity::IfThere,
-        ..ModelChoice::default()
-    };
+    let choice = choice(settings, device)?;
     let adapter = choice.adapter(&located)?;
     let needs = match &adapter {
-        Some(file) => Some(identity::needs_of(file, None).map_err(pipeline_failure)?),
+        Some(file) => Some(identity::needs_of(file, choice.adapter_kind).map_err(pipeline_failure)?),
         None => None,
     };
     let options = choice.options(&located, adapter, needs.as_ref(), progress);
     Ok((located, options))
+}
+
+/// What the settings name, as the flags of `imagine generate` do.
+fn choice(settings: &ModelSettings, device: &str) -> Result<ModelChoice, Failure> {
+    let lora = |text: &String| {
+        generate_args::lora(text).map_err(|e| Failure::input(format!("\"lora\" cannot be used: {text}: {e}")))
+    };
+    Ok(ModelChoice {
+        tokenizer: settings.tokenizer.clone(),
+        prediction: read("prediction", settings.prediction.as_deref())?,
+        adapter: settings.adapter.clone(),
+        adapter_kind: read("adapter_kind", settings.adapter_kind.as_deref())?,
+        image_encoder: settings.image_encoder.clone(),
+        controlnet: settings.controlnet.clone(),
+        vae: settings.vae.clone(),
+        loras: settings.lora.iter().map(lora).collect::<Result<_, _>>()?,
+        preset: settings.preset.clone(),
+        device: device.parse().map_err(Failure::input)?,
+        dtype: settings.dtype.parse().map_err(Failure::input)?,
+        identity: Identity::IfThere,
+    })
+}
+
+fn read<T: FromStr<Err: Display>>(key: &str, text: Option<&str>) -> Result<Option<T>, Failure> {
+    let wrong = |e: T::Err| Failure::input(format!("\"{key}\" cannot be used: {e}"));
+    text.map(str::parse).transpose().map_err(wrong)
 }
 
 fn known(config: &Config, info: ModelInfo, located: &Located, progress: &Progress) -> Result<Known, Failure> {
@@ -109,13 +133,13 @@ fn faces(
 ) -> Result<Faces, Failure> {
     let instant_id = needs.is_some_and(|needs| needs.key_points);
     let choice = EncoderChoice {
-        named: None,
+        named: config.model.face_encoder.as_deref().map(Path::new),
         pulled: located.face_encoder.as_deref(),
         packs: if instant_id { INSTANT_ID_PACKS } else { FACE_ID_PACKS },
         width: needs.and_then(|needs| needs.embedding_width),
     };
-    let encoder =
-        face_encoder::open(choice, None, progress).map_err(|e: IdentityError| Failure::failed(e))?;
+    let encoder = face_encoder::open(choice, config.model.accept_licence.as_deref(), progress)
+        .map_err(|e: IdentityError| Failure::failed(e))?;
     let limits = Limits { bytes: config.limits.photo_bytes as u64, ..Limits::default() };
     Ok(Faces::new(encoder, limits))
 }

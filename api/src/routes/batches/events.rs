@@ -70,10 +70,10 @@ impl Watch {
                 self.told = Some(batch.clone());
                 return Some(batch);
             }
-            let mut draining = self.app.draining.clone();
+            let app = self.app.clone();
             tokio::select! {
                 () = self.changed() => (),
-                _ = draining.wait_for(|draining| *draining) => return None,
+                () = app.closed() => return None,
             }
             sleep(PACE).await;
         }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use imagine_store::{BatchLine, JobError, NewJob, PageRequest, PersonId};
+use imagine_store::{BatchLine, InvalidLine, JobError, NewJob, PageRequest, PersonId};
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::error::{Code, Outcome, Problem};
@@ -17,8 +18,13 @@ pub(super) enum Format {
     Csv,
 }
 
-/// A line, or why it cannot be read.
-pub(super) type Line = Result<BatchLineRequest, String>;
+/// A line of the file.
+pub(super) struct Line {
+    /// What it says, where that is JSON or fields with names: shown again if the line cannot be drawn.
+    given: Option<Value>,
+    /// The same, understood; or why it cannot be.
+    read: Result<BatchLineRequest, String>,
+}
 
 /// Every line that is not empty.
 ///
@@ -42,7 +48,12 @@ pub(super) fn lines(file: &[u8], format: Format, most: usize) -> Outcome<Vec<Lin
 
 fn jsonl(text: &str, most: usize) -> Vec<Line> {
     let filled = text.lines().filter(|line| !line.trim().is_empty());
-    filled.take(most + 1).map(|line| serde_json::from_str(line).map_err(|error| error.to_string())).collect()
+    let line = |text| Line {
+        given: serde_json::from_str(text).ok(),
+        // From the text, for errors that say where in it.
+        read: serde_json::from_str(text).map_err(|error| error.to_string()),
+    };
+    filled.take(most + 1).map(line).collect()
 }
 
 fn csv(text: &str, most: usize) -> Outcome<Vec<Line>> {
@@ -68,7 +79,10 @@ fn csv(text: &str, most: usize) -> Outcome<Vec<Line>> {
     }
     let mut lines = Vec::new();
     for record in reader.records().take(most + 1) {
-        lines.push(record.map_err(|error| error.to_string()).and_then(|record| of_record(&heads, &record)));
+        lines.push(match record {
+            Ok(record) => Line { given: Some(by_head(&heads, &record)), read: of_record(&heads, &record) },
+            Err(error) => Line { given: None, read: Err(error.to_string()) },
+        });
     }
     Ok(lines)
 }
@@ -93,7 +107,13 @@ fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-fn of_record(heads: &::csv::StringRecord, record: &::csv::StringRecord) -> Line {
+/// The fields that say something, by their heads.
+fn by_head(heads: &::csv::StringRecord, record: &::csv::StringRecord) -> Value {
+    let filled = heads.iter().zip(record).filter(|(_, text)| !text.is_empty());
+    filled.map(|(head, text)| (head.to_owned(), Value::from(text))).collect::<Map<_, _>>().into()
+}
+
+fn of_record(heads: &::csv::StringRecord, record: &::csv::StringRecord) -> Result<BatchLineRequest, String> {
     if record.len() != heads.len() {
         return Err(format!("the line has {} fields, the first line has {}", record.len(), heads.len()));
     }
@@ -126,11 +146,12 @@ fn number<T: std::str::FromStr>(head: &str, text: &str) -> Result<T, String> {
 
 /// Jobs for the lines that can be used, reasons for the others.
 pub(super) async fn plan_all(app: &App, caller: &Caller, lines: Vec<Line>) -> Outcome<Vec<BatchLine>> {
-    let wants_names = lines.iter().flatten().filter_map(|line| line.person.as_deref()).any(|p| !is_id(p));
+    let wants_names = lines.iter().any(|line| named(line).is_some());
     let names = if wants_names { names(app, caller).await? } else { HashMap::new() };
     let mut planned = Vec::with_capacity(lines.len());
     for line in lines {
-        let result = match line {
+        let given = line.given.map(|given| without_names(given, &names));
+        let result = match line.read {
             Ok(line) => one(app, caller, line, &names).await,
             Err(detail) => Err(Problem::new(Code::InvalidJson, detail)),
         };
@@ -139,11 +160,26 @@ pub(super) async fn plan_all(app: &App, caller: &Caller, lines: Vec<Line>) -> Ou
             Err(problem) if problem.code == Code::Internal => return Err(problem),
             Err(problem) => {
                 let code = problem.specific.unwrap_or_else(|| problem.code.name().to_owned());
-                BatchLine::Invalid(JobError { code, message: problem.detail })
+                let error = JobError { code, message: problem.detail };
+                BatchLine::Invalid(InvalidLine { error, given })
             }
         });
     }
     Ok(planned)
+}
+
+/// A person's name in a line, where there is one instead of an id.
+fn named(line: &Line) -> Option<&str> {
+    line.given.as_ref()?.get("person")?.as_str().filter(|person| !is_id(person))
+}
+
+/// The line is kept in the clear, and names of people are kept sealed: an id stands for the name.
+fn without_names(mut given: Value, names: &Names) -> Value {
+    let person = given.get("person").and_then(Value::as_str).map(str::to_lowercase);
+    if let Some(known) = person.and_then(|name| names.get(&name)) {
+        given["person"] = known.clone().into();
+    }
+    given
 }
 
 fn is_id(text: &str) -> bool {
@@ -233,30 +269,33 @@ mod tests {
         let text = "{\"prompt\": \"a\", \"seed\": 7}\n\n{\"prompt\": 1}\n{\"prompt\": \"b\", \"sead\": 1}\nnonsense\n";
         let lines = lines(text.as_bytes(), Format::Jsonl, 10).unwrap();
         assert_eq!(lines.len(), 4);
-        assert_eq!(lines[0].as_ref().unwrap().seed, Some(7));
-        assert!(lines[1].as_ref().unwrap_err().contains("string"));
-        assert!(lines[2].as_ref().unwrap_err().contains("sead"));
-        assert!(lines[3].is_err());
+        assert_eq!(lines[0].read.as_ref().unwrap().seed, Some(7));
+        assert!(lines[1].read.as_ref().unwrap_err().contains("string"));
+        assert!(lines[2].read.as_ref().unwrap_err().contains("sead"));
+        assert!(lines[3].read.is_err() && lines[3].given.is_none());
+        assert_eq!(lines[1].given, Some(serde_json::json!({"prompt": 1})));
     }
 
     #[test]
     fn csv_has_names_and_quotes() {
         let text = "\u{feff}person,prompt,seed,size,n\nAnn,\"a king, at sea\",7,64x64,2\n,me,,,\nAnn,x,many,,\nAnn,x\n";
         let lines = lines(text.as_bytes(), Format::Csv, 10).unwrap();
-        let first = lines[0].as_ref().unwrap();
+        let first = lines[0].read.as_ref().unwrap();
         assert_eq!((first.person.as_deref(), first.prompt.as_str()), (Some("Ann"), "a king, at sea"));
         assert_eq!((first.seed, first.n, first.size.as_deref()), (Some(7), Some(2), Some("64x64")));
         assert_eq!(
-            lines[1].as_ref().unwrap(),
+            lines[1].read.as_ref().unwrap(),
             &BatchLineRequest { prompt: "me".into(), ..Default::default() }
         );
-        assert!(lines[2].as_ref().unwrap_err().contains("seed"));
-        assert!(lines[3].as_ref().unwrap_err().contains("2 fields"));
+        assert!(lines[2].read.as_ref().unwrap_err().contains("seed"));
+        assert!(lines[3].read.as_ref().unwrap_err().contains("2 fields"));
+        let given = serde_json::json!({"person": "Ann", "prompt": "x", "seed": "many"});
+        assert_eq!(lines[2].given, Some(given));
     }
 
     #[test]
     fn a_file_as_a_whole_can_be_wrong() {
-        let detail = |text: &[u8], format| lines(text, format, 2).unwrap_err().detail;
+        let detail = |text: &[u8], format| lines(text, format, 2).map(drop).unwrap_err().detail;
         assert!(detail(b"a,b\n1,2\n", Format::Csv).contains("no column \"a\""));
         assert!(detail(b"prompt,prompt\n1,2\n", Format::Csv).contains("twice"));
         assert!(detail(b"seed\n1\n", Format::Csv).contains("\"prompt\""));

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use imagine_store::{BatchId, BatchLineResult, Job};
+use imagine_store::{BatchId, BatchLineResult, InvalidLine, Job};
 use serde_json::{Value, json};
 
 use super::find;
@@ -55,16 +55,24 @@ async fn page(app: &App, caller: &Caller, id: BatchId, first: u64) -> Outcome<(S
 pub(super) fn line(result: &BatchLineResult, link: &dyn Fn(&str) -> String) -> Value {
     match &result.result {
         Ok(job) => of_job(result.line, job, link),
-        Err(error) => json!({
-            "line": result.line, "custom_id": null, "job": null, "status": "failed", "input": null,
-            "output": [], "error": {"code": error.code, "message": error.message},
-        }),
+        Err(InvalidLine { error, given }) => {
+            let mut input = given.clone();
+            json!({
+                "line": result.line, "custom_id": custom_id(input.as_mut()), "job": null, "status": "failed",
+                "input": input, "output": [], "error": {"code": error.code, "message": error.message},
+            })
+        }
     }
+}
+
+/// Told beside the input, not in it.
+fn custom_id(input: Option<&mut Value>) -> Option<Value> {
+    input?.as_object_mut()?.remove("custom_id")
 }
 
 fn of_job(line: u64, job: &Job, link: &dyn Fn(&str) -> String) -> Value {
     let mut input = job.given.clone();
-    let custom_id = input.as_object_mut().and_then(|input| input.remove("custom_id"));
+    let custom_id = custom_id(Some(&mut input));
     let output: Vec<_> = job.outputs.iter().map(|image| OutputBody::of(image, link)).collect();
     let error = job.error.as_ref().map(|error| json!({"code": error.code, "message": error.message}));
     json!({

@@ -65,11 +65,11 @@ struct Watch {
 
 impl Watch {
     async fn next(&mut self) -> Outcome<Option<Event>> {
-        let mut draining = self.app.draining.clone();
+        let app = self.app.clone();
         let event = tokio::select! {
             event = self.follow.next() => event?,
             // The server shuts down: the client comes again, and finds its job where it was.
-            _ = draining.wait_for(|draining| *draining) => None,
+            () = app.closed() => None,
         };
         let Some(NumberedEvent { number, event, .. }) = event else { return Ok(None) };
         let Some(data) = self.data(&event).await? else { return Ok(None) };

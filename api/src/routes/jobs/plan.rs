@@ -58,6 +58,7 @@ pub(crate) async fn plan(
     if seed > LARGEST_SEED - u64::from(n) {
         return Err(Problem::field("seed", format!("a seed is at most {}", LARGEST_SEED - u64::from(n))));
     }
+    let class = class(caller, request.priority)?;
     if let Some(webhook) = &request.webhook {
         crate::webhook::check_url(&webhook.url, app.webhooks)?;
     }
@@ -86,7 +87,8 @@ pub(crate) async fn plan(
         prompt: request.prompt.clone(),
         negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
         people,
-        model: request.model.clone(),
+        // By name even where the request leaves it to the server: its default is not every worker's model.
+        model: Some(model.info.name.clone()),
         n,
         size,
         steps: request.steps,
@@ -100,8 +102,7 @@ pub(crate) async fn plan(
         quality: None,
         edit,
     };
-    let (priority, webhook) =
-        (request.priority.unwrap_or_default(), request.webhook.take().map(|hook| hook.url));
+    let (priority, webhook) = (class, request.webhook.take().map(|hook| hook.url));
     if let Some(edit) = &mut request.edit {
         // Large, and stored by itself.
         edit.mask = None;
@@ -141,6 +142,21 @@ fn range(param: &str, value: f64, least: f64, most: f64) -> Outcome<()> {
         return Ok(());
     }
     Err(Problem::field(param, format!("\"{param}\" is {value}, it must be between {least} and {most}")))
+}
+
+/// The class that is asked for. Classes go before fairness, so that not everybody may choose theirs.
+fn class(caller: &Caller, asked: Option<Priority>) -> Outcome<Priority> {
+    let highest = caller.highest;
+    match asked {
+        // The highest comes first.
+        Some(asked) if asked < highest => {
+            let (asked, highest) = (asked.name(), highest.name());
+            let detail = format!("\"priority\" is {asked}, and jobs of this API key have {highest} at most");
+            Err(Problem::field("priority", detail).specific("priority_not_allowed"))
+        }
+        Some(asked) => Ok(asked),
+        None => Ok(Priority::default().max(highest)),
+    }
 }
 
 fn known(param: &str, value: Option<&str>, names: &[String]) -> Outcome<()> {

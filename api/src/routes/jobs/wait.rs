@@ -11,10 +11,9 @@ use crate::http::auth::Caller;
 
 /// The job when it has ended, or after `time`, or when the server shuts down.
 pub(crate) async fn wait_for(app: &App, caller: &Caller, id: JobId, time: Duration) -> Outcome<Job> {
-    let mut draining = app.draining.clone();
     tokio::select! {
         ended = timeout_at(Instant::now() + time, until_finished(app, caller, id)) => ended.unwrap_or(Ok(()))?,
-        _ = draining.wait_for(|draining| *draining) => (),
+        () = app.closed() => (),
     }
     let gone = || Problem::not_found("job", &id.to_string());
     app.store().job(&caller.tenant, id).await?.ok_or_else(gone)

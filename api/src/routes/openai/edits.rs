@@ -95,7 +95,7 @@ async fn masked(
     given: GivenConsent,
     named: bool,
 ) -> Outcome<Beside> {
-    let mask = mask::of_alpha(mask.bytes, app.config.limits.side).await?;
+    let mask = mask::of_alpha(app, mask.bytes).await?;
     let Some(first) = images.first() else { return Err(Problem::field("image", "there is no image")) };
     let reading = photos::read(app, first.bytes.clone(), None).await?;
     let face = reading.face.is_some();

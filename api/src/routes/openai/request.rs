@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::error::{Outcome, Problem};
 use crate::http::form::Form;
 use crate::wire::job::{Expand, JobPerson, JobRequest};
+use crate::wire::model::ModelCard;
 
 /// A request for pictures in OpenAI's words. Words that are not known here are left alone.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -21,7 +22,8 @@ pub(crate) struct RawRequest {
     pub model: Option<String>,
     #[schema(minimum = 1)]
     pub n: Option<u32>,
-    /// `auto`, or width and height, e.g. `512x512`.
+    /// `auto`, or width and height, e.g. `512x512`. One of OpenAI's own sizes that the model was not made for becomes
+    /// the model's size of the nearest shape.
     pub size: Option<String>,
     /// Taken and left alone: steps say here how much work is done.
     pub quality: Option<String>,
@@ -146,9 +148,9 @@ impl ImagesRequest {
             prompt: raw.prompt.clone().unwrap_or_default(),
             negative_prompt: raw.negative_prompt.clone(),
             people: people(raw.person.as_ref())?,
-            model,
             n: raw.n,
-            size: raw.size.clone(),
+            size: raw.size.as_deref().map(|size| drawn_size(size, app.model(model.as_deref()))),
+            model,
             steps,
             guidance_scale: raw.guidance_scale,
             scheduler: raw.scheduler.clone(),
@@ -169,6 +171,24 @@ impl ImagesRequest {
             Some(_) => Err(Problem::field("output_compression", "\"output_compression\" is from 0 to 100")),
         }
     }
+}
+
+/// Sizes that clients have built in, whatever draws.
+const BUILT_IN: [[u32; 2]; 7] =
+    [[256, 256], [512, 512], [1024, 1024], [1024, 1536], [1536, 1024], [1024, 1792], [1792, 1024]];
+
+/// A built-in size says no more than a shape: a model that was made for others draws nonsense at it.
+fn drawn_size(asked: &str, model: Option<&ModelCard>) -> String {
+    let named = |[width, height]: [u32; 2]| format!("{width}x{height}");
+    let built_in = BUILT_IN.into_iter().find(|size| named(*size) == asked);
+    let (Some(size), Some(model)) = (built_in, model) else { return asked.to_owned() };
+    let shape = |[width, height]: [u32; 2]| (f64::from(width) / f64::from(height)).ln();
+    let far = |other: &[u32; 2]| (shape(*other) - shape(size)).abs();
+    if model.sizes.contains(&size) {
+        return asked.to_owned();
+    }
+    let nearest = model.sizes.iter().min_by(|a, b| far(a).total_cmp(&far(b)));
+    nearest.map_or_else(|| asked.to_owned(), |size| named(*size))
 }
 
 fn people(person: Option<&Value>) -> Outcome<Vec<JobPerson>> {

@@ -75,10 +75,10 @@ impl Watch {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            let mut draining = self.app.draining.clone();
+            let app = self.app.clone();
             let event = tokio::select! {
                 event = self.follow.next() => event?,
-                _ = draining.wait_for(|draining| *draining) => {
+                () = app.closed() => {
                     return Err(Problem::new(crate::error::Code::Draining, "the server is shutting down"));
                 }
             };

@@ -4,12 +4,13 @@ use sqlx::Row;
 
 use super::Store;
 use super::jobs::{COLUMNS, job_of};
-use super::rows::Reader;
+use super::rows::{Reader, json};
 use super::tx::Tx;
 use crate::error::StoreError;
 use crate::ids::{BatchId, JobId};
 use crate::types::{
-    Batch, BatchLine, BatchLineResult, Counts, JobError, JobStatus, NewBatch, Page, PageRequest, Put,
+    Batch, BatchLine, BatchLineResult, Counts, InvalidLine, JobError, JobStatus, NewBatch, Page, PageRequest,
+    Put,
 };
 
 impl Store {
@@ -77,7 +78,8 @@ impl Store {
         let columns = COLUMNS.split(", ").map(|c| format!("j.{c} AS {c}")).collect::<Vec<_>>();
         // The line's own error has names of its own: a job has one as well.
         let sql = format!(
-            "SELECT l.line AS line, l.job AS line_job, l.error_code AS line_code, l.error_message AS line_message, {}
+            "SELECT l.line AS line, l.job AS line_job, l.error_code AS line_code, l.error_message AS line_message,
+             l.given AS line_given, {}
              FROM batch_lines l LEFT JOIN jobs j ON j.id = l.job
              WHERE l.batch = $1 AND l.line >= $2 ORDER BY l.line LIMIT $3",
             columns.join(", ")
@@ -94,7 +96,9 @@ impl Store {
             } else {
                 let code = reader.optional_text("line_code")?.unwrap_or_else(|| "invalid".into());
                 let message = reader.optional_text("line_message")?.unwrap_or_default();
-                results.push(BatchLineResult { line, result: Err(JobError { code, message }) });
+                let given = reader.optional_json("line_given")?;
+                let invalid = InvalidLine { error: JobError { code, message }, given };
+                results.push(BatchLineResult { line, result: Err(invalid) });
             }
         }
         let (lines, mut jobs): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
@@ -162,18 +166,21 @@ impl Tx<'_> {
         line: i64,
         content: &BatchLine,
     ) -> Result<(), StoreError> {
-        let (job, error) = match content {
+        let (job, invalid) = match content {
             BatchLine::Job(new) => {
                 let job = JobId::new();
                 self.insert_job(job, new, Some((batch, line))).await?;
                 (Some(job.to_string()), None)
             }
-            BatchLine::Invalid(error) => (None, Some(error)),
+            BatchLine::Invalid(invalid) => (None, Some(invalid)),
         };
-        let sql = "INSERT INTO batch_lines (batch, line, job, error_code, error_message) VALUES ($1, $2, $3, $4, $5)";
+        let error = invalid.map(|line| &line.error);
+        let given = invalid.and_then(|line| line.given.as_ref()).map(json).transpose()?;
+        let sql = "INSERT INTO batch_lines (batch, line, job, error_code, error_message, given)
+                   VALUES ($1, $2, $3, $4, $5, $6)";
         self.run(sql, |q| {
             let q = q.bind(batch.to_string()).bind(line).bind(job);
-            q.bind(error.map(|e| e.code.clone())).bind(error.map(|e| e.message.clone()))
+            q.bind(error.map(|e| e.code.clone())).bind(error.map(|e| e.message.clone())).bind(given)
         })
         .await
         .map(drop)

@@ -12,17 +12,17 @@ use super::rows::Reader;
 use crate::error::StoreError;
 use crate::ids::KeyId;
 use crate::time::Millis;
-use crate::types::{ApiKey, NewKey};
+use crate::types::{ApiKey, NewKey, Priority};
 use crate::vault::VaultError;
 
 const PREFIX: &str = "imk_";
 /// Characters by which a key is found, the four of `imk_` included: 48 bits of the key.
 const FOUND_BY: usize = 12;
 const LENGTH: usize = PREFIX.len() + 43;
-const COLUMNS: &str = "id, tenant, name, prefix, sha256, created, used, revoked";
+const COLUMNS: &str = "id, tenant, name, prefix, sha256, highest, created, used, revoked";
 
 impl Store {
-    /// Makes a key for a tenant. The secret is shown this once.
+    /// Makes a key for a tenant, whose jobs have the normal class at most. The secret is shown this once.
     pub async fn add_key(&self, tenant: &str, name: &str) -> Result<NewKey, StoreError> {
         let mut random = Zeroizing::new([0; 32]);
         getrandom::fill(random.as_mut_slice()).map_err(|e| VaultError::Random(e.to_string()))?;
@@ -33,6 +33,7 @@ impl Store {
             tenant: tenant.into(),
             name: name.into(),
             prefix: secret[..FOUND_BY].into(),
+            highest: Priority::default(),
             created: tx.now(),
             used: None,
             revoked: None,
@@ -88,6 +89,15 @@ impl Store {
         rows.iter().map(key_of).collect()
     }
 
+    /// From now on its jobs may have this class at most. False where there is no such key.
+    pub async fn set_key_priority(&self, id: KeyId, highest: Priority) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let sql = "UPDATE api_keys SET highest = $2 WHERE id = $1";
+        let known = tx.run(sql, |q| q.bind(id.to_string()).bind(highest.number())).await? > 0;
+        tx.commit().await?;
+        Ok(known)
+    }
+
     /// False where there is no such key, or it was revoked before.
     pub async fn revoke_key(&self, id: KeyId) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
@@ -101,11 +111,17 @@ impl Store {
 
 fn key_of(row: &AnyRow) -> Result<ApiKey, StoreError> {
     let row = Reader { row, table: "api_keys" };
+    let highest = row.integer("highest")?;
+    let highest = Priority::of_number(highest).ok_or_else(|| {
+        let id = row.text("id").unwrap_or_default();
+        StoreError::damaged("api_keys", id, format!("class {highest} is unknown"))
+    })?;
     Ok(ApiKey {
         id: row.parsed("id")?,
         tenant: row.text("tenant")?,
         name: row.text("name")?,
         prefix: row.text("prefix")?,
+        highest,
         created: row.time("created")?,
         used: row.optional_time("used")?,
         revoked: row.optional_time("revoked")?,

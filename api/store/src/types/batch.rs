@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::job::{Idempotency, Job, JobError, NewJob};
 use crate::ids::BatchId;
@@ -8,7 +9,15 @@ use crate::time::Millis;
 #[derive(Clone, Debug)]
 pub enum BatchLine {
     Job(Box<NewJob>),
-    Invalid(JobError),
+    Invalid(InvalidLine),
+}
+
+/// A line that cannot be drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InvalidLine {
+    pub error: JobError,
+    /// What the line said, as far as it could be read; as with [`NewJob::given`], the store does not look into it.
+    pub given: Option<Value>,
 }
 
 /// Many jobs at once.
@@ -53,5 +62,5 @@ pub struct Batch {
 pub struct BatchLineResult {
     /// Counted from 0.
     pub line: u64,
-    pub result: Result<Box<Job>, JobError>,
+    pub result: Result<Box<Job>, InvalidLine>,
 }

@@ -60,6 +60,10 @@ impl Priority {
         }
     }
 
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.name() == name)
+    }
+
     pub(crate) fn number(self) -> i64 {
         self as i64
     }
@@ -123,7 +127,7 @@ pub struct JobInput {
     pub negative_prompt: String,
     #[serde(default)]
     pub people: Vec<PersonInput>,
-    /// Name of the model; any worker takes the job if left out.
+    /// Name of the model, whose workers alone take the job; any worker does if left out. The API always names one.
     #[serde(default)]
     pub model: Option<String>,
     /// How many pictures; picture `i` has seed `seed + i`.

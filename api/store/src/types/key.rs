@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::job::Priority;
 use crate::ids::KeyId;
 use crate::time::Millis;
 
@@ -11,6 +12,8 @@ pub struct ApiKey {
     pub name: String,
     /// The first characters, by which it is recognised.
     pub prefix: String,
+    /// Its jobs may have no higher class.
+    pub highest: Priority,
     pub created: Millis,
     /// To the minute.
     pub used: Option<Millis>,

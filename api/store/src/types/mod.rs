@@ -8,7 +8,7 @@ mod key;
 mod page;
 mod person;
 
-pub use batch::{Batch, BatchLine, BatchLineResult, Counts, NewBatch};
+pub use batch::{Batch, BatchLine, BatchLineResult, Counts, InvalidLine, NewBatch};
 pub use event::{JobEvent, NumberedEvent, Progress};
 pub use image::{Image, ImageFormat, NewImage};
 pub use job::{
