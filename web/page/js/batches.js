@@ -7,6 +7,7 @@ import { blobOf, save, show } from "./images.js";
 import { acceptDrops } from "./photo-tray.js";
 import { readRows } from "./rows.js";
 import { confirm, empty, failure, notice } from "./ui.js";
+import { explainShort } from "./words.js";
 
 const rowsShown = 200;
 const lookEvery = 2000;
@@ -211,7 +212,7 @@ function batchCard(first, reload) {
       try {
         save(await blobOf(`/v1/batches/${first.id}/pictures.zip`), `${first.id}.zip`);
       } catch (error) {
-        notice(/** @type {Error} */ (error).message);
+        notice(explainShort(error));
       } finally {
         zip.classList.remove("busy");
       }
@@ -251,7 +252,7 @@ function batchCard(first, reload) {
                 class: "small",
                 on: async () => {
                   const sure = await confirm({ title: t("batch.cancel"), body: t("batch.cancel.text"), yes: t("batch.cancel"), danger: true });
-                  if (sure) await call(`/v1/batches/${now.id}/cancel`, { method: "POST" }).then(reload, (error) => notice(error.message));
+                  if (sure) await call(`/v1/batches/${now.id}/cancel`, { method: "POST" }).then(reload, (error) => notice(explainShort(error)));
                 },
               })
             : null,

@@ -1,13 +1,13 @@
 // Jobs, newest first: each a grid that fills while its pictures come out of the noise.
 
 import { button, fill, h, icon } from "./dom.js";
-import { amend, draft } from "./draft.js";
+import { advancedOf, amend, draft, sourceOf } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
 import { cancel, isOver, jobs, orderFor, remove, submit } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
-import { explainJob, likenessNumber, likenessWord } from "./words.js";
+import { explainJob, explainShort, likenessNumber, likenessWord } from "./words.js";
 
 /** @typedef {import("./jobs.js").Followed} Followed */
 
@@ -134,7 +134,7 @@ function jobActions({ job }) {
         icon: "close",
         label: t("cancel"),
         class: "small",
-        on: () => cancel(job.id).catch((error) => notice(`${t("cancel.failed")} ${error.message}`)),
+        on: () => cancel(job.id).catch((error) => notice(`${t("cancel.failed")} ${explainShort(error)}`)),
       }),
     ];
   }
@@ -153,7 +153,7 @@ function jobActions({ job }) {
           yes: t("delete"),
           danger: true,
         });
-        if (sure) await remove(job.id).catch((error) => notice(error.message));
+        if (sure) await remove(job.id).catch((error) => notice(explainShort(error)));
       },
     }),
   ];
@@ -167,23 +167,26 @@ async function retry(job) {
   try {
     await submit(input);
   } catch (error) {
-    notice(/** @type {Error} */ (error).message);
+    notice(explainShort(error));
   }
 }
 
 /** Puts the order back into the prompt box. @param {Api.Job} job */
-async function reuse(job) {
-  const { advancedOf } = await import("./draft.js");
+function reuse(job) {
   const who = (job.input.people ?? []).flatMap((one) => personOf(one.person) ?? []);
-  amend({
+  const order = {
+    ...draft.get(),
     idea: withoutMe(job.input.prompt, who),
     people: (job.input.people ?? []).map((one) => one.person),
     style: job.input.style ?? "",
     expand: job.input.expand !== false,
     expansion: job.expansion,
-    edited: Boolean(job.expansion),
+    written: job.expansion,
+    touched: {},
     advanced: { ...advancedOf(job.input), seed: draft.get().advanced.seed },
-  });
+  };
+  // the scene that was drawn belongs to these words; other words get another
+  amend({ ...order, source: job.expansion ? sourceOf(order) : "" });
   document.querySelector("textarea")?.focus();
 }
 
