@@ -20,7 +20,7 @@ export function createComposer() {
 
   const lead = h("span", { class: "imagine-lead", "aria-hidden": "true" });
   const idea = h("textarea", {
-    rows: 2,
+    rows: 1,
     maxLength: 2000,
     spellcheck: true,
     "aria-label": t("compose.label"),
@@ -88,7 +88,7 @@ export function createComposer() {
         idea.focus();
       }),
       stylePicker(stops),
-      expandSwitch(),
+      h("div", { class: "row between scene-row" }, expandSwitch(), expansion.again),
       expansion.element,
       advancedPanel(stops),
     ),

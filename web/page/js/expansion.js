@@ -25,7 +25,7 @@ export function createExpansion() {
   const element = h(
     "section",
     { class: "expansion", "aria-label": t("expand.title"), hidden: true },
-    h("div", { class: "row between" }, h("h2", null, t("expand.title")), again),
+    h("h2", { class: "visually-hidden" }, t("expand.title")),
     missing,
     said,
     chips,
@@ -71,7 +71,7 @@ export function createExpansion() {
     said.textContent = "";
     markStale(true);
     element.classList.add("busy");
-    element.hidden = false;
+    element.hidden = again.hidden = false;
     const write = async () => {
       const written = await expand(asked, (text) => !mine.signal.aborted && (said.textContent = text), mine.signal);
       // another idea has another subject; what else was changed by hand stays
@@ -121,7 +121,8 @@ export function createExpansion() {
       expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : "",
       who.length && expansion.people > who.length ? t("expand.others", { count: expansion.people, names: who.map((one) => one.name).join(", ") }) : "",
     ];
-    fill(missing, ...lines.filter(Boolean).map((line) => h("p", { class: "hint" }, line)));
+    const line = lines.filter(Boolean).join(" ");
+    fill(missing, line && h("p", { class: "hint" }, line));
     const writer = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
     fill(notes, ...[writer, expansion.note].map((note) => note && h("p", { class: "hint" }, note)));
   };
@@ -131,7 +132,7 @@ export function createExpansion() {
     const { expansion } = now;
     drawn = now.written;
     markStale(running !== null);
-    element.hidden = !now.expand || (!expansion && !running);
+    element.hidden = again.hidden = !now.expand || (!expansion && !running);
     chips.hidden = toldBox.hidden = !expansion;
     if (!expansion) {
       fill(chips);
@@ -204,6 +205,8 @@ export function createExpansion() {
     element,
     /** What went wrong: stands where the words are typed. */
     trouble,
+    /** Asks for another scene. */
+    again,
     /** Waits for an expansion that is being written, so that it is not lost. */
     async settled() {
       if (timer !== undefined) run();
