@@ -29,7 +29,7 @@ export function createBatches() {
       /** @type {Api.List<Api.Batch>} */
       const page = await call("/v1/batches?limit=50");
       if (closed) return;
-      if (!page.data.length) fill(list, empty(t("batch.empty"), t("batch.empty.text"), button({ icon: "download", label: t("batch.example"), on: saveExample })));
+      if (!page.data.length) fill(list, empty(t("batch.empty"), t("batch.empty.text")));
       else {
         if (!cards.size) fill(list);
         for (const batch of [...page.data].reverse()) {

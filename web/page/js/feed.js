@@ -4,7 +4,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { advancedOf, amend, draft, sourceOf } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
-import { cancel, isOver, jobs, orderFor, remove, submit } from "./jobs.js";
+import { cancel, isOver, jobs, olderJobs, orderFor, remove, submit } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
 import { explainJob, explainShort, likenessNumber, likenessWord } from "./words.js";
@@ -19,7 +19,9 @@ export function createFeed() {
   const places = Array.from({ length: 4 }, () => h("div", { class: "tile void" }));
   const nothing = h("div", { class: "job nothing" }, h("div", { class: "grid count-4", "aria-hidden": "true" }, ...places), empty(t("feed.empty"), t("feed.empty.text")));
 
+  const older = h("p", { class: "older" }, h("a", { href: "#/history" }, t("feed.older")));
   const stop = jobs.watch((all) => {
+    older.hidden = !olderJobs() || !all?.length;
     if (!all) {
       fill(column, h("p", { class: "quiet-text" }, t("loading")));
       return;
@@ -43,7 +45,7 @@ export function createFeed() {
     for (const one of jobs.get() ?? []) if (!isOver(one.job)) cards.get(one.job.id)?.update(one);
   }, 1000);
   return {
-    element: h("section", { class: "results", "aria-label": t("feed.title") }, column),
+    element: h("section", { class: "results", "aria-label": t("feed.title") }, column, older),
     close() {
       stop();
       clearInterval(clock);
@@ -107,13 +109,15 @@ function createCard(first) {
 function statusWords(now) {
   const { job, etaAt, lost } = now;
   if (lost && !isOver(job)) return t("status.lost");
-  const left = etaAt ? t("status.left", { time: duration(Math.max(0, etaAt - Date.now()) / 1000) }) : "";
+  // what is left is rarely known to the second
+  const left = etaAt && etaAt - Date.now() > 1500 ? t("status.left", { time: duration(Math.max(0, etaAt - Date.now()) / 1000) }) : "";
   switch (job.status) {
     case "queued":
       return job.queue_position
         ? [t("status.position", { count: job.queue_position }), left].filter(Boolean).join(" · ")
         : t("status.queued");
     case "running":
+      if (job.progress >= 0.995) return t("status.finishing");
       return [t("status.running", { percent: Math.round(job.progress * 100) }), left].filter(Boolean).join(" · ");
     case "succeeded": {
       const seconds = job.metrics?.run_seconds ?? (job.started && job.finished ? job.finished - job.started : null);
@@ -219,7 +223,7 @@ function createTile(first, index) {
             {
               type: "button",
               class: "open-picture",
-              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? `${likenessWord(best)} ${likenessNumber(best)}` : "" }),
+              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? `${likenessWord(best, personOf(now.job.input.people?.[0]?.person ?? "")?.encoder)} ${likenessNumber(best)}` : "" }),
               on: { click: () => openFrom(now.job.id, output.id) },
             },
             img,

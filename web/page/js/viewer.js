@@ -137,7 +137,7 @@ export function openViewer(items, start, onChange) {
     },
     async onlyThis() {
       const { openMask } = await import("./mask.js");
-      openMask({ item: item(), input: now.job?.input ?? null, people: now.info?.people ?? [], onOrdered: close });
+      openMask({ item: item(), input: now.job?.input ?? null, prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", people: now.info?.people ?? [], onOrdered: close });
     },
     save: () => download(item()).catch((error) => notice(explainShort(error))),
     async curl() {
@@ -260,7 +260,7 @@ function likenessRows(info) {
       "div",
       { class: "likeness" },
       h("span", { class: "hint" }, name ? t("viewer.likeness_to", { name }) : t("viewer.likeness")),
-      h("strong", null, likenessWord(cosine), " ", h("span", { class: "figure" }, likenessNumber(cosine))),
+      h("strong", null, likenessWord(cosine, personOf(info.people[index] ?? "")?.encoder), " ", h("span", { class: "figure" }, likenessNumber(cosine))),
       meter,
     );
   });

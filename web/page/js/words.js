@@ -13,9 +13,13 @@ const likenessWords = /** @type {const} */ ([
   [-2, "none"],
 ]);
 
-/** @param {number | null | undefined} cosine */
-export function likenessWord(cosine) {
+/** Cards are compared by their face descriptors, where this and more is one person. */
+const cardsSame = 0.44;
+
+/** @param {number | null | undefined} cosine @param {string} [encoder] what the person is known by */
+export function likenessWord(cosine, encoder) {
   if (cosine === null || cosine === undefined) return t("likeness.no_face");
+  if (encoder === "card") return t(cosine >= cardsSame ? "likeness.same" : "likeness.none");
   const found = likenessWords.find(([from]) => cosine >= from);
   return t(`likeness.${found?.[1] ?? "none"}`);
 }
