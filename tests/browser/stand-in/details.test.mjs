@@ -85,6 +85,7 @@ test("the prompt box with a scene and a warning has nothing that axe finds; all 
     }
     await page.locator('.person-chip[aria-pressed="true"]').click();
     await page.getByText("will show strangers", { exact: false }).waitFor();
+    await page.waitForFunction(() => !document.querySelector(".expansion.stale"));
     assert.deepEqual(await axe(page), []);
   }
   assert.ok(base);

@@ -12,10 +12,11 @@ export function createExpansion() {
   const said = h("p", { class: "expansion-text", "aria-live": "off" });
   const chips = h("ul", { class: "parts", "aria-label": t("expand.parts") });
   const told = h("p", { class: "told" });
-  const toldBox = h("details", { class: "told-box" }, h("summary", null, t("expand.told")), told);
+  const by = h("p", { class: "hint" });
+  const toldBox = h("details", { class: "told-box" }, h("summary", null, t("expand.told")), told, by);
   const trouble = h("div", { class: "trouble" });
   const missing = h("div", { class: "missing", "aria-live": "polite" });
-  const notes = h("div");
+  const notes = h("div", { class: "notes" });
   const another = () => {
     // the same idea and seed give the same scene
     amend({ turn: crypto.getRandomValues(new Uint32Array(1))[0], touched: {} });
@@ -123,8 +124,8 @@ export function createExpansion() {
     ];
     const line = lines.filter(Boolean).join(" ");
     fill(missing, line && h("p", { class: "hint" }, line));
-    const writer = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
-    fill(notes, ...[writer, expansion.note].map((note) => note && h("p", { class: "hint" }, note)));
+    by.textContent = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
+    fill(notes, expansion.note && h("p", { class: "hint" }, expansion.note));
   };
 
   const drawParts = () => {
