@@ -7,7 +7,7 @@ import { blobOf, save, show } from "./images.js";
 import { acceptDrops } from "./photo-tray.js";
 import { readRows } from "./rows.js";
 import { confirm, empty, failure, notice } from "./ui.js";
-import { explainShort } from "./words.js";
+import { explainJob, explainShort } from "./words.js";
 
 const rowsShown = 200;
 const lookEvery = 2000;
@@ -270,7 +270,8 @@ function batchCard(first, reload) {
 function statusOf(said) {
   const status = said.status ?? (said.error ? "failed" : "queued");
   const place = h("span", { class: `state ${status}` }, t(`batch.is.${status}`));
-  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, said.error.message ?? "")) : place;
+  const { what, todo } = explainJob(said.error ?? null);
+  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, `${what} ${todo}`)) : place;
 }
 
 /** @param {any} said */

@@ -265,7 +265,7 @@ async function openFrom(job, image) {
 
 /** The idea alone: the prompt box says "me" by itself. @param {string} prompt @param {Api.Person[]} who */
 function withoutMe(prompt, who) {
-  const begins = [who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : "", t("prompt.me"), "me"];
+  const begins = [who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : "", t("prompt.me"), "me", "io"];
   const begin = begins.find((words) => words && prompt.toLowerCase().startsWith(`${words.toLowerCase()} `));
   return begin ? prompt.slice(begin.length + 1) : prompt;
 }
