@@ -65,9 +65,9 @@ const id = (kind) => `${kind}_${randomUUID().replaceAll("-", "")}`;
 const now = () => Math.floor(Date.now() / 1000);
 
 class Problem extends Error {
-  constructor(status, code, message, retryAfter) {
+  constructor(status, code, message, retryAfter, more) {
     super(message);
-    Object.assign(this, { status, code, retryAfter });
+    Object.assign(this, { status, code, retryAfter, more });
   }
 }
 
@@ -167,9 +167,17 @@ function cancelJob(job) {
 
 // ---- other parts
 
-function expansionOf(idea, style) {
-  const parts = { subject: idea, style: styles.find((one) => one.id === style)?.text ?? "", setting: "starry night", wardrobe: "white space suit", light: "soft studio light", camera: "close portrait", expression: "smiling", pose: "" };
-  return { prompt: assembled(parts), negative_prompt: "", parts, people: 1, language: "en", backend: "mock", mode: "template" };
+/** Where the stand-in's scenes are set, by seed. */
+const scenes = ["starry night", "castle hall", "open sea", "desert", "garden", "snowy landscape", "night forest"];
+/** What its model has no words for. */
+const unknown = ["zeppelin", "Marta"];
+const droppedOf = (parts) => unknown.filter((word) => Object.values(parts).join(" ").includes(word));
+
+function expansionOf(idea, style, seed = 0) {
+  // as the service: "me" becomes a person whom the model knows how to draw
+  const subject = idea.replace(/^(me|io)\b/, "a person");
+  const parts = { subject, style: styles.find((one) => one.id === style)?.text ?? "", setting: scenes[seed % scenes.length], wardrobe: "white space suit", light: "soft studio light", camera: "close portrait", expression: "smiling", pose: "" };
+  return { prompt: assembled(parts), negative_prompt: "", parts, people: idea.includes(" and ") ? 2 : 1, dropped: droppedOf(parts), language: "en", backend: "mock", mode: "template" };
 }
 
 const assembled = (parts) => Object.values(parts).filter(Boolean).join(", ");
@@ -259,9 +267,9 @@ function streamJob(request, response, job) {
   response.on("close", () => job.listeners.delete(write));
 }
 
-async function streamExpansion(response, { idea, style }) {
+async function streamExpansion(response, { idea, style, seed }) {
   response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
-  const expansion = expansionOf(idea, style);
+  const expansion = expansionOf(idea, style, seed);
   for (const word of expansion.prompt.match(/\S+\s*/g)) {
     response.write(`event: expansion.delta\ndata: ${JSON.stringify({ text: word })}\n\n`);
     await pause(15);
@@ -390,10 +398,13 @@ const routes = [
   ["POST", /^\/v1\/prompts\/expand$/, ({ request, response, body }) => {
     const asked = JSON.parse(body);
     for (const key of Object.keys(asked)) if (!["idea", "seed", "style"].includes(key)) throw new Problem(400, "invalid_request", `unknown field ${key}`);
-    if (request.headers.accept !== "text/event-stream") return json(200, expansionOf(asked.idea, asked.style));
+    if (request.headers.accept !== "text/event-stream") return json(200, expansionOf(asked.idea, asked.style, asked.seed));
     return streamExpansion(response, asked).then(() => null);
   }],
-  ["POST", /^\/v1\/prompts\/assemble$/, ({ body }) => json(200, { prompt: assembled(JSON.parse(body).expansion.parts), dropped: [] })],
+  ["POST", /^\/v1\/prompts\/assemble$/, ({ body }) => {
+    const { parts } = JSON.parse(body).expansion;
+    return json(200, { prompt: assembled(parts), dropped: droppedOf(parts) });
+  }],
   // for the tests alone
   ["POST", /^\/mock\/settings$/, ({ body }) => {
     Object.assign(settings, JSON.parse(body));
@@ -462,8 +473,8 @@ async function answer(request, response) {
     send(response, staticFile(url.pathname));
   } catch (error) {
     if (!(error instanceof Problem)) console.error(error);
-    const { status = 500, code = "internal", message, retryAfter } = error;
-    const said = { type: "about:blank", title: code, status, detail: message, request_id: "req_mock", error: { message, type: "invalid_request_error", code, param: null } };
+    const { status = 500, code = "internal", message, retryAfter, more } = error;
+    const said = { type: "about:blank", title: code, status, detail: message, request_id: "req_mock", error: { message, type: "invalid_request_error", code, param: null }, ...more };
     send(response, json(status, said, { "Content-Type": "application/problem+json", ...(retryAfter ? { "Retry-After": String(retryAfter) } : {}) }));
   }
 }

@@ -14,12 +14,14 @@ export function rememberKey(key) {
 
 /** An answer that is not what was asked for. */
 export class Problem extends Error {
-  /** @param {{ status: number, code: string, message: string, requestId?: string | null, retryAfter?: number | null }} of */
+  /** @param {{ status: number, code: string, message: string, rule?: string | null, requestId?: string | null, retryAfter?: number | null }} of */
   constructor(of) {
     super(of.message);
     this.name = "Problem";
     this.status = of.status;
     this.code = of.code;
+    /** The safety rule that forbids it. */
+    this.rule = of.rule ?? null;
     this.requestId = of.requestId ?? null;
     this.retryAfter = of.retryAfter ?? null;
   }
@@ -74,6 +76,7 @@ export function problemFrom(said, status, headers) {
     status: said.status ?? status,
     code: said.error?.code ?? `http_${status}`,
     message: said.detail ?? said.error?.message ?? said.title ?? "",
+    rule: said.rule,
     requestId: said.request_id || headers?.get("x-request-id"),
     retryAfter: Number(headers?.get("retry-after")) || null,
   });

@@ -7,6 +7,7 @@ import { blobOf, save, show } from "./images.js";
 import { acceptDrops } from "./photo-tray.js";
 import { readRows } from "./rows.js";
 import { confirm, empty, failure, notice } from "./ui.js";
+import { explainJob, explainShort } from "./words.js";
 
 const rowsShown = 200;
 const lookEvery = 2000;
@@ -28,7 +29,7 @@ export function createBatches() {
       /** @type {Api.List<Api.Batch>} */
       const page = await call("/v1/batches?limit=50");
       if (closed) return;
-      if (!page.data.length) fill(list, empty(t("batch.empty"), t("batch.empty.text"), button({ icon: "download", label: t("batch.example"), on: saveExample })));
+      if (!page.data.length) fill(list, empty(t("batch.empty"), t("batch.empty.text")));
       else {
         if (!cards.size) fill(list);
         for (const batch of [...page.data].reverse()) {
@@ -211,7 +212,7 @@ function batchCard(first, reload) {
       try {
         save(await blobOf(`/v1/batches/${first.id}/pictures.zip`), `${first.id}.zip`);
       } catch (error) {
-        notice(/** @type {Error} */ (error).message);
+        notice(explainShort(error));
       } finally {
         zip.classList.remove("busy");
       }
@@ -251,7 +252,7 @@ function batchCard(first, reload) {
                 class: "small",
                 on: async () => {
                   const sure = await confirm({ title: t("batch.cancel"), body: t("batch.cancel.text"), yes: t("batch.cancel"), danger: true });
-                  if (sure) await call(`/v1/batches/${now.id}/cancel`, { method: "POST" }).then(reload, (error) => notice(error.message));
+                  if (sure) await call(`/v1/batches/${now.id}/cancel`, { method: "POST" }).then(reload, (error) => notice(explainShort(error)));
                 },
               })
             : null,
@@ -269,7 +270,8 @@ function batchCard(first, reload) {
 function statusOf(said) {
   const status = said.status ?? (said.error ? "failed" : "queued");
   const place = h("span", { class: `state ${status}` }, t(`batch.is.${status}`));
-  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, said.error.message ?? "")) : place;
+  const { what, todo } = explainJob(said.error ?? null);
+  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, `${what} ${todo}`)) : place;
 }
 
 /** @param {any} said */

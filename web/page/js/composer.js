@@ -3,7 +3,7 @@
 import { defaultModel, limits, models, styles } from "./api.js";
 import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
-import { amend, chosenPeople, draft, mostPeople, orderOf } from "./draft.js";
+import { amend, chosenPeople, draft, mostPeople, orderOf, sourceOf, speaksOfMe } from "./draft.js";
 import { createExpansion } from "./expansion.js";
 import { has, list, t } from "./i18n.js";
 import { submit } from "./jobs.js";
@@ -20,7 +20,7 @@ export function createComposer() {
 
   const lead = h("span", { class: "imagine-lead", "aria-hidden": "true" });
   const idea = h("textarea", {
-    rows: 2,
+    rows: 1,
     maxLength: 2000,
     spellcheck: true,
     "aria-label": t("compose.label"),
@@ -33,6 +33,9 @@ export function createComposer() {
   const expansion = createExpansion();
   stops.push(expansion.close);
 
+  /** What a failure spoke of: other words may well be drawn. */
+  let saidOf = "";
+  const nobody = h("p", { class: "hint warn", role: "status" });
   let sending = false;
   const order = async () => {
     fill(said);
@@ -40,6 +43,7 @@ export function createComposer() {
     if (!draft.get().idea.trim()) {
       idea.focus();
       fill(said, h("p", { class: "hint warn" }, t("compose.empty")));
+      saidOf = sourceOf(draft.get());
       return;
     }
     sending = true;
@@ -53,6 +57,7 @@ export function createComposer() {
       document.dispatchEvent(new CustomEvent("imagine:ordered"));
     } catch (error) {
       fill(said, failure(error, null));
+      saidOf = sourceOf(draft.get());
     } finally {
       sending = false;
       go.classList.remove("busy");
@@ -74,16 +79,17 @@ export function createComposer() {
     h(
       "div",
       { class: "composer-body" },
-      whoPicker(stops),
+      h("div", { class: "who-box" }, whoPicker(stops), nobody),
       h("div", { class: "prompt" }, lead, idea),
+      expansion.trouble,
       ideasRow((text) => {
         idea.value = text;
         amend({ idea: text });
         idea.focus();
       }),
-      expandSwitch(),
-      expansion.element,
       stylePicker(stops),
+      h("div", { class: "row between scene-row" }, expandSwitch(), expansion.again),
+      expansion.element,
       advancedPanel(stops),
     ),
     h("div", { class: "go-row" }, said, go),
@@ -103,6 +109,13 @@ export function createComposer() {
       const chosen = chosenPeople(now);
       lead.textContent = chosen.length ? t("compose.lead_me") : t("compose.lead");
       if (chosen.length > 1) lead.textContent = t("compose.lead_two", { name: chosen[1].name });
+      if (saidOf && sourceOf(now) !== saidOf) {
+        saidOf = "";
+        fill(said);
+      }
+      const strangers = !chosen.length && speaksOfMe(now.idea);
+      const warning = strangers ? t(people.get()?.length ? "who.nobody" : "who.unknown") : "";
+      if (nobody.textContent !== warning) nobody.textContent = warning;
     }),
   );
   return { element, close: () => stops.forEach((stop) => stop()), focus: () => idea.focus() };

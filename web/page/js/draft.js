@@ -24,8 +24,11 @@ import { createStore } from "./store.js";
  * @property {string[]} people ids, at most two
  * @property {string} style
  * @property {boolean} expand
- * @property {Api.Expansion | null} expansion
- * @property {boolean} edited the parts were changed by hand and stay
+ * @property {Api.Expansion | null} expansion the scene, with what was changed by hand
+ * @property {Api.Expansion | null} written the scene as it was written
+ * @property {Partial<Api.Parts>} touched parts that were changed by hand: they outlive the next idea
+ * @property {string} source what the scene was made of: it is stale where that is not `sourceOf` the draft
+ * @property {number} turn seed of the scene
  * @property {Advanced} advanced
  */
 
@@ -46,19 +49,23 @@ export const modelsChoice = {
 };
 
 /** @type {Draft} */
-const empty = { idea: "", people: [], style: "", expand: true, expansion: null, edited: false, advanced: modelsChoice };
+const empty = { idea: "", people: [], style: "", expand: true, expansion: null, written: null, touched: {}, source: "", turn: 0, advanced: modelsChoice };
 
-/** @returns {Draft} */
+/** @returns {Draft | null} null in a tab that has asked for nothing yet */
 function restored() {
   try {
-    const kept = JSON.parse(sessionStorage.getItem("imagine.draft") ?? "{}");
-    return { ...empty, ...kept, advanced: { ...modelsChoice, ...kept.advanced } };
+    const kept = JSON.parse(sessionStorage.getItem("imagine.draft") ?? "null");
+    return kept && { ...empty, ...kept, advanced: { ...modelsChoice, ...kept.advanced } };
   } catch {
-    return empty;
+    return null;
   }
 }
 
-export const draft = createStore(restored());
+const before = restored();
+/** Nobody has been chosen, nor left out, in this tab. */
+let undecided = !before;
+
+export const draft = createStore(before ?? empty);
 draft.watch((now) => sessionStorage.setItem("imagine.draft", JSON.stringify(now)));
 
 /** @param {Partial<Draft>} change */
@@ -69,6 +76,36 @@ export function amend(change) {
 /** @param {Partial<Advanced>} change */
 export function amendAdvanced(change) {
   amend({ advanced: { ...draft.get().advanced, ...change } });
+}
+
+/** No scene: the next one is written anew. @type {Pick<Draft, "expansion" | "written" | "source">} */
+export const noScene = { expansion: null, written: null, source: "" };
+
+/** Chooses whoever was drawn last, or was met first, where nothing was decided in this tab. @param {Api.Person[]} known @param {Api.Job[]} had newest first */
+export function preselect(known, had) {
+  const { people } = draft.get();
+  // who was chosen may have been deleted since
+  if (people.length ? chosenPeople(draft.get()).length : !undecided) {
+    undecided = false;
+    return;
+  }
+  if (!known.length) return;
+  undecided = false;
+  const last = had.flatMap((job) => job.input.people ?? []).find((one) => personOf(one.person));
+  amend({ people: [last?.person ?? known[0].id] });
+}
+
+// "me" in the languages of the page; "as a pirate" goes on from "Imagine me"
+const aboutMe = /^\s*(as|come|da)\s|(?<![\p{L}\p{N}])(me|my|myself|i|i['’]m|io|mi|mio|mia|miei|mie)(?![\p{L}\p{N}'’])/iu;
+
+/** Whether the words speak of whoever types them. @param {string} idea */
+export function speaksOfMe(idea) {
+  return aboutMe.test(idea);
+}
+
+/** What a scene is made of. @param {Draft} of */
+export function sourceOf(of) {
+  return JSON.stringify([ideaText(of), of.style, of.expand, of.turn]);
 }
 
 /** People that still exist, of those chosen. @param {Draft} of */
@@ -158,7 +195,7 @@ export function advancedOf(input) {
 export async function expand(of, onText, signal) {
   const answer = await request("/v1/prompts/expand", {
     method: "POST",
-    json: { idea: ideaText(of), ...(of.style ? { style: of.style } : {}) },
+    json: { idea: ideaText(of), ...(of.style ? { style: of.style } : {}), ...(of.turn ? { seed: of.turn } : {}) },
     headers: { Accept: "text/event-stream" },
     signal,
   });
@@ -175,10 +212,25 @@ export async function expand(of, onText, signal) {
   return whole;
 }
 
-/** The prompt of parts that were changed by hand. @param {Api.Expansion} expansion @param {AbortSignal} signal */
-export async function assemble(expansion, signal) {
+/**
+ * A scene with parts that were changed by hand, put together again; what the model does not know of it is among `dropped`.
+ * @param {Api.Expansion} written
+ * @param {Partial<Api.Parts>} touched
+ * @param {AbortSignal} signal
+ * @returns {Promise<Api.Expansion>}
+ */
+export async function assemble(written, touched, signal) {
+  const expansion = overlaid(written, touched);
   const answer = await request("/v1/prompts/assemble", { method: "POST", json: { expansion }, signal });
-  /** @type {{ prompt: string }} */
+  /** @type {{ prompt: string, dropped?: string[] }} */
   const said = await answer.json();
-  return said.prompt;
+  // what was dropped of a part that is no longer there says nothing any more
+  const gone = Object.keys(touched).map((slot) => written.parts[/** @type {keyof Api.Parts} */ (slot)].toLowerCase());
+  const still = (written.dropped ?? []).filter((words) => !gone.some((part) => part.includes(words.toLowerCase())));
+  return { ...expansion, prompt: said.prompt, dropped: [...new Set([...still, ...(said.dropped ?? [])])] };
+}
+
+/** @param {Api.Expansion} written @param {Partial<Api.Parts>} touched @returns {Api.Expansion} */
+export function overlaid(written, touched) {
+  return { ...written, parts: { ...written.parts, ...touched } };
 }

@@ -1,27 +1,37 @@
 // What Llama makes of an idea, streamed in while the person looks on; every part can be changed.
 
 import { button, fill, h, icon } from "./dom.js";
-import { amend, assemble, draft, expand, ideaText, slots } from "./draft.js";
+import { amend, assemble, chosenPeople, draft, expand, noScene, overlaid, slots, sourceOf } from "./draft.js";
 import { t } from "./i18n.js";
 import { failure } from "./ui.js";
 
-const typingPause = 1100;
+const typingPause = 500;
 const shortestIdea = 4;
 
 export function createExpansion() {
   const said = h("p", { class: "expansion-text", "aria-live": "off" });
   const chips = h("ul", { class: "parts", "aria-label": t("expand.parts") });
   const told = h("p", { class: "told" });
-  const trouble = h("div");
-  const again = button({ icon: "again", label: t("expand.again"), class: "quiet small", on: () => run() });
+  const by = h("p", { class: "hint" });
+  const toldBox = h("details", { class: "told-box" }, h("summary", null, t("expand.told")), told, by);
+  const trouble = h("div", { class: "trouble" });
+  const missing = h("div", { class: "missing", "aria-live": "polite" });
+  const notes = h("div", { class: "notes" });
+  const another = () => {
+    // the same idea and seed give the same scene
+    amend({ turn: crypto.getRandomValues(new Uint32Array(1))[0], touched: {} });
+    run();
+  };
+  const again = button({ icon: "again", label: t("expand.again"), class: "quiet small", on: another });
   const element = h(
     "section",
     { class: "expansion", "aria-label": t("expand.title"), hidden: true },
-    h("div", { class: "row between" }, h("h2", null, t("expand.title")), again),
+    h("h2", { class: "visually-hidden" }, t("expand.title")),
+    missing,
     said,
     chips,
-    h("details", { class: "told-box" }, h("summary", null, t("expand.told")), told),
-    trouble,
+    toldBox,
+    notes,
   );
 
   /** @type {AbortController | null} */
@@ -30,77 +40,108 @@ export function createExpansion() {
   let work = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  let seen = sourceOf();
-
-  /** What an expansion is made of; when it changes the expansion is stale. */
-  function sourceOf() {
-    const now = draft.get();
-    return JSON.stringify([ideaText(now), now.style, now.expand]);
-  }
+  /** @type {AbortController | null} */
+  let assembling = null;
+  let seen = "";
+  /** @type {Api.Expansion | null} */
+  let drawn = null;
 
   const stop = () => {
     clearTimeout(timer);
+    timer = undefined;
     running?.abort();
     running = null;
+    assembling?.abort();
+    element.classList.remove("busy");
+  };
+
+  /** What is shown belongs to other words. @param {boolean} stale */
+  const markStale = (stale) => {
+    element.classList.toggle("stale", stale);
+    chips.inert = stale;
   };
 
   const run = () => {
     stop();
-    if (!draft.get().idea.trim()) return;
+    const asked = draft.get();
+    if (!asked.idea.trim()) return;
     const mine = new AbortController();
+    const source = (seen = sourceOf(asked));
     running = mine;
     fill(trouble);
     said.textContent = "";
+    markStale(true);
     element.classList.add("busy");
-    element.hidden = false;
-    work = expand(draft.get(), (text) => !mine.signal.aborted && (said.textContent = text), mine.signal)
-      .then((expansion) => {
-        if (mine.signal.aborted) return;
-        amend({ expansion, edited: false });
-        said.textContent = "";
-        drawParts();
-      })
+    element.hidden = again.hidden = false;
+    const write = async () => {
+      const written = await expand(asked, (text) => !mine.signal.aborted && (said.textContent = text), mine.signal);
+      // another idea has another subject; what else was changed by hand stays
+      const { subject: _, ...touched } = draft.get().touched;
+      const expansion = Object.keys(touched).length ? await assemble(written, touched, mine.signal) : written;
+      if (!mine.signal.aborted) amend({ written, expansion, touched, source });
+    };
+    work = write()
       .catch((error) => {
         if (mine.signal.aborted) return;
-        said.textContent = "";
-        fill(trouble, failure(error, run), h("p", { class: "hint" }, t("expand.without")));
+        amend(noScene);
+        fill(trouble, failure(error, run), error?.code === "refused" ? null : h("p", { class: "hint" }, t("expand.without")));
       })
       .finally(() => {
         if (running !== mine) return;
         running = null;
+        said.textContent = "";
         element.classList.remove("busy");
+        drawParts();
       });
   };
 
-  /** @type {AbortController | null} */
-  let assembling = null;
   /** @param {Partial<Api.Parts>} change */
   const changeParts = async (change) => {
-    const old = draft.get().expansion;
-    if (!old) return;
-    const expansion = { ...old, parts: { ...old.parts, ...change } };
-    amend({ expansion, edited: true });
+    const { written, touched: before } = draft.get();
+    if (!written) return;
+    const touched = { ...before, ...change };
+    amend({ expansion: overlaid(written, touched), touched });
     assembling?.abort();
-    assembling = new AbortController();
-    const { signal } = assembling;
+    const mine = (assembling = new AbortController());
     try {
-      const prompt = await assemble(expansion, signal);
-      const now = draft.get().expansion;
-      if (signal.aborted || !now) return;
-      amend({ expansion: { ...now, prompt } });
-      told.textContent = prompt;
+      const expansion = await assemble(written, touched, mine.signal);
+      if (mine.signal.aborted) return;
+      fill(trouble);
+      amend({ expansion });
+      sayOf(expansion);
     } catch (error) {
-      if (!signal.aborted) fill(trouble, failure(error, () => changeParts(change)));
+      if (!mine.signal.aborted) fill(trouble, failure(error, () => changeParts(change)));
     }
+  };
+
+  /** What the model is told, and what it is not. @param {Api.Expansion} expansion */
+  const sayOf = (expansion) => {
+    told.textContent = expansion.prompt;
+    const who = chosenPeople(draft.get());
+    const lines = [
+      expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : "",
+      who.length && expansion.people > who.length ? t("expand.others", { count: expansion.people, names: who.map((one) => one.name).join(", ") }) : "",
+    ];
+    const line = lines.filter(Boolean).join(" ");
+    fill(missing, line && h("p", { class: "hint" }, line));
+    by.textContent = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
+    fill(notes, expansion.note && h("p", { class: "hint" }, expansion.note));
   };
 
   const drawParts = () => {
     const now = draft.get();
     const { expansion } = now;
-    element.hidden = !now.expand || (!expansion && !running);
-    chips.hidden = !expansion;
-    if (!expansion) return;
-    told.textContent = expansion.prompt;
+    drawn = now.written;
+    markStale(running !== null);
+    element.hidden = again.hidden = !now.expand || (!expansion && !running);
+    chips.hidden = toldBox.hidden = !expansion;
+    if (!expansion) {
+      fill(chips);
+      fill(missing);
+      fill(notes);
+      return;
+    }
+    sayOf(expansion);
     const filled = slots.filter((slot) => expansion.parts[slot]);
     const free = slots.filter((slot) => !expansion.parts[slot]);
     fill(
@@ -136,37 +177,40 @@ export function createExpansion() {
         ),
       ),
     );
-    const writer = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
-    const notes = [writer, expansion.note, expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : ""];
-    fill(trouble, ...notes.filter(Boolean).map((note) => h("p", { class: "hint" }, note)));
   };
 
   const stopWatching = draft.watch((now) => {
-    const source = sourceOf();
-    if (source === seen) return;
+    const source = sourceOf(now);
+    if (source === seen) {
+      if (now.written !== drawn && !running && timer === undefined) drawParts();
+      return;
+    }
     seen = source;
     stop();
-    element.classList.remove("busy");
+    said.textContent = "";
+    fill(trouble);
+    // a scene that came along with these words
+    if (source === now.source) return drawParts();
     if (!now.expand || now.idea.trim().length < shortestIdea) {
-      if (now.expansion) amend({ expansion: null, edited: false });
+      if (now.expansion || !now.idea.trim()) amend({ ...noScene, ...(now.idea.trim() ? {} : { touched: {} }) });
       drawParts();
       return;
     }
-    // parts that were changed by hand stay until the person asks for others
-    if (now.edited) {
-      changeParts({ subject: ideaText(now) }).then(drawParts);
-      return;
-    }
-    if (now.expansion) amend({ expansion: null });
+    // what is on the screen stays, greyed, until the next one is there
     timer = setTimeout(run, typingPause);
+    amend(noScene);
+    markStale(true);
   });
-  drawParts();
 
   return {
     element,
+    /** What went wrong: stands where the words are typed. */
+    trouble,
+    /** Asks for another scene. */
+    again,
     /** Waits for an expansion that is being written, so that it is not lost. */
     async settled() {
-      clearTimeout(timer);
+      if (timer !== undefined) run();
       if (running) await work;
     },
     close() {

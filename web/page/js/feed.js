@@ -1,13 +1,13 @@
 // Jobs, newest first: each a grid that fills while its pictures come out of the noise.
 
 import { button, fill, h, icon } from "./dom.js";
-import { amend, draft } from "./draft.js";
+import { advancedOf, amend, draft, sourceOf } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
-import { cancel, isOver, jobs, orderFor, remove, submit } from "./jobs.js";
+import { cancel, isOver, jobs, olderJobs, orderFor, remove, submit } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
-import { explainJob, likenessNumber, likenessWord } from "./words.js";
+import { explainJob, explainShort, likenessNumber, likenessWord } from "./words.js";
 
 /** @typedef {import("./jobs.js").Followed} Followed */
 
@@ -19,7 +19,9 @@ export function createFeed() {
   const places = Array.from({ length: 4 }, () => h("div", { class: "tile void" }));
   const nothing = h("div", { class: "job nothing" }, h("div", { class: "grid count-4", "aria-hidden": "true" }, ...places), empty(t("feed.empty"), t("feed.empty.text")));
 
+  const older = h("p", { class: "older" }, h("a", { href: "#/history" }, t("feed.older")));
   const stop = jobs.watch((all) => {
+    older.hidden = !olderJobs() || !all?.length;
     if (!all) {
       fill(column, h("p", { class: "quiet-text" }, t("loading")));
       return;
@@ -43,7 +45,7 @@ export function createFeed() {
     for (const one of jobs.get() ?? []) if (!isOver(one.job)) cards.get(one.job.id)?.update(one);
   }, 1000);
   return {
-    element: h("section", { class: "results", "aria-label": t("feed.title") }, column),
+    element: h("section", { class: "results", "aria-label": t("feed.title") }, column, older),
     close() {
       stop();
       clearInterval(clock);
@@ -107,13 +109,15 @@ function createCard(first) {
 function statusWords(now) {
   const { job, etaAt, lost } = now;
   if (lost && !isOver(job)) return t("status.lost");
-  const left = etaAt ? t("status.left", { time: duration(Math.max(0, etaAt - Date.now()) / 1000) }) : "";
+  // what is left is rarely known to the second
+  const left = etaAt && etaAt - Date.now() > 1500 ? t("status.left", { time: duration(Math.max(0, etaAt - Date.now()) / 1000) }) : "";
   switch (job.status) {
     case "queued":
       return job.queue_position
         ? [t("status.position", { count: job.queue_position }), left].filter(Boolean).join(" · ")
         : t("status.queued");
     case "running":
+      if (job.progress >= 0.995) return t("status.finishing");
       return [t("status.running", { percent: Math.round(job.progress * 100) }), left].filter(Boolean).join(" · ");
     case "succeeded": {
       const seconds = job.metrics?.run_seconds ?? (job.started && job.finished ? job.finished - job.started : null);
@@ -134,7 +138,7 @@ function jobActions({ job }) {
         icon: "close",
         label: t("cancel"),
         class: "small",
-        on: () => cancel(job.id).catch((error) => notice(`${t("cancel.failed")} ${error.message}`)),
+        on: () => cancel(job.id).catch((error) => notice(`${t("cancel.failed")} ${explainShort(error)}`)),
       }),
     ];
   }
@@ -153,7 +157,7 @@ function jobActions({ job }) {
           yes: t("delete"),
           danger: true,
         });
-        if (sure) await remove(job.id).catch((error) => notice(error.message));
+        if (sure) await remove(job.id).catch((error) => notice(explainShort(error)));
       },
     }),
   ];
@@ -167,23 +171,26 @@ async function retry(job) {
   try {
     await submit(input);
   } catch (error) {
-    notice(/** @type {Error} */ (error).message);
+    notice(explainShort(error));
   }
 }
 
 /** Puts the order back into the prompt box. @param {Api.Job} job */
-async function reuse(job) {
-  const { advancedOf } = await import("./draft.js");
+function reuse(job) {
   const who = (job.input.people ?? []).flatMap((one) => personOf(one.person) ?? []);
-  amend({
+  const order = {
+    ...draft.get(),
     idea: withoutMe(job.input.prompt, who),
     people: (job.input.people ?? []).map((one) => one.person),
     style: job.input.style ?? "",
     expand: job.input.expand !== false,
     expansion: job.expansion,
-    edited: Boolean(job.expansion),
+    written: job.expansion,
+    touched: {},
     advanced: { ...advancedOf(job.input), seed: draft.get().advanced.seed },
-  });
+  };
+  // the scene that was drawn belongs to these words; other words get another
+  amend({ ...order, source: job.expansion ? sourceOf(order) : "" });
   document.querySelector("textarea")?.focus();
 }
 
@@ -216,7 +223,7 @@ function createTile(first, index) {
             {
               type: "button",
               class: "open-picture",
-              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? `${likenessWord(best)} ${likenessNumber(best)}` : "" }),
+              "aria-label": t("tile.open", { at: index + 1, likeness: output.likeness?.length ? `${likenessWord(best, personOf(now.job.input.people?.[0]?.person ?? "")?.encoder)} ${likenessNumber(best)}` : "" }),
               on: { click: () => openFrom(now.job.id, output.id) },
             },
             img,
@@ -258,7 +265,7 @@ async function openFrom(job, image) {
 
 /** The idea alone: the prompt box says "me" by itself. @param {string} prompt @param {Api.Person[]} who */
 function withoutMe(prompt, who) {
-  const begins = [who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : "", t("prompt.me"), "me"];
+  const begins = [who.length > 1 ? t("prompt.me_and", { name: who[1].name }) : "", t("prompt.me"), "me", "io"];
   const begin = begins.find((words) => words && prompt.toLowerCase().startsWith(`${words.toLowerCase()} `));
   return begin ? prompt.slice(begin.length + 1) : prompt;
 }

@@ -3,7 +3,7 @@
 import { button, fill, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { listImages, onImagesChanged, show } from "./images.js";
-import { loadPeople, people } from "./people.js";
+import { loadPeople, people, personOf } from "./people.js";
 import { empty, failure } from "./ui.js";
 import { likenessNumber, likenessWord } from "./words.js";
 
@@ -82,7 +82,7 @@ export function createHistory(query) {
     const best = image.likeness?.[0];
     const name = [
       t("history.open", { prompt: image.prompt }),
-      image.likeness?.length ? `${likenessWord(best)} ${likenessNumber(best)}` : "",
+      image.likeness?.length ? `${likenessWord(best, personOf(image.people?.[0] ?? "")?.encoder)} ${likenessNumber(best)}` : "",
       image.favourite ? t("viewer.favourite") : "",
     ]
       .filter(Boolean)

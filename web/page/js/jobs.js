@@ -14,6 +14,13 @@ import { follow } from "./sse.js";
  * @property {boolean} lost the connection is being sought again
  */
 
+let older = false;
+
+/** Whether there are earlier jobs than those that are followed. */
+export function olderJobs() {
+  return older;
+}
+
 /** Newest first. Null until they have been asked for. */
 export const jobs = createStore(/** @type {Followed[] | null} */ (null));
 
@@ -48,7 +55,9 @@ export async function loadJobs() {
   const page = await call(address("/v1/jobs", { limit: askedJobs }));
   const known = new Map((jobs.get() ?? []).map((one) => [one.job.id, one]));
   // rows of a batch are shown where batches are
-  const own = page.data.filter((job) => !job.batch).slice(0, shownJobs);
+  const all = page.data.filter((job) => !job.batch);
+  const own = all.slice(0, shownJobs);
+  older = page.has_more || all.length > shownJobs;
   jobs.set(own.map((job) => ({ ...followed(job), ...keepFrom(known.get(job.id)), job })));
   attend();
 }

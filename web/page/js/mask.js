@@ -14,7 +14,7 @@ const ink = "#12a884";
 const fadeShare = 24;
 
 /**
- * @param {{ item: import("./viewer.js").Item, input: Api.JobRequest | null, people: string[], onOrdered: () => void }} of
+ * @param {{ item: import("./viewer.js").Item, input: Api.JobRequest | null, prompt: string, people: string[], onOrdered: () => void }} of
  */
 export function openMask(of) {
   const { item } = of;
@@ -23,7 +23,7 @@ export function openMask(of) {
     class: "sheet mask",
     content: (close) => {
       const painter = createPainter(item);
-      const prompt = h("textarea", { rows: 2, placeholder: t("mask.placeholder"), value: "" });
+      const prompt = h("textarea", { rows: 3, placeholder: t("mask.placeholder"), value: of.prompt });
       const strength = h("input", { type: "range", min: "0.2", max: "1", step: "0.05", value: "0.9" });
       let keepFace = false;
       const said = h("div", { "aria-live": "polite" });

@@ -171,7 +171,7 @@ export function createPhotoTray(of) {
       const width = (/** @type {TrayPhoto} */ photo) => faceOf(photo)?.width ?? 0;
       const best = usable.sort((a, b) => width(b) - width(a))[0];
       const face = best && faceOf(best);
-      return best?.blob && face ? cutFace(best.blob, face) : null;
+      return best?.blob && face ? cutFace(best.blob, face, best.check?.faces.filter((one) => one !== face)) : null;
     },
     close() {
       closing.abort();

@@ -20,10 +20,19 @@ export async function shrink(file) {
   return blob;
 }
 
-/** The face with some room around it, square. @param {Blob} photo @param {Api.Face} face in pixels of the photo */
-export async function cutFace(photo, face) {
+/**
+ * The face with some room around it, square: as far as halfway to the next face at most.
+ * @param {Blob} photo
+ * @param {Api.Face} face in pixels of the photo
+ * @param {Api.Face[]} [others]
+ */
+export async function cutFace(photo, face, others = []) {
   const bitmap = await createImageBitmap(photo);
-  const side = Math.min(Math.max(face.width, face.height) * 1.9, bitmap.width, bitmap.height);
+  const wide = Math.max(face.width, face.height);
+  // from the middle of the face to the nearest edge of each other face, along the farther of the two axes
+  const reach = others.map((other) => Math.max(distance(face.x + face.width / 2, other.x, other.width), distance(face.y + face.height / 2, other.y, other.height)));
+  const half = Math.min(wide * 0.95, ...reach.map((far) => Math.max(wide / 2, (wide / 2 + far) / 2)));
+  const side = Math.min(2 * half, bitmap.width, bitmap.height);
   const left = clamp(face.x + face.width / 2 - side / 2, 0, bitmap.width - side);
   const top = clamp(face.y + face.height / 2 - side / 2, 0, bitmap.height - side);
   const blob = await draw(bitmap, [left, top, side, side], Math.min(side, faceSide), Math.min(side, faceSide));
@@ -56,6 +65,11 @@ function draw(source, [left, top, wide, high], width, height) {
   return new Promise((resolve, reject) =>
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new UnreadablePhoto("canvas"))), "image/jpeg", 0.92),
   );
+}
+
+/** How far a place lies outside of a span. @param {number} at @param {number} from @param {number} length */
+function distance(at, from, length) {
+  return Math.max(from - at, at - from - length, 0);
 }
 
 /** @param {number} value @param {number} least @param {number} most */

@@ -2,7 +2,7 @@
 
 import { createComposer } from "./composer.js";
 import { h } from "./dom.js";
-import { amend, draft } from "./draft.js";
+import { preselect } from "./draft.js";
 import { createFeed } from "./feed.js";
 import { t } from "./i18n.js";
 import { jobs, loadJobs } from "./jobs.js";
@@ -28,7 +28,7 @@ export function createStudio() {
     const had = jobs.get();
     if (!known || !had) return;
     const wanted = known.length || had.length ? "studio" : "welcome";
-    if (wanted === "studio" && !draft.get().people.length && known.length && !had.length) amend({ people: [known[0].id] });
+    preselect(known, had.map((one) => one.job));
     if (wanted === shown) return;
     shown = wanted;
     clear();

@@ -3,14 +3,14 @@
 import { apiKey, call } from "./api.js";
 import { compareSlider } from "./compare.js";
 import { button, fill, h, takesText } from "./dom.js";
-import { advancedOf, amend, draft } from "./draft.js";
+import { advancedOf, amend, draft, noScene } from "./draft.js";
 import { moment, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
 import { orderFor, submit } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
 import { confirm, failure, notice, openDialog } from "./ui.js";
-import { likenessNumber, likenessWord } from "./words.js";
+import { explainShort, likenessNumber, likenessWord } from "./words.js";
 
 /** @typedef {{ id: string, url: string, seed: number, width: number, height: number, job: string }} Item */
 
@@ -115,7 +115,7 @@ export function openViewer(items, start, onChange) {
           drawSide();
           onChange?.();
         },
-        (error) => notice(error.message),
+        (error) => notice(explainShort(error)),
       );
     },
     more: () => orderAgain({}, t("viewer.more.ordered")),
@@ -125,8 +125,8 @@ export function openViewer(items, start, onChange) {
       amend({
         people: now.info?.people ?? [],
         style: input?.style ?? "",
-        expansion: null,
-        edited: false,
+        ...noScene,
+        touched: {},
         idea: "",
         advanced: { ...(input ? advancedOf(input) : draft.get().advanced), n: "1", seed: String(item().seed) },
       });
@@ -137,9 +137,9 @@ export function openViewer(items, start, onChange) {
     },
     async onlyThis() {
       const { openMask } = await import("./mask.js");
-      openMask({ item: item(), input: now.job?.input ?? null, people: now.info?.people ?? [], onOrdered: close });
+      openMask({ item: item(), input: now.job?.input ?? null, prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", people: now.info?.people ?? [], onOrdered: close });
     },
-    save: () => download(item()).catch((error) => notice(error.message)),
+    save: () => download(item()).catch((error) => notice(explainShort(error))),
     async curl() {
       const order = now.job ? orderFor(now.job) : inputOf(now.info);
       if (!order) return notice(t("job.mask_unknown"));
@@ -161,7 +161,7 @@ export function openViewer(items, start, onChange) {
       try {
         await deleteImage(item().id);
       } catch (error) {
-        notice(/** @type {Error} */ (error).message);
+        notice(explainShort(error));
         return;
       }
       onChange?.();
@@ -182,7 +182,7 @@ export function openViewer(items, start, onChange) {
       location.hash = "#/";
       notice(said);
     } catch (error) {
-      notice(/** @type {Error} */ (error).message);
+      notice(explainShort(error));
     }
   };
 
@@ -260,7 +260,7 @@ function likenessRows(info) {
       "div",
       { class: "likeness" },
       h("span", { class: "hint" }, name ? t("viewer.likeness_to", { name }) : t("viewer.likeness")),
-      h("strong", null, likenessWord(cosine), " ", h("span", { class: "figure" }, likenessNumber(cosine))),
+      h("strong", null, likenessWord(cosine, personOf(info.people[index] ?? "")?.encoder), " ", h("span", { class: "figure" }, likenessNumber(cosine))),
       meter,
     );
   });

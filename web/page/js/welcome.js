@@ -31,7 +31,7 @@ export function createWelcome() {
   });
   const drop = h(
     "section",
-    { class: "drop", "aria-label": t("welcome.drop") },
+    { class: "drop", "aria-label": t("tray.photos") },
     file,
     h("p", { class: "drop-title" }, t("welcome.drop")),
     h(

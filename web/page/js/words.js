@@ -13,9 +13,13 @@ const likenessWords = /** @type {const} */ ([
   [-2, "none"],
 ]);
 
-/** @param {number | null | undefined} cosine */
-export function likenessWord(cosine) {
+/** Cards are compared by their face descriptors, where this and more is one person. */
+const cardsSame = 0.44;
+
+/** @param {number | null | undefined} cosine @param {string} [encoder] what the person is known by */
+export function likenessWord(cosine, encoder) {
   if (cosine === null || cosine === undefined) return t("likeness.no_face");
+  if (encoder === "card") return t(cosine >= cardsSame ? "likeness.same" : "likeness.none");
   const found = likenessWords.find(([from]) => cosine >= from);
   return t(`likeness.${found?.[1] ?? "none"}`);
 }
@@ -34,6 +38,7 @@ export function explain(error) {
   // an answer that broke off in the middle
   if (error instanceof TypeError && /fetch|network/i.test(error.message)) return { what: t("error.network"), todo: t("error.network.todo") };
   if (!(error instanceof Problem)) return { what: t("error.page"), todo: String(error) };
+  if (error.rule && has(`refused.${error.rule}`)) return { what: t("error.refused"), todo: t(`refused.${error.rule}`) };
   for (const code of [error.code, `http_${error.status}`]) {
     if (!has(`error.${code}`)) continue;
     const todo = t(`error.${code}.todo`, { seconds: error.retryAfter ?? 10 });
@@ -42,6 +47,12 @@ export function explain(error) {
   }
   const trace = error.requestId ? t("error.request", { id: error.requestId }) : "";
   return { what: t("error.service"), todo: [error.message, trace].filter(Boolean).join(" ") };
+}
+
+/** The same in a line, for a notice. @param {unknown} error */
+export function explainShort(error) {
+  const { what, todo } = explain(error);
+  return [what, todo].filter(Boolean).join(" ");
 }
 
 /** Why a job failed. @param {{ code: string, message: string } | null} error */
