@@ -119,6 +119,12 @@ impl Knowledge {
             unknown = crate::dialects::unknown_words(&subject.text, vocabulary);
             let somebody = subject.people > 0;
             subject.text = crate::dialects::in_own_words(&subject.text, vocabulary, somebody).prompt;
+            // "pirates" is not left out where "as a pirate" is said
+            let said = crate::words::keys(&subject.text);
+            let kept = |word: &String| {
+                imagine_contract::clauses::singular_of(word).is_some_and(|one| said.contains(&one))
+            };
+            unknown.retain(|word| !kept(word));
         }
         if let Some(word) = &idea.trigger_word {
             subject.text = crate::dialects::with_trigger(&subject.text, word);

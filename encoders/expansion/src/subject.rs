@@ -451,6 +451,16 @@ mod tests {
             ("ich als Ritter auf einem Pferd", "a person as a knight on a horse"),
             ("un ritratto di me con gli occhiali", "a person with the glasses"),
             ("vorrei essere un re", "a person as a king"),
+            ("ich auf einem Dach", "a person on a roof"),
+            ("moi qui joue au foot", "a person playing football"),
+            ("je joue du piano", "a person playing piano"),
+            ("yo juego al tenis", "a person playing tennis"),
+            ("io in prigione come poliziotto", "a person in prison as a police officer"),
+            ("io con la faccia dipinta", "a person with the face dipinta"),
+            ("moi près d'une cascade", "a person next to a waterfall"),
+            ("yo junto a un río", "a person next to a river"),
+            ("io sul Colosseo", "a person on the Colosseum"),
+            ("ich in einer Bar", "a person in a bar"),
         ] {
             assert_eq!(make(idea), (subject.to_owned(), 1), "{idea}");
         }

@@ -134,7 +134,7 @@ fn in_words_of(clause: &[&str], vocabulary: &Vocabulary) -> Option<String> {
 }
 
 /// One of what a word says several of.
-fn singular_of(word: &str) -> Option<String> {
+pub fn singular_of(word: &str) -> Option<String> {
     if let Some(stem) = word.strip_suffix("men") {
         return Some(format!("{stem}man"));
     }
