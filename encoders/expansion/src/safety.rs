@@ -172,15 +172,14 @@ impl Safety {
         let [first, rest @ ..] = chain else { return true };
         // Each phrase that fits here is tried: "dressed in" and "dressed in nothing" go on differently.
         self.lengths(first, at, tokens, keys).into_iter().any(|length| {
-            let mut next = at + length;
-            for _ in 0..=LONGEST_GAP {
+            let start = at + length;
+            for next in start..=start + LONGEST_GAP {
                 if self.chain_at(rest, next, tokens, keys) {
                     return true;
                 }
                 if !self.is_between(keys.get(next)) {
                     return false;
                 }
-                next += 1;
             }
             false
         })
