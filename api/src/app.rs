@@ -19,8 +19,16 @@ use crate::wire::model::{ModelCard, Style};
 /// How much memory of a GPU is in use, in bytes, where that can be told.
 pub type GpuMemory = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// Refuses words that must not be drawn, whether they are expanded or not.
-pub type Rules = Arc<dyn Fn(&str) -> Result<(), ExpandError> + Send + Sync>;
+/// Refuses a text.
+pub type Check = Arc<dyn Fn(&str) -> Result<(), ExpandError> + Send + Sync>;
+
+/// Refuse words that must not be drawn, whether they are expanded or not.
+#[derive(Clone)]
+pub struct Rules {
+    pub prompt: Check,
+    /// What may not be taken out of a picture: clothes, for one.
+    pub negative_prompt: Check,
+}
 
 /// What the service is put together from.
 #[derive(Clone)]

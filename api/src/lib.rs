@@ -24,7 +24,7 @@ mod telemetry;
 mod webhook;
 mod wire;
 
-pub use app::{GpuMemory, Parts, Rules};
+pub use app::{Check, GpuMemory, Parts, Rules};
 pub use config::Config;
 pub use consent::{ConsentText, consent};
 pub use error::{Code, Problem};

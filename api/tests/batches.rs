@@ -87,6 +87,23 @@ async fn every_line_has_its_result_and_its_pictures() {
 }
 
 #[tokio::test]
+async fn a_line_whose_negative_prompt_is_refused_fails_alone() {
+    let app = TestApp::new().await;
+    let line = |negative: &str| json!({"prompt": "a king", "negative_prompt": negative, "expand": false});
+    let body = format!("{}\n{}\n", line("clothes"), line("blurry"));
+    let made = post(&app, "application/jsonl", &body, &[]).await;
+    let batch = made.expect(202);
+    finished(&app, &batch).await;
+    let results = app.get(batch["urls"]["results"].as_str().unwrap()).await;
+    let results: Vec<Value> =
+        results.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&results[0]["error"]["code"], &results[1]["status"]),
+        (&json!("refused"), &json!("succeeded"))
+    );
+}
+
+#[tokio::test]
 async fn csv_comes_as_a_body_or_in_a_form() {
     let app = TestApp::new().await;
     let csv = "prompt,seed,expand\n\"a king, at sea\",7,false\na queen,8,false\n";

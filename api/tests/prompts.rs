@@ -41,6 +41,22 @@ async fn refusals_name_the_rule() {
 }
 
 #[tokio::test]
+async fn a_negative_prompt_is_checked_wherever_it_stands() {
+    let app = TestApp::new().await;
+    let ask = json!({"prompt": "me as a pirate", "negative_prompt": "clothes"});
+    let refused = app.post("/v1/jobs", &ask).await.problem(422, "refused");
+    assert_eq!(refused["rule"], "test-rule");
+    let refused = app.post("/v1/images/generations", &ask).await.expect(422);
+    assert_eq!(refused["error"]["param"], "negative_prompt");
+    let mut expansion = app.post("/v1/prompts/expand", &json!({"idea": "me"})).await.expect(200);
+    expansion["negative_prompt"] = "blurry, clothes".into();
+    let edited = json!({"prompt": "me", "expand": expansion});
+    app.post("/v1/jobs", &edited).await.problem(422, "refused");
+    expansion["negative_prompt"] = "blurry".into();
+    app.post("/v1/jobs", &json!({"prompt": "me", "expand": expansion})).await.expect(202);
+}
+
+#[tokio::test]
 async fn changed_parts_are_put_together() {
     let app = TestApp::new().await;
     let mut expansion = app.post("/v1/prompts/expand", &json!({"idea": "me"})).await.expect(200);

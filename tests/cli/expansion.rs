@@ -112,6 +112,12 @@ fn what_the_rules_forbid_is_refused_with_or_without_expansion() {
         assert!(run.stderr.contains("hint: the safety rule \"undressed\""), "{}", run.stderr);
         run.refused(&["does not undress people"]);
     }
+    for more in [&["--backend", "template"][..], &["--no-expand"]] {
+        let mut command = place.command();
+        command.args(["generate", "--prompt", "me as a pirate", "--negative-prompt", "clothes", "--model"]);
+        let run = finish(command.arg(place.model()).args(more).output().unwrap());
+        run.refused(&["a negative prompt takes no clothes away"]);
+    }
     assert!(place.names("out").is_empty());
     expand(&place, "me as Donald Trump", &[]).refused(&["real person"]);
     expand(&place, " ", &[]).refused(&["empty"]);

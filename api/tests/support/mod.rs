@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use imagine_api::config::Layers;
-use imagine_api::{Config, ModelCard, Parts, Style};
+use imagine_api::{Config, ModelCard, Parts, Rules, Style};
 use imagine_contract::{Dialect, Expander, IdentityNeeds, ModelInfo};
 use imagine_store::{Archive, LocalBlobs, Policy, Store, Vault};
 
@@ -42,7 +42,13 @@ pub fn parts(archive: Archive) -> Parts {
         studio: None,
         faces: Arc::new(StandInFaces),
         expander: Some(Arc::new(StandInExpander)),
-        rules: Arc::new(|text| StandInExpander.check(text)),
+        rules: Rules {
+            prompt: Arc::new(|text| StandInExpander.check(text)),
+            negative_prompt: Arc::new(|text| match text.contains("clothes") {
+                true => StandInExpander.check("forbidden"),
+                false => Ok(()),
+            }),
+        },
         models: vec![model()],
         styles: vec![style],
         gpu_memory: None,

@@ -4,6 +4,7 @@ use imagine_contract::{Dialect, Expansion, Idea, Mode, Parts, Slot, Source, asse
 
 use crate::bank::Bank;
 use crate::knowledge::{Knowledge, Understood};
+use crate::place;
 use crate::topics::Found;
 
 /// An idea, and what may be added to it.
@@ -17,16 +18,13 @@ pub struct Draft<'k> {
     topics: Vec<String>,
     /// The topic of the role, of "as a …"; it says what somebody wears, not where they are.
     role: Option<String>,
-    /// The idea names a place that no topic covers.
-    elsewhere: bool,
+    /// Where the idea names a place: the topics of that place's own words. Nothing is added to a place without any.
+    places: Option<Vec<String>>,
 }
 
 /// The order in which parts are chosen: each sees those before it.
 pub const ORDER: [Slot; 7] =
     [Slot::Setting, Slot::Wardrobe, Slot::Pose, Slot::Expression, Slot::Light, Slot::Style, Slot::Camera];
-
-/// Prepositions before places.
-const PLACES: [&str; 9] = ["in", "at", "inside", "on", "through", "near", "outside", "beside", "aboard"];
 
 impl<'k> Draft<'k> {
     /// What may be added. `context` is text about the idea that was looked up; it is searched for topics alone.
@@ -36,15 +34,20 @@ impl<'k> Draft<'k> {
             _ => None,
         };
         let found = knowledge.topics.find(&understood.english);
-        let (role, mut elsewhere) = role_and_place(&understood.english, &found);
+        let role = role(&understood.english, &found);
+        // "a castle at night" is a place of its own.
+        let mut places = match understood.subject.is_scene {
+            true => Some(Vec::new()),
+            false => place::topics(&understood.english, &found, &knowledge.topics),
+        };
         let mut topics: Vec<String> = found.into_iter().map(|found| found.topic.to_owned()).collect();
         for found in knowledge.topics.find(context) {
             if !topics.iter().any(|known| known == found.topic) && topics.len() < 2 {
                 topics.push(found.topic.to_owned());
-                elsewhere = false;
+                places = places.filter(|known| !known.is_empty());
             }
         }
-        Self { understood, knowledge, own, topics, role, elsewhere }
+        Self { understood, knowledge, own, topics, role, places }
     }
 
     /// What the idea is about, as far as its words tell.
@@ -55,7 +58,7 @@ impl<'k> Draft<'k> {
     /// Takes `topic` as what the idea is about, where its words did not tell.
     pub fn assume(&mut self, topic: &str) {
         self.topics = vec![topic.to_owned()];
-        self.elsewhere = false;
+        self.places = None;
     }
 
     fn bank(&self) -> &Bank {
@@ -86,13 +89,22 @@ impl<'k> Draft<'k> {
         let general = || bank.general(slot).into_iter().map(|phrase| phrase.text.clone());
         match slot {
             // A place that nothing is known about, and clothes nobody asked for: better nothing.
-            Slot::Setting if self.elsewhere => return Vec::new(),
+            Slot::Setting if fitting.is_empty() && self.places.is_some() => return Vec::new(),
             Slot::Wardrobe if own_words => {}
             _ if !fitting.is_empty() => {}
+            Slot::Light if own_words => fitting = self.neutral_light(general().collect()),
             Slot::Setting | Slot::Wardrobe if !self.topics.is_empty() => {}
             _ => fitting.extend(general()),
         }
         fitting
+    }
+
+    /// Of a small model's lights those that suit the topic: no night by the sea, no studio in the mountains.
+    fn neutral_light(&self, all: Vec<String>) -> Vec<String> {
+        let topic = self.topics_for(Slot::Light).first().copied();
+        let Some(word) = self.knowledge.topics.light(topic) else { return all };
+        let suiting: Vec<String> = all.iter().filter(|light| light.contains(word)).cloned().collect();
+        if suiting.is_empty() { all } else { suiting }
     }
 
     /// The topics that a part follows: clothes and poses the role, the rest the place.
@@ -100,6 +112,9 @@ impl<'k> Draft<'k> {
         let place: Vec<&str> =
             self.topics.iter().map(String::as_str).filter(|t| Some(*t) != self.role.as_deref()).collect();
         let role = self.role.as_deref();
+        if let (Slot::Setting, Some(places)) = (slot, &self.places) {
+            return places.iter().map(String::as_str).collect();
+        }
         match slot {
             Slot::Wardrobe | Slot::Pose | Slot::Style => role.into_iter().chain(place).collect(),
             _ => place.into_iter().chain(role).collect(),
@@ -135,23 +150,20 @@ impl<'k> Draft<'k> {
     }
 }
 
-/// The topic of what stands right behind "as" or "dressed as", and whether the idea names a place without a topic.
-fn role_and_place(english: &str, found: &[Found]) -> (Option<String>, bool) {
+/// The topic of what stands right behind "as" or "dressed as".
+fn role(english: &str, found: &[Found]) -> Option<String> {
     let words = crate::words::parts(english);
     let is_as = |i: usize| words.get(i).is_some_and(|word| word == "as" || word == "like");
     // "as a brave knight": up to three words behind "as"
     let role = found.iter().find(|f| (1..=3).any(|back| f.word.checked_sub(back).is_some_and(is_as)));
-    let place_topic = found.iter().any(|f| role.is_none_or(|role| role.word != f.word));
-    let place_words = words.iter().enumerate().any(|(i, word)| {
-        let after = words.get(i + 1).map(String::as_str).unwrap_or_default();
-        PLACES.contains(&word.as_str()) && !["costume", "suit"].contains(&after)
-    });
-    (role.map(|role| role.topic.to_owned()), place_words && !place_topic)
+    role.map(|role| role.topic.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use imagine_contract::Vocabulary;
+
     use super::*;
 
     fn candidates(text: &str, slot: Slot) -> Vec<String> {
@@ -179,5 +191,52 @@ mod tests {
         assert!(candidates("me smiling in a red hat at night", Slot::Light).is_empty());
         assert!(candidates("me in a supermarket as a knight", Slot::Setting).is_empty());
         assert!(!candidates("me as a knight", Slot::Setting).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_added_to_a_place_but_what_its_own_words_say() {
+        for text in [
+            "violino in un bosco innevato",
+            "me at the Eiffel tower",
+            "a castle at night",
+            "me playing the guitar in a supermarket",
+            "me as a knight in a supermarket, with a violin",
+        ] {
+            let made = candidates(text, Slot::Setting);
+            assert!(made.is_empty(), "{text}: {made:?}");
+        }
+        let beach = Bank::built_in(&Knowledge::built_in().unwrap().topics).unwrap();
+        let beach: Vec<String> =
+            beach.about(Slot::Setting, "beach").into_iter().map(|phrase| phrase.text.clone()).collect();
+        for text in ["yo a caballo en la playa", "me with a violin on a beach", "me at the beach, as a chef"]
+        {
+            assert_eq!(candidates(text, Slot::Setting), beach, "{text}");
+        }
+        for text in
+            ["me as a samurai in the rain", "me in a red hat as a knight", "me on a horse as a knight"]
+        {
+            assert!(!candidates(text, Slot::Setting).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_small_models_light_suits_the_place() {
+        let lights = ["soft studio light", "overcast daylight", "blue night light", "dramatic side light"];
+        let vocabulary = Vocabulary {
+            words: "me at the beach soft studio light overcast daylight".split(' ').map(Into::into).collect(),
+            phrases: [(Slot::Light, lights.map(String::from).to_vec())].into(),
+        };
+        let knowledge = Knowledge::built_in().unwrap();
+        let light = |text: &str| {
+            let dialect = Dialect::Vocabulary(vocabulary.clone());
+            let idea = Idea { dialect, ..Idea::new(text, 1) };
+            let understood = knowledge.understand(&idea).unwrap();
+            Draft::new(&knowledge, &idea, understood, "").candidates(Slot::Light)
+        };
+        assert_eq!(light("me at the beach"), ["overcast daylight"]);
+        assert_eq!(light("me hiking in the Dolomites"), ["overcast daylight"]);
+        assert_eq!(light("me"), ["overcast daylight"]);
+        assert_eq!(light("me as a chef"), ["soft studio light"]);
+        assert_eq!(light("me as a vampire").len(), 4);
     }
 }

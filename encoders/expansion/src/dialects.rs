@@ -1,58 +1,40 @@
 //! What a dialect asks of a subject: only known words, the adapter's trigger word.
 
-use imagine_contract::Vocabulary;
+use imagine_contract::clauses::{is_little, is_somebody, known_clauses};
+use imagine_contract::{Assembled, Vocabulary};
 
 use crate::words::fold;
 
-/// Words between clauses: what follows one stands or falls together.
-const OPENERS: [&str; 22] = [
-    "in", "on", "at", "with", "wearing", "as", "under", "over", "near", "behind", "beside", "inside",
-    "among", "through", "into", "from", "of", "during", "and", "like", "dressed", "by",
-];
-/// Words that say nothing alone.
-const LITTLE: [&str; 14] =
-    ["a", "an", "the", "my", "their", "and", "of", "in", "on", "at", "with", "as", "very", "is"];
-
-/// The clauses of a text that a model understands: those whose telling words it knows. The first one, the person, stays.
-pub fn known_clauses(text: &str, vocabulary: &Vocabulary) -> String {
-    let mut clauses: Vec<Vec<&str>> = vec![Vec::new()];
-    for word in text.split_whitespace() {
-        let opens = OPENERS.contains(&fold(word).as_str());
-        let after_comma = clauses.last().and_then(|c| c.last()).is_some_and(|last| last.ends_with(','));
-        // "dressed as a king": one clause
-        let glued = clauses.last().is_some_and(|c| c.iter().all(|w| OPENERS.contains(w)) && !c.is_empty());
-        if after_comma || (opens && !glued) {
-            clauses.push(Vec::new());
+/// A subject in a model's own words. Where somebody is to be drawn, the text begins with them and says them once: "us at
+/// the beach" is "me at the beach".
+pub fn in_own_words(text: &str, vocabulary: &Vocabulary, somebody: bool) -> Assembled {
+    let mut clauses = known_clauses(text, vocabulary);
+    if somebody {
+        let people: Vec<String> = clauses.kept.iter().filter(|clause| is_somebody(clause)).cloned().collect();
+        let mut first = people.first().map_or("me", |clause| clause.as_str()).to_owned();
+        for word in ["and ", "with ", "of ", "like ", "by "] {
+            first = first.strip_prefix(word).unwrap_or(&first).to_owned();
         }
-        if let Some(clause) = clauses.last_mut() {
-            clause.push(word);
+        clauses.kept.retain(|clause| !is_somebody(clause));
+        // "me in the forest", but "me, a castle"
+        let next = clauses.kept.first().and_then(|clause| clause.split(' ').next()).unwrap_or_default();
+        let told_of_it = next.ends_with("ing") || next.ends_with("ing,") || is_little(next);
+        if (!told_of_it || ["a", "an", "the", "my"].contains(&next))
+            && !next.is_empty()
+            && !first.ends_with(',')
+        {
+            first.push(',');
         }
+        clauses.kept.insert(0, first);
     }
-    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    let mut kept: Vec<String> = Vec::new();
-    for (i, clause) in clauses.iter().enumerate() {
-        let telling: Vec<String> =
-            clause.iter().map(|word| bare(word)).filter(|word| !LITTLE.contains(&word.as_str())).collect();
-        let known = telling.iter().filter(|word| vocabulary.knows(word)).count();
-        if i == 0 {
-            let first: Vec<&str> =
-                clause.iter().copied().filter(|word| vocabulary.knows(&bare(word))).collect();
-            kept.push(first.join(" "));
-        } else if known > 0 && known == telling.len() {
-            kept.push(clause.join(" "));
-        }
-    }
-    kept.retain(|clause| !clause.is_empty());
-    let text = kept.join(" ");
-    text.trim_matches(|c: char| ",.;: ".contains(c)).to_owned()
+    Assembled { prompt: clauses.text(), dropped: clauses.dropped }
 }
 
 /// The telling words of a text that a model does not know.
 pub fn unknown_words(text: &str, vocabulary: &Vocabulary) -> Vec<String> {
     let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
-    let little = |word: &str| LITTLE.contains(&word) || OPENERS.contains(&word);
     words
-        .filter(|word| !word.is_empty() && !vocabulary.knows(word) && !little(word))
+        .filter(|word| !word.is_empty() && !vocabulary.knows(word) && !is_little(word))
         .map(str::to_owned)
         .collect()
 }
@@ -99,20 +81,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clauses_with_unknown_words_go_as_a_whole() {
-        let words = "me as an astronaut with a red hat in the forest wearing smiling kitchen chef and at";
+    fn the_person_stands_first_and_once() {
+        let words = "me as an astronaut with a red hat in the forest smiling at beach castle and man";
         let vocabulary =
             Vocabulary { words: words.split(' ').map(Into::into).collect(), phrases: Default::default() };
-        for (text, kept) in [
-            ("me hiking in the Dolomites", "me"),
-            ("me as an astronaut on the moon", "me as an astronaut"),
-            ("me as an astronaut, smiling", "me as an astronaut, smiling"),
-            ("me wearing a red hat in the forest", "me wearing a red hat in the forest"),
-            ("me in a blue dress with a red hat", "me with a red hat"),
-            ("me as a chef and my dog", "me as a chef"),
+        for (text, said) in [
+            ("two people at the beach", "me at the beach"),
+            ("a naked mole-rat and me", "me"),
+            ("a castle and me", "me, a castle"),
+            ("in the forest with me", "me in the forest"),
+            ("me and me as astronauts", "me as an astronaut"),
+            ("a man in the forest", "a man in the forest"),
+            ("me smiling, with a red hat", "me smiling, with a red hat"),
+            ("me, smiling", "me, smiling"),
+            ("a lighthouse", "me"),
         ] {
-            assert_eq!(known_clauses(text, &vocabulary), kept);
+            assert_eq!(in_own_words(text, &vocabulary, true).prompt, said, "{text}");
         }
+        assert_eq!(in_own_words("a castle", &vocabulary, false).prompt, "a castle");
     }
 
     #[test]

@@ -82,6 +82,14 @@ impl Knowledge {
         self.safety.check(text)
     }
 
+    /// The safety rules for what a picture is not to show.
+    ///
+    /// # Errors
+    /// [`ExpandError::Refused`].
+    pub fn check_negative(&self, text: &str) -> Result<(), ExpandError> {
+        self.safety.check_negative(text)
+    }
+
     /// Checks an idea by the safety rules and reads it.
     ///
     /// # Errors
@@ -109,7 +117,14 @@ impl Knowledge {
         let mut unknown = Vec::new();
         if let Dialect::Vocabulary(vocabulary) = &idea.dialect {
             unknown = crate::dialects::unknown_words(&subject.text, vocabulary);
-            subject.text = crate::dialects::known_clauses(&subject.text, vocabulary);
+            let somebody = subject.people > 0;
+            subject.text = crate::dialects::in_own_words(&subject.text, vocabulary, somebody).prompt;
+            // "pirates" is not left out where "as a pirate" is said
+            let said = crate::words::keys(&subject.text);
+            let kept = |word: &String| {
+                imagine_contract::clauses::singular_of(word).is_some_and(|one| said.contains(&one))
+            };
+            unknown.retain(|word| !kept(word));
         }
         if let Some(word) = &idea.trigger_word {
             subject.text = crate::dialects::with_trigger(&subject.text, word);

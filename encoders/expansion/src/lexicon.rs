@@ -10,6 +10,8 @@ use crate::words::Phrases;
 pub enum Kind {
     /// Something that a person can be.
     Role,
+    /// Several of them.
+    Roles,
     Noun,
     /// The name of a place or a feast.
     Name,
@@ -83,15 +85,73 @@ impl Lexicon {
 
     /// The longest entry that folded words of a language begin with, and how many words it has.
     pub fn find(&self, language: Language, words: &[String]) -> Option<(usize, &Entry)> {
-        let column = match language {
+        self.column(language).longest(words)
+    }
+
+    fn column(&self, language: Language) -> &Phrases<Entry> {
+        match language {
             Language::English => &self.english,
             Language::Italian => &self.italian,
             Language::Spanish => &self.spanish,
             Language::French => &self.french,
             Language::German => &self.german,
-        };
-        column.longest(words)
+        }
     }
+
+    /// What a folded word means that is the plural of a role or noun, in the English plural.
+    pub fn several(&self, language: Language, word: &str) -> Option<Entry> {
+        let singular = |(plural, single): &(&str, &str)| {
+            let stem = word.strip_suffix(plural).filter(|stem| word.len() >= 4 && stem.len() >= 2)?;
+            let (length, entry) = self.column(language).longest(&[format!("{stem}{single}")])?;
+            let kind = match entry.kind {
+                Kind::Role => Kind::Roles,
+                Kind::Noun => Kind::Noun,
+                _ => return None,
+            };
+            (length == 1).then(|| Entry { kind, english: plural_of(&entry.english) })
+        };
+        plurals(language).iter().find_map(singular)
+    }
+}
+
+/// Endings of several, and of one.
+fn plurals(language: Language) -> &'static [(&'static str, &'static str)] {
+    match language {
+        Language::English => &[],
+        Language::Italian => &[
+            ("chi", "co"),
+            ("ghi", "go"),
+            ("che", "ca"),
+            ("ghe", "ga"),
+            ("i", "o"),
+            ("i", "e"),
+            ("i", "a"),
+            ("i", "io"),
+            ("e", "a"),
+        ],
+        Language::Spanish => &[("ces", "z"), ("es", ""), ("s", "")],
+        Language::French => &[("aux", "al"), ("x", ""), ("s", "")],
+        Language::German => &[("innen", "in"), ("en", ""), ("er", ""), ("e", ""), ("n", ""), ("s", "")],
+    }
+}
+
+/// The English plural of a word or of the last of several.
+fn plural_of(english: &str) -> String {
+    let ends = |all: &[&str]| all.iter().any(|end| english.ends_with(end));
+    let cut = |letters: usize| english.get(..english.len() - letters).unwrap_or_default();
+    if ends(&["man"]) {
+        return format!("{}men", cut(3));
+    }
+    if ends(&["s", "fish", "sheep", "armour"]) {
+        return english.to_owned();
+    }
+    if ends(&["y"]) && !ends(&["ay", "ey", "oy"]) {
+        return format!("{}ies", cut(1));
+    }
+    if english == "wolf" {
+        return "wolves".to_owned();
+    }
+    if ends(&["ch", "sh", "x", "hero"]) { format!("{english}es") } else { format!("{english}s") }
 }
 
 #[cfg(test)]
@@ -110,6 +170,25 @@ mod tests {
         assert_eq!(find(Language::German, "König"), Some((1, "king".into())));
         assert_eq!(find(Language::Spanish, "nave espacial roja"), Some((2, "spaceship".into())));
         assert_eq!(find(Language::English, "astronauta"), None);
+    }
+
+    #[test]
+    fn plurals_are_found_by_their_singular() {
+        let lexicon = Lexicon::built_in().unwrap();
+        let several = |language, word: &str| lexicon.several(language, word).map(|entry| entry.english);
+        for (language, word, english) in [
+            (Language::Italian, "pirati", "pirates"),
+            (Language::Italian, "maghi", "wizards"),
+            (Language::Spanish, "reyes", "kings"),
+            (Language::French, "chevaux", "horses"),
+            (Language::German, "hexen", "witches"),
+            (Language::German, "pilotinnen", "pilots"),
+            (Language::French, "pompiers", "firefighters"),
+        ] {
+            assert_eq!(several(language, word).as_deref(), Some(english), "{word}");
+        }
+        assert_eq!(several(Language::German, "einen"), None);
+        assert_eq!(several(Language::French, "vous"), None);
     }
 
     #[test]

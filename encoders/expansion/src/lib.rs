@@ -19,6 +19,7 @@ mod layers;
 mod lexicon;
 #[cfg(feature = "llama")]
 mod llama;
+mod place;
 mod remote;
 mod safety;
 mod seed;

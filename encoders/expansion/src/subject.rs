@@ -13,6 +13,14 @@ pub struct Subject {
     pub text: String,
     /// How many people there are, the person among them.
     pub people: u32,
+    /// The idea is a thing or a place, before which the person was put.
+    pub is_scene: bool,
+}
+
+impl Subject {
+    fn new(text: String, people: u32) -> Self {
+        Self { text, people, is_scene: false }
+    }
 }
 
 /// What a stretch of words is.
@@ -77,7 +85,7 @@ impl SubjectMaker<'_> {
     /// The subject of an idea. `drawn` says that somebody is to be drawn even if the idea names nobody.
     pub fn make(&self, text: &str, language: Language, dialect: &Dialect, drawn: bool) -> Subject {
         let Some(words) = self.languages.of(language) else {
-            return Subject { text: text.to_owned(), people: u32::from(drawn) };
+            return Subject::new(text.to_owned(), u32::from(drawn));
         };
         // The small model was taught "me"; others know "a person".
         let person = if matches!(dialect, Dialect::Vocabulary(_)) { "me" } else { "a person" };
@@ -87,21 +95,21 @@ impl SubjectMaker<'_> {
         let named = pieces.iter().any(|piece| matches!(piece, Piece::Me | Piece::We(_)));
         let text = render(&reorder(pieces, language), person, theirs);
         if named {
-            return Subject { text, people };
+            return Subject::new(text, people);
         }
         let speaks_of_people = text.split(|c: char| !c.is_alphanumeric()).any(|word| {
             let word = fold(word);
             PERSON_WORDS.contains(&word.as_str())
         });
         match (speaks_of_people, drawn) {
-            (true, _) => Subject { text, people: 1 },
-            (false, false) => Subject { text, people: 0 },
-            (false, true) => Subject { text: self.with_person(&text, person), people: 1 },
+            (true, _) => Subject::new(text, 1),
+            (false, false) => Subject::new(text, 0),
+            (false, true) => self.with_person(&text, person),
         }
     }
 
     /// The person before an idea that names nobody: as what it begins with where that is a role.
-    fn with_person(&self, text: &str, person: &str) -> String {
+    fn with_person(&self, text: &str, person: &str) -> Subject {
         let words: Vec<String> = text.split_whitespace().map(fold).collect();
         let start =
             usize::from(words.first().is_some_and(|word| ["a", "an", "the"].contains(&word.as_str())));
@@ -109,10 +117,11 @@ impl SubjectMaker<'_> {
         match self.lexicon.find(Language::English, rest) {
             Some((_, entry)) if entry.kind == Kind::Role => {
                 let article = if start == 0 { article(rest.first().map_or("", String::as_str)) } else { "" };
-                format!("{person} as {article}{text}")
+                Subject::new(format!("{person} as {article}{text}"), 1)
             }
-            _ if text.is_empty() => person.to_owned(),
-            _ => format!("{person}, {text}"),
+            Some((_, entry)) if entry.kind == Kind::Verb => Subject::new(format!("{person} {text}"), 1),
+            _ if text.is_empty() => Subject::new(person.to_owned(), 1),
+            _ => Subject { is_scene: true, ..Subject::new(format!("{person}, {text}"), 1) },
         }
     }
 
@@ -196,6 +205,11 @@ impl SubjectMaker<'_> {
                 _ => entry.english.clone(),
             };
             return (length, Piece::Word(entry.kind, english));
+        }
+        // Function words are not looked for in the singular: "reis" is no "rei".
+        let several = longest_word(rest, words).is_none().then(|| self.lexicon.several(language, &first.key));
+        if let Some(entry) = several.flatten().filter(|_| !is_name) {
+            return (1, Piece::Word(entry.kind, entry.english));
         }
         if let Some(elsewhere) = words.before_role.get(&first.lower)
             && longest_word(rest, words).is_none_or(|(length, _)| length == 1)
@@ -305,13 +319,14 @@ fn reorder(pieces: Vec<Piece>, language: Language) -> Vec<Piece> {
     let mut pieces = with_as(pieces);
     let romance = matches!(language, Language::Italian | Language::Spanish | Language::French);
     for i in 0..pieces.len() {
-        let noun = matches!(pieces.get(i), Some(Piece::Word(Kind::Noun | Kind::Role, _)));
+        let noun = matches!(pieces.get(i), Some(Piece::Word(Kind::Noun | Kind::Role | Kind::Roles, _)));
         let adjective = matches!(pieces.get(i + 1), Some(Piece::Word(Kind::Adjective, _)));
         if romance && noun && adjective {
             pieces.swap(i, i + 1);
         }
         if let Some(Piece::BeforeRole(elsewhere)) = pieces.get(i) {
-            let is_role = |at: usize| matches!(pieces.get(at), Some(Piece::Word(Kind::Role, _)));
+            let is_role =
+                |at: usize| matches!(pieces.get(at), Some(Piece::Word(Kind::Role | Kind::Roles, _)));
             let adjective = matches!(pieces.get(i + 1), Some(Piece::Word(Kind::Adjective, _)));
             let role = is_role(i + 1) || (adjective && is_role(i + 2));
             let said = if role { "as".to_owned() } else { elsewhere.clone() };
@@ -335,7 +350,8 @@ fn with_as(pieces: Vec<Piece>) -> Vec<Piece> {
         };
         let rest = pieces.get(i + usize::from(is_article)..).unwrap_or_default();
         let described = matches!(rest.first(), Some(Piece::Word(Kind::Adjective, _)));
-        let is_role = matches!(rest.get(usize::from(described)), Some(Piece::Word(Kind::Role, _)));
+        let is_role =
+            matches!(rest.get(usize::from(described)), Some(Piece::Word(Kind::Role | Kind::Roles, _)));
         if after_me && is_role {
             out.push(Piece::Function("as".into()));
         }
@@ -435,6 +451,16 @@ mod tests {
             ("ich als Ritter auf einem Pferd", "a person as a knight on a horse"),
             ("un ritratto di me con gli occhiali", "a person with the glasses"),
             ("vorrei essere un re", "a person as a king"),
+            ("ich auf einem Dach", "a person on a roof"),
+            ("moi qui joue au foot", "a person playing football"),
+            ("je joue du piano", "a person playing piano"),
+            ("yo juego al tenis", "a person playing tennis"),
+            ("io in prigione come poliziotto", "a person in prison as a police officer"),
+            ("io con la faccia dipinta", "a person with the face dipinta"),
+            ("moi près d'une cascade", "a person next to a waterfall"),
+            ("yo junto a un río", "a person next to a river"),
+            ("io sul Colosseo", "a person on the Colosseum"),
+            ("ich in einer Bar", "a person in a bar"),
         ] {
             assert_eq!(make(idea), (subject.to_owned(), 1), "{idea}");
         }
@@ -453,6 +479,11 @@ mod tests {
             ("ich und meine zwei Freunde", "a person and their two friends", 3),
             ("me and Anna in Venice", "a person and Anna in Venice", 2),
             ("the two of us dancing", "two people dancing", 2),
+            ("io e mio fratello come pirati", "a person and their brother as pirates", 2),
+            ("yo y mi hermana como brujas", "a person and their sister as witches", 2),
+            ("moi et mon frère comme rois", "a person and their brother as kings", 2),
+            ("ich und mein Bruder als Piraten", "a person and their brother as pirates", 2),
+            ("moi et mon frère en chevaliers", "a person and their brother as knights", 2),
         ] {
             let subject = subject.replace("and my dog", "and their dog");
             assert_eq!(make(idea), (subject, people), "{idea}");

@@ -13,6 +13,8 @@ pub struct Topics {
     names: Vec<String>,
     words: Phrases<usize>,
     mentions: BTreeMap<Slot, Phrases<()>>,
+    /// By topic, and by "" where an idea has none: a word that a fitting light says.
+    lights: BTreeMap<String, String>,
 }
 
 /// A topic, and which word of the text speaks of it, from 0.
@@ -48,7 +50,13 @@ impl Topics {
             list.iter().for_each(|word| phrases.add(&word.replace('-', " "), ()));
             (slot, phrases)
         });
-        Ok(Self { names, words, mentions: mentions.collect() })
+        let table: BTreeMap<String, Vec<String>> = toml::from_str(include_str!("../data/lights.toml"))
+            .map_err(|e| DataError::new("lights.toml", e))?;
+        let mut lights = BTreeMap::new();
+        for (word, about) in table {
+            lights.extend(about.into_iter().map(|topic| (topic, word.clone())));
+        }
+        Ok(Self { names, words, mentions: mentions.collect(), lights })
     }
 
     /// The names of all topics, in alphabetical order.
@@ -77,6 +85,11 @@ impl Topics {
         found
     }
 
+    /// The word that a light has to say to suit a topic, or no topic at all; none where every light does.
+    pub fn light(&self, topic: Option<&str>) -> Option<&str> {
+        self.lights.get(topic.unwrap_or_default()).map(String::as_str)
+    }
+
     /// Whether an English text speaks of a part itself.
     pub fn mentions(&self, slot: Slot, text: &str) -> bool {
         self.mentions.get(&slot).is_some_and(|phrases| phrases.any(&parts(text)))
@@ -97,6 +110,15 @@ mod tests {
         assert_eq!(find("in a hot-air balloon"), ["sky"]);
         assert_eq!(find("in a hot air balloon"), ["sky"]);
         assert!(find("at a table").is_empty());
+    }
+
+    #[test]
+    fn lights_are_about_topics_that_there_are() {
+        let topics = Topics::built_in().unwrap();
+        assert!(topics.lights.len() > 20);
+        for topic in topics.lights.keys().filter(|topic| !topic.is_empty()) {
+            assert!(topics.names.contains(topic), "{topic}");
+        }
     }
 
     #[test]

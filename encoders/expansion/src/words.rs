@@ -130,6 +130,13 @@ impl<T> Phrases<T> {
         fitting.max_by_key(|(phrase, _)| phrase.len()).map(|(phrase, value)| (phrase.len(), value))
     }
 
+    /// How many words each phrase has that `words` begin with.
+    pub fn lengths(&self, words: &[String]) -> Vec<usize> {
+        let exact = words.first().and_then(|first| self.by_word.get(first)).into_iter().flatten();
+        let fitting = exact.chain(&self.open).filter(|(phrase, _)| begins(words, phrase));
+        fitting.map(|(phrase, _)| phrase.len()).collect()
+    }
+
     /// Whether a phrase begins at some word.
     pub fn any(&self, words: &[String]) -> bool {
         (0..words.len()).any(|i| words.get(i..).is_some_and(|rest| self.longest(rest).is_some()))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clauses::known_clauses;
 use crate::expansion::{Parts, Slot};
 
 /// How a checkpoint wants to be spoken to.
@@ -39,7 +40,7 @@ impl Vocabulary {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assembled {
     pub prompt: String,
-    /// Parts that did not fit the window, words that the model does not know.
+    /// Parts that did not fit the window, clauses with words that the model does not know.
     pub dropped: Vec<String>,
 }
 
@@ -98,20 +99,12 @@ fn tidy(text: &str) -> String {
     line.trim_matches(|c: char| ",.;: ".contains(c)).to_owned()
 }
 
-/// The text without words that the vocabulary lacks; they are added to `dropped`.
+/// The text without clauses that the vocabulary has no words for; they are added to `dropped`.
 fn only_known(text: &str, vocabulary: &Vocabulary, dropped: &mut Vec<String>) -> String {
-    let kept: Vec<&str> = text
-        .split_whitespace()
-        .filter(|word| {
-            let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-            let known = vocabulary.knows(bare);
-            if !known && !bare.is_empty() {
-                dropped.push(bare.to_owned());
-            }
-            known
-        })
-        .collect();
-    tidy(&kept.join(" ").to_lowercase())
+    let clauses = known_clauses(text, vocabulary);
+    let kept = clauses.text();
+    dropped.extend(clauses.dropped);
+    tidy(&kept)
 }
 
 fn join(parts: &Parts, dialect: &Dialect) -> String {
@@ -240,7 +233,7 @@ mod tests {
         };
         let made = assemble(&parts, &Dialect::Vocabulary(vocabulary));
         assert_eq!(made.prompt, "me as an astronaut, wearing a red t-shirt, smiling");
-        assert_eq!(made.dropped, ["in", "Ivrea", "moonlight"]);
+        assert_eq!(made.dropped, ["in Ivrea", "moonlight"]);
     }
 
     #[test]

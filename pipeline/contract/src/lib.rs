@@ -4,6 +4,7 @@
 //! build in seconds and run against a mock engine.
 
 mod card;
+pub mod clauses;
 mod dialect;
 mod edit;
 mod engine;

@@ -64,8 +64,9 @@ pub fn of_prompt(
         args.expansion.backend != Backend::Auto || args.expansion.ground || args.expansion.style.is_some();
     let usual = args.init.is_none() && (!args.everyone().is_empty() || backend::has_model());
     let wanted = asked || usual;
+    let rules = Knowledge::built_in().map_err(Failure::failed)?;
+    rules.check_negative(&args.negative_prompt).map_err(failure)?;
     if args.no_expand || !wanted {
-        let rules = Knowledge::built_in().map_err(Failure::failed)?;
         return rules.check(&args.prompt).map(|()| None).map_err(failure);
     }
     let idea = Idea {

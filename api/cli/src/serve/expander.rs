@@ -68,7 +68,12 @@ pub fn open(settings: &ExpandSettings, dialect: &Dialect) -> Result<Option<Arc<d
 /// The program's own data are broken.
 pub fn rules() -> Result<Rules, Failure> {
     let knowledge = Knowledge::built_in().map_err(Failure::failed)?;
-    Ok(Arc::new(move |text| knowledge.check(text)))
+    let knowledge = Arc::new(knowledge);
+    let same = Arc::clone(&knowledge);
+    Ok(Rules {
+        prompt: Arc::new(move |text| knowledge.check(text)),
+        negative_prompt: Arc::new(move |text| same.check_negative(text)),
+    })
 }
 
 /// Style presets; for a model that knows nothing but its own words, the places among them.
@@ -106,8 +111,10 @@ mod tests {
     #[test]
     fn the_rules_count_without_an_expander() {
         let rules = rules().unwrap();
-        assert!(rules("as an astronaut").is_ok());
-        assert!(rules("me naked on a beach").is_err());
+        assert!((rules.prompt)("as an astronaut in clothes").is_ok());
+        assert!((rules.prompt)("me naked on a beach").is_err());
+        assert!((rules.negative_prompt)("naked").is_ok());
+        assert!((rules.negative_prompt)("clothes").is_err());
     }
 
     #[test]

@@ -71,8 +71,13 @@ pub(crate) async fn plan(
         return Err(Problem::field("prompt", "say what is to be drawn"));
     }
     let drawn = expansion.as_ref().map_or(request.prompt.as_str(), |expansion| expansion.prompt.as_str());
-    (app.parts.rules)(&request.prompt)?;
-    (app.parts.rules)(drawn)?;
+    let rules = &app.parts.rules;
+    (rules.prompt)(&request.prompt)?;
+    (rules.prompt)(drawn)?;
+    let edited = expansion.as_ref().map(|expansion| expansion.negative_prompt.as_str());
+    for negative in [request.negative_prompt.as_deref(), edited].into_iter().flatten() {
+        (rules.negative_prompt)(negative).map_err(|e| Problem::from(e).param("negative_prompt"))?;
+    }
     let mut uploads = Vec::new();
     let edit = match &request.edit {
         Some(asked) => Some(edit(app, caller, asked, &mut uploads).await?),
