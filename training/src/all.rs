@@ -25,6 +25,11 @@ const DECODER: f64 = 0.05;
 const DISTIL: f64 = 0.06;
 const JUDGE: f64 = 0.04;
 
+/// Arguments of different kinds as one list.
+macro_rules! arguments {
+    ($($argument:expr),* $(,)?) => { [$(OsString::from($argument)),*] };
+}
+
 /// One run.
 pub struct Recipe {
     pub work: PathBuf,
@@ -76,15 +81,26 @@ impl Recipe {
         std::fs::write(&mark, format!("{seconds:.0} s\n")).map_err(TrainingError::io(&mark))
     }
 
-    /// This program, with other arguments, in a process of its own: a stage's memory is given back.
-    fn own(&self, threads: Option<&str>, arguments: &[OsString]) -> Result<(), TrainingError> {
+    /// This program's command, in a process of its own: a stage's memory is given back.
+    fn own(&self, command: &str, arguments: &[OsString]) -> Result<(), TrainingError> {
         let program = std::env::current_exe().map_err(TrainingError::io(Path::new("this program")))?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        if let Some(threads) = threads {
-            command.env("OMP_NUM_THREADS", threads);
-        }
-        finished(spawned(&mut command)?, &command)
+        let mut process = Command::new(program);
+        process.arg(command).args(arguments);
+        finished(spawned(&mut process)?, &process)
+    }
+
+    /// A command that trains on the rendered people for a share of the time.
+    fn train(
+        &self,
+        command: &str,
+        out: &Path,
+        share: f64,
+        batch: &str,
+        more: &[OsString],
+    ) -> Result<(), TrainingError> {
+        let (data, minutes) = (self.at("train"), self.share(share));
+        let all = arguments!["--data", data, "--out", out, "--minutes", minutes, "--batch", batch];
+        self.own(command, &[&all[..], more].concat())
     }
 
     fn python(&self, script: &str) -> Command {
@@ -134,16 +150,16 @@ fn finished(mut child: Child, command: &Command) -> Result<(), TrainingError> {
     }
 }
 
-fn copy_files(from: &Path, to: &Path, names: &[&str]) -> Result<(), TrainingError> {
-    names.iter().try_for_each(|name| {
+/// Gives a model that begins at another's weights what it takes over as it is.
+fn begin_beside(from: &Path, to: &Path) -> Result<(), TrainingError> {
+    for part in ["vae", "tokenizer"] {
+        copy_folder(&from.join(part), &to.join(part))?;
+    }
+    for name in ["vocabulary.json", LATENTS_FILE] {
         let file = from.join(name);
-        std::fs::copy(&file, to.join(name)).map(|_| ()).map_err(TrainingError::io(&file))
-    })
-}
-
-/// Arguments of different kinds as one list.
-macro_rules! arguments {
-    ($($argument:expr),* $(,)?) => { [$(OsString::from($argument)),*] };
+        std::fs::copy(&file, to.join(name)).map_err(TrainingError::io(&file))?;
+    }
+    Ok(())
 }
 
 /// Makes the model: it lies in `starter` below the work folder, distilled in `fast`, the reports in `report` and
@@ -156,92 +172,50 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     let vocabulary = recipe.render.join("vocabulary.json");
     recipe.stage("render", || recipe.render())?;
     recipe.stage("cards", || {
-        // The cores look at pictures, not threads at one picture.
-        recipe.own(Some("1"), &arguments!["cards", "--data", &train])?;
-        recipe.own(Some("1"), &arguments!["landmarks", "--data", &train])
+        recipe.own("cards", &arguments!["--data", &train])?;
+        recipe.own("landmarks", &arguments!["--data", &train])
     })?;
     recipe.stage("tokenizer", || {
-        recipe.own(None, &arguments!["tokenizer", "--vocabulary", &vocabulary, "--out", &first])?;
+        recipe.own("tokenizer", &arguments!["--vocabulary", &vocabulary, "--out", &first])?;
         let mut words = recipe.python("model_vocabulary.py");
         words.arg(&vocabulary).arg(&first);
         finished(spawned(&mut words)?, &words)
     })?;
-    recipe.stage("vae", || {
-        let minutes = recipe.share(VAE);
-        let more = arguments!["--minutes", minutes, "--batch", batches.vae, "--bf16"];
-        recipe.own(None, &[&arguments!["vae", "--data", &train, "--out", &first][..], &more].concat())
-    })?;
+    recipe.stage("vae", || recipe.train("vae", &first, VAE, batches.vae, &arguments!["--bf16"]))?;
     recipe.stage("unet", || {
-        let more =
-            arguments!["--minutes", recipe.share(UNET), "--batch", batches.unet, "--rate", "1e-3", "--bf16"];
-        recipe.own(None, &[&arguments!["unet", "--data", &train, "--out", &first][..], &more].concat())
+        recipe.train("unet", &first, UNET, batches.unet, &arguments!["--bf16", "--rate", "1e-3"])
     })?;
     recipe.stage("identity", || {
-        for part in ["vae", "tokenizer"] {
-            copy_folder(&first.join(part), &starter.join(part))?;
-        }
-        copy_files(&first, &starter, &["vocabulary.json", LATENTS_FILE])?;
-        let more = arguments![
-            "--from",
-            &first,
-            "--minutes",
-            recipe.share(IDENTITY),
-            "--batch",
-            batches.identity,
-            "--rate",
-            "4e-4",
-            "--bf16",
-            "--identity-weight",
-            "0.5",
-        ];
-        recipe.own(None, &[&arguments!["unet", "--data", &train, "--out", &starter][..], &more].concat())
+        begin_beside(&first, &starter)?;
+        let loss = arguments!["--bf16", "--rate", "4e-4", "--identity-weight", "0.5", "--from", &first];
+        recipe.train("unet", &starter, IDENTITY, batches.identity, &loss)
     })?;
     recipe.stage("decoder", || {
-        let more = arguments![
-            "--from",
-            &first,
-            "--decoder-only",
-            "--minutes",
-            recipe.share(DECODER),
-            "--batch",
-            batches.vae,
+        let alone = arguments![
+            "--bf16",
             "--rate",
             "5e-4",
-            "--bf16",
             "--identity-weight",
             "0.1",
+            "--decoder-only",
+            "--from",
+            &first
         ];
-        recipe.own(None, &[&arguments!["vae", "--data", &train, "--out", &starter][..], &more].concat())
+        recipe.train("vae", &starter, DECODER, batches.vae, &alone)
     })?;
     recipe.stage("distil", || {
-        for part in ["vae", "tokenizer"] {
-            copy_folder(&starter.join(part), &fast.join(part))?;
-        }
-        copy_files(&starter, &fast, &["vocabulary.json", LATENTS_FILE])?;
-        let more = arguments![
-            "--from",
-            &starter,
-            "--minutes",
-            recipe.share(DISTIL),
-            "--batch",
-            batches.unet,
-            "--bf16"
-        ];
-        recipe.own(None, &[&arguments!["distil", "--data", &train, "--out", &fast][..], &more].concat())
+        begin_beside(&starter, &fast)?;
+        recipe.train("distil", &fast, DISTIL, batches.unet, &arguments!["--bf16", "--from", &starter])
     })?;
     recipe.stage("judge", || {
-        let of = arguments!["judge", "--data", &train, "--heldout", &heldout, "--out", &judge];
-        let more = arguments!["--minutes", recipe.share(JUDGE), "--batch", batches.judge];
-        recipe.own(None, &[&of[..], &more].concat())
+        recipe.train("judge", &judge, JUDGE, batches.judge, &arguments!["--heldout", &heldout])
     })?;
     for (model, report) in [(&starter, "report"), (&fast, "report-fast")] {
         recipe.stage(report, || {
-            let of = arguments!["evaluate", "--model", model, "--heldout", &heldout, "--judge", &judge];
-            let mut more = arguments!["--out", recipe.at(report)].to_vec();
-            if let Some(photos) = &recipe.photos {
-                more.extend(arguments!["--photos", photos]);
-            }
-            recipe.own(None, &[&of[..], &more].concat())
+            let of = arguments!["--model", model, "--heldout", &heldout, "--judge", &judge];
+            let photos = recipe.photos.iter().flat_map(|photos| arguments!["--photos", photos]);
+            let out = arguments!["--out", recipe.at(report)];
+            recipe.own("evaluate", &of.into_iter().chain(out).chain(photos).collect::<Vec<_>>())
         })?;
     }
     Ok(())

@@ -9,10 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imagine_identity::card::{
-    CARD_WIDTH, Columns, DESCRIPTOR_LENGTH, DESCRIPTOR_WIDTH, Lab, descriptor_mean,
+    CardVectors, DESCRIPTOR_WIDTH, Descriptor, HairLength, Lab, Part, Sex, descriptor_mean,
 };
 use imagine_identity::runtime::{YUNET_FILE, face_models};
-use imagine_identity::{CardReader, FaceDetector, IdentityError};
+use imagine_identity::{CardReader, FaceDetector, IdentityCard, IdentityError};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -56,7 +56,8 @@ pub fn read(data: &Path) -> Result<Measured, TrainingError> {
 pub fn measure(data: &Path) -> Result<(), TrainingError> {
     let mut known = if file_of(data).is_file() { read(data)? } else { Measured::new() };
     let models = face_models().map_err(IdentityError::from)?;
-    let tools = || Ok((FaceDetector::open(&models.join(YUNET_FILE))?, CardReader::built_in()?));
+    let tools =
+        || Ok((FaceDetector::open_with_threads(&models.join(YUNET_FILE), 1)?, CardReader::built_in()?));
     let frames = read_frames(data)?;
     let new: Vec<(&Frame, &str)> = frames
         .iter()
@@ -122,60 +123,117 @@ impl Cards {
     }
 
     /// The vector of a reference with noise, and without parts that are left out by chance, as a person may leave
-    /// them out: [`CARD_WIDTH`] numbers. None where there is no card.
+    /// them out: [`CARD_WIDTH`](imagine_identity::card::CARD_WIDTH) numbers. None where there is no card.
     pub fn vector(&self, data: &Dataset, frame: usize, rng: &mut StdRng) -> Option<Vec<f32>> {
-        let card = self.measured.get(frame)?.as_ref()?;
+        let measured = self.measured.get(frame)?.as_ref()?;
         let person = data.frames.get(frame)?;
-        let mut vector = vec![0.0; CARD_WIDTH];
-        let noise = |rng: &mut StdRng, spread: f32| {
-            let drawn: f32 = StandardNormal.sample(rng);
-            drawn * spread
-        };
+        let mut card = IdentityCard::default();
         if !rng.random_bool(DROP_GROUP) {
-            // Renders share a direction that photos do not have: counted from the renders' own middle half of
-            // the time, a descriptor lies about zero as photos' do, counted from theirs.
-            let own = rng.random_range(0.0..2.0f32).min(1.0);
-            let middle =
-                self.render_mean.iter().zip(&self.photo_mean).map(|(r, p)| r * own + p * (1.0 - own));
-            let moved: Vec<f32> = card.descriptor.iter().zip(middle).map(|(d, m)| d - m).collect();
-            let length = moved.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-6);
-            for (place, value) in vector.iter_mut().zip(moved) {
-                *place = value / length * DESCRIPTOR_LENGTH + noise(rng, DESCRIPTOR_NOISE);
-            }
-            vector[DESCRIPTOR_WIDTH] = 1.0;
+            card.descriptor = Descriptor::from_values(measured.descriptor.clone()).map(known);
         }
-        let colours = !rng.random_bool(DROP_GROUP);
-        for (at, colour) in [(0, &card.skin), (4, &card.hair)] {
-            let Some(lab) = colour.as_ref().filter(|_| colours && !rng.random_bool(DROP_PART)) else {
-                continue;
+        if !rng.random_bool(DROP_GROUP) {
+            let mut colour = |lab: &Option<Lab>| {
+                let lab = lab.as_ref().filter(|_| !rng.random_bool(DROP_PART))?;
+                let [l, a, b] = lab.channels().map(|v| v + noise(rng, COLOUR_NOISE));
+                Some(known(Lab { l, a, b }))
             };
-            let mut seen = lab.channels();
-            seen.iter_mut().for_each(|v| *v += noise(rng, COLOUR_NOISE));
-            let [l, a, b] = seen;
-            let at = Columns::COLOURS.start + at;
-            vector[at..at + 4].copy_from_slice(&[(l - 50.0) / 25.0, a / 15.0, b / 15.0, 1.0]);
+            (card.skin, card.hair_colour) = (colour(&measured.skin), colour(&measured.hair));
         }
         if !rng.random_bool(DROP_GROUP) {
             let (id, seen) = (&person.identity, &person.attributes);
-            let yes_no = |yes: bool| usize::from(!yes);
-            let length = [0, 1, 2, 2][usize::from(seen.hair_length.min(3))];
-            let parts = [
-                (length, DROP_PART),
-                (3 + yes_no(id.beard.is_some()), DROP_BEARD),
-                (5 + yes_no(id.glasses.is_some()), DROP_PART),
-                (7 + yes_no(id.sex == "woman"), DROP_PART),
-            ];
-            for (at, dropped) in parts {
-                if !rng.random_bool(dropped) {
-                    vector[Columns::TRAITS.start + at] = 1.0;
-                }
-            }
-            if !rng.random_bool(DROP_PART) {
-                vector[Columns::TRAITS.start + 9] = (seen.years + noise(rng, AGE_NOISE) - 45.0) / 15.0;
-                vector[Columns::TRAITS.start + 10] = 1.0;
-            }
+            let length = match seen.hair_length {
+                0 => HairLength::Bald,
+                1 => HairLength::Short,
+                _ => HairLength::Long,
+            };
+            let sex = if id.sex == "woman" { Sex::Woman } else { Sex::Man };
+            let mut told = |dropped: f64| !rng.random_bool(dropped);
+            card.hair_length = told(DROP_PART).then(|| known(length));
+            card.beard = told(DROP_BEARD).then(|| known(id.beard.is_some()));
+            card.glasses = told(DROP_PART).then(|| known(id.glasses.is_some()));
+            card.sex = told(DROP_PART).then(|| known(sex));
+            card.age = told(DROP_PART).then(|| known(seen.years + noise(rng, AGE_NOISE)));
         }
-        vector[Columns::ONE] = 1.0;
+        // Renders share a direction that photos do not have: counted from the renders' own mean half of the
+        // time, a descriptor lies about zero as photos' do, counted from theirs.
+        let own = rng.random_range(0.0..2.0f32).min(1.0);
+        let mean = self.render_mean.iter().zip(&self.photo_mean).map(|(r, p)| r * own + p * (1.0 - own));
+        let mut vector = CardVectors::counted_from(mean.collect()).vector(&card);
+        if card.descriptor.is_some() {
+            vector[..DESCRIPTOR_WIDTH].iter_mut().for_each(|v| *v += noise(rng, DESCRIPTOR_NOISE));
+        }
         Some(vector)
+    }
+}
+
+/// A part that nothing is doubted of.
+fn known<T>(value: T) -> Part<T> {
+    Part::measured(value, 1.0)
+}
+
+/// A number of this standard deviation.
+fn noise(rng: &mut StdRng, spread: f32) -> f32 {
+    let drawn: f32 = StandardNormal.sample(rng);
+    drawn * spread
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use rand::SeedableRng;
+    use tch::Tensor;
+
+    use super::*;
+
+    /// A frame as the renderer writes it.
+    fn dataset() -> Dataset {
+        let frame = serde_json::json!({
+            "file": "images/a.png", "photo": "photos/a.jpg", "person": 1, "shot": 0, "sface": null,
+            "identity": {"sex": "woman", "age": "young", "skin": "tan", "hair": "brown bob", "hair_visible": true,
+                         "beard": null, "glasses": "red glasses"},
+            "clauses": {"role": null, "clothes": null, "hat": null, "expression": "smiling",
+                        "pose": "facing the camera", "light": "neon light", "place": "forest"},
+            "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
+        });
+        let empty = || Tensor::from_slice::<f32>(&[]);
+        Dataset {
+            frames: vec![serde_json::from_value(frame).unwrap()],
+            pixels: empty(),
+            embeddings: empty(),
+            mean_embedding: empty(),
+            people: vec![vec![0]],
+        }
+    }
+
+    #[test]
+    fn parts_are_the_truth_with_noise_and_left_out_at_times() {
+        let cards = Cards {
+            measured: vec![Some(MeasuredCard {
+                descriptor: (0..DESCRIPTOR_WIDTH).map(|n| (n as f32).sin()).collect(),
+                skin: Some(Lab { l: 75.0, a: 15.0, b: 30.0 }),
+                hair: None,
+            })],
+            render_mean: vec![0.1; DESCRIPTOR_WIDTH],
+            photo_mean: vec![0.0; DESCRIPTOR_WIDTH],
+        };
+        let (data, mut rng) = (dataset(), StdRng::seed_from_u64(1));
+        let drawn: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&data, 0, &mut rng).unwrap()).collect();
+        let mean = |at: usize| drawn.iter().map(|vector| vector[at]).sum::<f32>() / drawn.len() as f32;
+        // A woman with glasses and hair to the chin; nobody's beard, known half of the time; no colour of hair.
+        for (at, low, high) in [
+            (144, 0.6, 0.95),
+            (145, 0.0, 0.0),
+            (142, 0.6, 0.95),
+            (139, 0.6, 0.95),
+            (141, 0.3, 0.6),
+            (136, 0.0, 0.0),
+        ] {
+            assert!((low..=high).contains(&mean(at)), "{at}: {}", mean(at));
+        }
+        assert!(mean(128) > 0.8 && mean(128) < 1.0 && mean(148) == 1.0);
+        let years = mean(146) / mean(147) * 15.0 + 45.0;
+        assert!((years - 30.0).abs() < 1.5, "{years}");
+        assert_ne!(drawn[0][0], drawn[1][0]);
+        assert!(cards.vector(&data, 1, &mut rng).is_none());
     }
 }

@@ -23,6 +23,8 @@ pub fn map<T: Sync, S, R: Send>(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                // The cores look at different items, not threads at one.
+                tch::set_num_threads(1);
                 let tools = tools();
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);

@@ -42,7 +42,7 @@ pub fn find(data: &Path) -> Result<(), TrainingError> {
     let mut known = if file_of(data).is_file() { read(data)? } else { Landmarks::new() };
     let frames = read_frames(data)?;
     let models = face_models().map_err(IdentityError::from)?;
-    let tools = || Ok(FaceDetector::open(&models.join(YUNET_FILE))?);
+    let tools = || Ok(FaceDetector::open_with_threads(&models.join(YUNET_FILE), 1)?);
     let new: Vec<&Frame> = frames.iter().filter(|frame| !known.contains_key(&frame.file)).collect();
     println!("landmarks: {} known, {} pictures to look at", known.len(), new.len());
     let look = |detector: &FaceDetector, frame: &&Frame| {

@@ -43,6 +43,11 @@ const BLOCKS: [(&str, i64, bool); 14] = [
 pub struct Descriptor(pub(super) Vec<f32>);
 
 impl Descriptor {
+    /// Of numbers that were kept; `None` unless there are [`DESCRIPTOR_WIDTH`] finite ones.
+    pub fn from_values(values: Vec<f32>) -> Option<Self> {
+        (values.len() == DESCRIPTOR_WIDTH && values.iter().all(|v| v.is_finite())).then_some(Self(values))
+    }
+
     /// The 128 numbers.
     pub fn values(&self) -> &[f32] {
         &self.0

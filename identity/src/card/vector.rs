@@ -48,6 +48,11 @@ impl CardVectors {
         Ok(Self { mean: descriptor_mean()? })
     }
 
+    /// Counting descriptors from another mean: a training set's own.
+    pub fn counted_from(mean: Vec<f32>) -> Self {
+        Self { mean }
+    }
+
     /// The numbers of a card, [`CARD_WIDTH`] of them. Geometry and pose are not among them
     /// (docs/measurements/identity-card.md says why).
     pub fn vector(&self, card: &IdentityCard) -> Vec<f32> {
