@@ -12,7 +12,7 @@ use tch::Device;
 
 use crate::batches::LATENTS_FILE;
 use crate::error::TrainingError;
-use crate::files::copy_folder;
+use crate::export;
 
 /// People who are never trained on, as `render/shots.py` has it.
 const HELD_OUT: u32 = 100;
@@ -152,13 +152,9 @@ fn finished(mut child: Child, command: &Command) -> Result<(), TrainingError> {
 
 /// Gives a model that begins at another's weights what it takes over as it is.
 fn begin_beside(from: &Path, to: &Path) -> Result<(), TrainingError> {
-    for part in ["vae", "tokenizer"] {
-        copy_folder(&from.join(part), &to.join(part))?;
-    }
-    for name in ["vocabulary.json", LATENTS_FILE] {
-        let file = from.join(name);
-        std::fs::copy(&file, to.join(name)).map_err(TrainingError::io(&file))?;
-    }
+    export::copy_unlearnt(from, to)?;
+    let file = from.join(LATENTS_FILE);
+    std::fs::copy(&file, to.join(LATENTS_FILE)).map_err(TrainingError::io(&file))?;
     Ok(())
 }
 
@@ -183,7 +179,8 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     })?;
     recipe.stage("vae", || recipe.train("vae", &first, VAE, batches.vae, &arguments!["--bf16"]))?;
     recipe.stage("unet", || {
-        recipe.train("unet", &first, UNET, batches.unet, &arguments!["--bf16", "--rate", "1e-3"])
+        let more = arguments!["--bf16", "--rate", "1e-3", "--keep-every", "500"];
+        recipe.train("unet", &first, UNET, batches.unet, &more)
     })?;
     recipe.stage("identity", || {
         begin_beside(&first, &starter)?;
@@ -209,6 +206,11 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     })?;
     recipe.stage("judge", || {
         recipe.train("judge", &judge, JUDGE, batches.judge, &arguments!["--heldout", &heldout])
+    })?;
+    recipe.stage("progress", || {
+        let of = arguments!["--run", &first, "--heldout", &heldout, "--judge", &judge];
+        let out = arguments!["--out", recipe.at("report"), "--pictures", "200"];
+        recipe.own("progress", &[&of[..], &out[..]].concat())
     })?;
     for (model, report) in [(&starter, "report"), (&fast, "report-fast")] {
         recipe.stage(report, || {

@@ -16,6 +16,8 @@ pub enum TrainingError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}, line {line}: {source}")]
     Meta { path: PathBuf, line: usize, source: serde_json::Error },
+    #[error("{path}, line {line}: not four numbers: {text}")]
+    Line { path: PathBuf, line: usize, text: String },
     #[error("{path}: {source}")]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("{path}: {source}")]
@@ -38,6 +40,8 @@ pub enum TrainingError {
         "{path}: no identity cards of the reference shots; run `imagine-training cards --data {data}` first"
     )]
     NoCards { path: PathBuf, data: PathBuf },
+    #[error("{path}: cannot be drawn: {reason}")]
+    Plot { path: PathBuf, reason: String },
     #[error("{0}")]
     Tools(String),
     #[error("{command}: {status}")]

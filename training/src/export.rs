@@ -7,7 +7,7 @@ use imagine_unet::Weights;
 use tch::{Kind, Tensor};
 
 use crate::error::TrainingError;
-use crate::files::{read_tensors, write_json, write_tensors};
+use crate::files::{copy_folder, read_tensors, write_json, write_tensors};
 use crate::optimizer::AdamW;
 use crate::recipe;
 
@@ -38,6 +38,16 @@ pub fn read_checkpoint(folder: &Path) -> Result<BTreeMap<String, Tensor>, Traini
         all.extend(tensors.into_iter().map(|(key, tensor)| (format!("{prefix}{key}"), tensor)));
     }
     Ok(all)
+}
+
+/// Gives a checkpoint folder what the U-Net's training does not change: autoencoder, tokenizer, vocabulary.
+pub fn copy_unlearnt(from: &Path, to: &Path) -> Result<(), TrainingError> {
+    for part in ["vae", "tokenizer"] {
+        copy_folder(&from.join(part), &to.join(part))?;
+    }
+    let file = from.join("vocabulary.json");
+    std::fs::copy(&file, to.join("vocabulary.json")).map_err(TrainingError::io(&file))?;
+    Ok(())
 }
 
 /// Writes the averaged weights in f16 and every configuration file; `vae/` and `tokenizer/` are

@@ -98,8 +98,8 @@ impl Network {
         Ok(Self { convolutions, heads: answers.iter().enumerate().map(head).collect::<Result<_, _>>()? })
     }
 
-    /// Pictures [B, 3, S, S] in [-1, 1] → scores of the answers to each question, [B, answers]
-    fn forward(&self, pixels: &Tensor) -> Vec<Tensor> {
+    /// Pictures [B, 3, S, S] in [-1, 1] → what the answers are read off, [B, 2C]
+    fn features(&self, pixels: &Tensor) -> Tensor {
         let mut x = pixels.shallow_clone();
         for (conv, norm) in &self.convolutions {
             x = norm.forward_silu(&conv.forward(&x));
@@ -108,7 +108,12 @@ impl Network {
         let side = x.size()[3];
         let middle = x.narrow(3, side / 4, side / 2).narrow(2, side / 4, side / 2);
         let pooled = [x, middle].map(|part| part.mean_dim([2i64, 3].as_slice(), false, None)); // [B, C]
-        let pooled = Tensor::cat(&pooled, 1); // [B, 2C]
+        Tensor::cat(&pooled, 1) // [B, 2C]
+    }
+
+    /// Pictures [B, 3, S, S] in [-1, 1] → scores of the answers to each question, [B, answers]
+    fn forward(&self, pixels: &Tensor) -> Vec<Tensor> {
+        let pooled = self.features(pixels);
         self.heads.iter().map(|head| head.forward(&pooled).to_kind(Kind::Float)).collect()
     }
 }
@@ -256,6 +261,19 @@ impl Judge {
             let rows = pixels.size()[0] as usize;
             (0..rows).map(|row| (0..QUESTIONS.len()).map(|n| name(n, row)).collect()).collect()
         })
+    }
+
+    /// What the answers are read off, f32 on the CPU: pictures [B, 3, S, S] in [-1, 1] → [B, F]
+    pub fn features(&self, pixels: &Tensor) -> Tensor {
+        let features = no_grad(|| self.network.features(&pixels.to_device(self.device)));
+        features.to_device(Device::Cpu).to_kind(Kind::Float)
+    }
+
+    /// The same of all pictures of a data set: [N, F]
+    pub fn features_of(&self, data: &Dataset) -> Tensor {
+        let rows: Vec<i64> = (0..data.frames.len() as i64).collect();
+        let parts = rows.chunks(64).map(|rows| self.features(&data.batch(rows, Kind::Float, self.device)));
+        Tensor::cat(&parts.collect::<Vec<_>>(), 0)
     }
 
     /// Of every question: how often the answer is right, of how many that have one.

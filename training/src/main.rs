@@ -18,10 +18,13 @@ mod identity_loss;
 mod in_parallel;
 mod judge;
 mod landmarks;
+mod losses;
 mod networks;
 mod onnx;
 mod optimizer;
 mod pictures;
+mod plot;
+mod progress;
 mod recipe;
 mod tokenizer;
 mod train_unet;
@@ -102,6 +105,9 @@ enum Command {
         /// Most pictures of a step that the identity loss looks at.
         #[arg(long, default_value_t = 6)]
         identity_rows: usize,
+        /// Keep the checkpoint of every so many steps in `checkpoints/STEP`, for `progress`; none at 0.
+        #[arg(long, default_value_t = 0)]
+        keep_every: i32,
     },
     /// Distil a trained model to few steps, with its guidance.
     Distil {
@@ -206,6 +212,24 @@ enum Command {
         #[arg(long, default_value_t = 1.0)]
         identity_scale: f64,
     },
+    /// Measure the checkpoints that a run has kept, and draw its losses and their measures over its steps.
+    Progress {
+        /// Folder of the run; holds `losses.csv` and, by step, `checkpoints`.
+        #[arg(long)]
+        run: PathBuf,
+        /// Folder of held-out people.
+        #[arg(long)]
+        heldout: PathBuf,
+        /// Folder that `judge` has written to.
+        #[arg(long)]
+        judge: PathBuf,
+        /// Where `progress.json` and `progress.svg` go.
+        #[arg(long)]
+        out: PathBuf,
+        /// Pictures of each checkpoint.
+        #[arg(long, default_value_t = 200)]
+        pictures: usize,
+    },
     /// Train the autoencoder.
     Vae {
         #[command(flatten)]
@@ -247,12 +271,13 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             seed: args.seed,
         }),
         Command::Cards { data } => cards::measure(&data),
-        Command::Unet { run: args, from, bf16, identity_weight, identity_rows } => {
+        Command::Unet { run: args, from, bf16, identity_weight, identity_rows, keep_every } => {
             train_unet::train(&train_unet::UNetRun {
                 from,
                 kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
                 identity_weight,
                 identity_rows,
+                keep_every,
                 schedule: args.schedule(6e-4),
                 data: args.data,
                 out: args.out,
@@ -295,6 +320,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             guidance_scale: guidance,
             identity_scale,
         }),
+        Command::Progress { run, heldout, judge, out, pictures } => {
+            progress::run(&progress::Progress { run, heldout, judge, out, pictures })
+        }
         Command::Vae { run: args, bf16, decoder_only, from, identity_weight } => {
             train_vae::train(&train_vae::VaeRun {
                 kind: if bf16 { Kind::BFloat16 } else { Kind::Float },

@@ -18,6 +18,7 @@ use crate::error::TrainingError;
 use crate::export;
 use crate::files::{read_tensors, write_tensors};
 use crate::identity_loss::IdentityLoss;
+use crate::losses::{LossFile, Losses};
 use crate::networks::{Networks, open_vae};
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::recipe::{self, Schedule};
@@ -39,6 +40,8 @@ pub struct UNetRun {
     pub identity_weight: f64,
     /// Most rows of a batch that it looks at.
     pub identity_rows: usize,
+    /// After every so many steps the checkpoint is also kept in `checkpoints/STEP`; none at 0.
+    pub keep_every: i32,
 }
 
 /// Trains and leaves a checkpoint folder, a snapshot and sample sheets in `run.out`.
@@ -78,6 +81,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         vae: open_vae(&run.out, run.device, run.kind)?,
         run,
     };
+    let mut losses = LossFile::open(&run.out, optimizer.steps())?;
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
         let loss = training.loss(&mut rng)?;
@@ -96,17 +100,26 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
             let n = f64::from(sums.2);
             let (loss, unlike) = (sums.0 / n, sums.1 / n);
             println!("unet {steps}: loss {loss:.4} unlike {unlike:.4} rate {rate:.1e} {seconds:.0} s");
+            losses.add(Losses { step: steps, loss, unlike, rate })?;
             sums = (0.0, 0.0, 0);
         }
         if steps % 500 == 0 {
             write_tensors(&snapshot, &optimizer.state())?;
             export::write_checkpoint(&run.out, &optimizer, vocabulary)?;
         }
+        if run.keep_every > 0 && steps % run.keep_every == 0 {
+            let kept = run.out.join(CHECKPOINTS).join(steps.to_string());
+            export::write_checkpoint(&kept, &optimizer, vocabulary)?;
+            export::copy_unlearnt(&run.out, &kept)?;
+        }
     }
     println!("unet: stopped at step {}", optimizer.steps());
     write_tensors(&snapshot, &optimizer.state())?;
     export::write_checkpoint(&run.out, &optimizer, vocabulary)
 }
+
+/// The folder below a run's in which its checkpoints are kept by their step.
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// What stays the same from step to step.
 struct Training<'a> {

@@ -65,6 +65,11 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
         "| correlation of the head's yaw in reference and picture | {:.2} | below 0.2 | |",
         people.yaw_correlation
     )?;
+    let (made, halves) = people.frechet;
+    writeln!(
+        page,
+        "| Fréchet distance to the renders, in the judge's features (no other FID compares) | {made:.2} | | {halves:.2} (half to half) |"
+    )?;
     let (made, drawn) = people.seeds_apart;
     writeln!(
         page,

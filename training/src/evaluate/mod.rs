@@ -4,6 +4,7 @@
 //! renders lie close together) whose it is, and the identity card what it looks like; [`crate::judge`] says whether the
 //! prompt was followed.
 
+mod frechet;
 mod markdown;
 mod people;
 mod photos;
@@ -85,6 +86,8 @@ pub(super) struct Seen {
     pub card: Option<IdentityCard>,
     /// In the order of [`crate::judge::QUESTIONS`].
     pub answers: Vec<String>,
+    /// What the answers were read off: [F]
+    pub features: Tensor,
 }
 
 impl Studio<'_> {
@@ -116,11 +119,13 @@ impl Studio<'_> {
         self.drawn += 1;
         let pixels = made.into_iter().next().map(|picture| picture.pixels);
         let picture = pixels.and_then(|p| RgbImage::from_raw(p.width, p.height, p.rgb)).unwrap_or_default();
-        let answers = self.judge.answers(&tensor_of(&picture)?.unsqueeze(0)).into_iter().next();
+        let pixels = tensor_of(&picture)?.unsqueeze(0); // [1, 3, H, W]
+        let answers = self.judge.answers(&pixels).into_iter().next();
         Ok(Seen {
             face: self.recogniser.embed(&picture)?,
             card: self.card(&picture)?,
             answers: answers.unwrap_or_default(),
+            features: self.judge.features(&pixels).squeeze_dim(0), // [F]
             picture,
         })
     }
@@ -128,6 +133,18 @@ impl Studio<'_> {
 
 /// Draws the pictures, measures them, writes report and sheets.
 pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
+    let (report, [people, roles, failures]) = measure(evaluation)?;
+    write_json(&evaluation.out.join("starter.json"), &report)?;
+    write_whole(&evaluation.out.join("starter.md"), markdown::of(&report).as_bytes())?;
+    sheet(evaluation, "starter-people.png", &people, 8)?;
+    sheet(evaluation, "starter-roles.png", &roles, 8)?;
+    sheet(evaluation, "starter-failures.png", &failures, 8)?;
+    println!("{}", markdown::of(&report));
+    Ok(())
+}
+
+/// Draws the pictures and measures them; with those that the sheets of people, roles and failures show.
+pub fn measure(evaluation: &Evaluation) -> Result<(Report, [Vec<RgbImage>; 3]), TrainingError> {
     let engine = StableDiffusion::load(&LoadOptions {
         model: evaluation.model.clone(),
         adapter: Some(evaluation.model.join(ADAPTER_FILE)),
@@ -164,13 +181,7 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
         people: people.report,
         photos,
     };
-    write_json(&evaluation.out.join("starter.json"), &report)?;
-    write_whole(&evaluation.out.join("starter.md"), markdown::of(&report).as_bytes())?;
-    sheet(evaluation, "starter-people.png", &people.sheet, 8)?;
-    sheet(evaluation, "starter-roles.png", &people.roles, 8)?;
-    sheet(evaluation, "starter-failures.png", &people.failures, 8)?;
-    println!("{}", markdown::of(&report));
-    Ok(())
+    Ok((report, [people.sheet, people.roles, people.failures]))
 }
 
 fn sheet(

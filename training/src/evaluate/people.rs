@@ -9,7 +9,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde::Serialize;
+use tch::Tensor;
 
+use super::frechet;
 use super::tally::{Tallies, Tally, centred, colour_distance, correlation, dot, mean, median};
 use super::{Seen, Studio};
 use crate::captions;
@@ -51,6 +53,8 @@ pub struct PeopleReport {
     /// Median ΔE between the card of the reference and that of the picture, and how often it is kept.
     pub skin: (f32, Tally),
     pub hair: (f32, Tally),
+    /// Fréchet distance to all held-out renders in the judge's features; of halves of the renders from one another.
+    pub frechet: (f64, f64),
     /// Of the head's yaw in reference and picture.
     pub yaw_correlation: f32,
     /// Mean distance of pixels (of 255) between seeds with one prompt, and between shots of one person.
@@ -109,6 +113,7 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
     }
     let mut counted = Counted::default();
     let mut shown = (Vec::new(), Vec::new(), Vec::new());
+    let mut features = Vec::new();
     let each = studio.evaluation.pictures.div_ceil(people.len());
     for (index, person) in people.iter().enumerate() {
         let card = studio.card(&picture_of(studio, person.reference, true)?)?;
@@ -120,6 +125,7 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
             let seen =
                 studio.draw(&captions::in_full(scene), &person.identity, rng.random::<u32>().into())?;
             let scene = Scene { frame: scene, is_new: studio.judge.is_new(scene) };
+            features.push(seen.features.shallow_clone());
             let missed = counted.look(&people, index, &scene, card.as_ref(), &seen, &middle);
             if index < ON_SHEET.0 && n < ON_SHEET.1 {
                 shown.0.push(seen.picture.clone());
@@ -150,6 +156,7 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
         judge_on_renders: judged.into_iter().map(|(q, yes, of)| (q.to_owned(), Tally { yes, of })).collect(),
         skin: (median(&counted.skin), kept(&counted.skin)),
         hair: (median(&counted.hair), kept(&counted.hair)),
+        frechet: frechet_to_renders(studio, &data, &features)?,
         yaw_correlation: correlation(&counted.yaws),
         seeds_apart,
         groups: counted.groups,
@@ -261,6 +268,18 @@ fn ceiling(people: &[Person], all: &[Vec<f32>], middle: &[f32], data: &Dataset) 
         }
     }
     tally
+}
+
+/// Of pictures' features [F] to those of the renders; and, as what to compare it with, of every other render to the rest.
+fn frechet_to_renders(
+    studio: &Studio,
+    data: &Dataset,
+    features: &[Tensor],
+) -> Result<(f64, f64), TrainingError> {
+    let renders = studio.judge.features_of(data); // [N, F]
+    let made = Tensor::f_stack(features, 0)?; // [pictures, F]
+    let every_other = |from: i64| renders.slice(0, from, None, 2);
+    Ok((frechet::distance(&made, &renders), frechet::distance(&every_other(0), &every_other(1))))
 }
 
 fn apart(a: &RgbImage, b: &RgbImage) -> f32 {
