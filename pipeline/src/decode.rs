@@ -182,7 +182,7 @@ mod tests {
         let line = PreviewDecoder::Linear(LinearDecoder::fit(&vae, Device::Cpu).unwrap());
         assert!(matches!(PreviewDecoder::new(&vae, Device::Cpu), Ok(PreviewDecoder::Autoencoder)));
         for decoder in [line, PreviewDecoder::Autoencoder] {
-            for (cells, size) in [([16, 16], (64, 64)), ([8, 24], (96, 32)), ([50, 100], (256, 128))] {
+            for (cells, size) in [([16, 16], (128, 128)), ([8, 24], (192, 64)), ([50, 100], (256, 128))] {
                 let latents = TorchGenerator::new(1).randn(&[1, 12, cells[0], cells[1]]);
                 let preview = decoder.preview(&vae, &latents).unwrap();
                 assert_eq!((preview.width, preview.height, preview.is_whole()), (size.0, size.1, true));

@@ -41,7 +41,7 @@ fn a_machine_that_is_set_up_can_run_the_starter_model() {
 fn the_table_holds_together() {
     let place = Workplace::new();
     let report = doctor(&place, &["--json"], &[]).done().json();
-    for (model, side) in [("starter", 64), ("SD 1.5", 512), ("SDXL", 1024)] {
+    for (model, side) in [("starter", 128), ("SD 1.5", 512), ("SDXL", 1024)] {
         let rows = rows(&report, model);
         let types: Vec<&str> =
             rows.iter().filter(|r| r["device"] == "cpu").map(|r| r["dtype"].as_str().unwrap()).collect();
@@ -78,7 +78,7 @@ fn lines_for_a_person() {
         assert!(text.lines().any(|line| line.starts_with(head)), "{head}: {text}");
     }
     let starter: Vec<&str> = text.lines().filter(|line| line.starts_with("  starter")).collect();
-    assert!(starter.len() >= 3 && starter[0].contains("64x64") && starter[0].contains("f32"), "{text}");
+    assert!(starter.len() >= 3 && starter[0].contains("128x128") && starter[0].contains("f32"), "{text}");
     let help = place.run(["doctor", "--help"]).done().stdout;
     assert!(help.contains("Examples:") && help.contains("Exit codes: 0"), "{help}");
 }

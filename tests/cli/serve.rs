@@ -74,7 +74,7 @@ fn a_person_is_enrolled_drawn_and_forgotten() {
     ]);
     alone.done();
     let output = &done["output"][0];
-    assert_eq!((&output["width"], &output["height"], &output["seed"]), (&json!(64), &json!(64), &json!(7)));
+    assert_eq!((&output["width"], &output["height"], &output["seed"]), (&json!(128), &json!(128), &json!(7)));
     assert!(output["likeness"].is_array(), "{output}");
     let image = format!("/v1/images/{}", output["id"].as_str().unwrap());
     let (status, bytes) = server.get(&image);

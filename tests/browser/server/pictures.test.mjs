@@ -215,6 +215,44 @@ test("people: renamed, more photos, asked for by name", async () => {
   assert.equal((await call("GET", "/v1/people")).data[0].name, "Ada");
 });
 
+test("looks: measured from the photo, corrected on the page, and the next picture is drawn by it", async () => {
+  const person = await known();
+  const page = await open();
+  await page.goto(`${base}/#/people`);
+  await page.getByRole("button", { name: "Looks" }).click();
+  const row = (name) => page.locator(".card-part", { hasText: name });
+  await row("Face").getByText("measured: 128 numbers").first().waitFor();
+  assert.match(await page.getByLabel("Skin: correct it").inputValue(), /^#[0-9a-f]{6}$/);
+  assert.ok(Number(await page.getByLabel("Age: correct it").inputValue()) >= 18);
+  const drawn = async () => {
+    const { id } = await call("POST", "/v1/jobs", { prompt: "me, smiling", people: [{ person: person.id }], seed: 11, expand: false });
+    for (;;) {
+      const job = await call("GET", `/v1/jobs/${id}`);
+      if (job.status === "succeeded") return brightness(page, job.output[0].url);
+      assert.ok(["queued", "running"].includes(job.status), JSON.stringify(job));
+      await page.waitForTimeout(100);
+    }
+  };
+  const asMeasured = await drawn();
+  await page.getByLabel("Skin: correct it").fill("#f3d9c8");
+  await row("Skin").getByText("as you said").waitFor();
+  const lighter = await drawn();
+  assert.ok(lighter > asMeasured + 10, `the face's brightness: ${asMeasured} as measured, ${lighter} with fair skin`);
+  await row("Skin").getByRole("button", { name: "Back to the photos" }).click();
+  await row("Skin").getByText("as you said").waitFor({ state: "detached" });
+  assert.equal(await drawn(), asMeasured, "the same seed and card, the same picture");
+});
+
+/** Mean brightness, 0 to 255, of a picture where the face is. */
+const brightness = (page, url) => page.evaluate(async (address) => {
+  const bitmap = await createImageBitmap(await (await fetch(address)).blob());
+  const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  pen.drawImage(bitmap, 0, 0);
+  const part = (share) => Math.round(bitmap.width * share);
+  const { data } = pen.getImageData(part(0.4), part(0.35), part(0.2), part(0.25));
+  return data.filter((_, at) => at % 4 < 3).reduce((sum, value) => sum + value, 0) / (data.length * 0.75);
+}, url);
+
 test("delete me: says what goes, and it is gone, here and there", async () => {
   const page = await withPictures({ selfie: true });
   await page.goto(`${base}/#/people`);

@@ -1,4 +1,4 @@
-// A person's card, which the shipped model's service has not: it is known by SFace.
+// A person's card: parts that the photos do not tell, and services without cards, which the shipped model's is not.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
