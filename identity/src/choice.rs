@@ -79,6 +79,22 @@ impl EncoderChoice<'_> {
     }
 }
 
+impl EncoderChoice<'_> {
+    /// Why `chosen` may be the wrong one although its embeddings have the right width: a pack is named whose
+    /// recogniser is not, as far as its name tells, the one that the adapter was trained with.
+    pub fn doubt(&self, chosen: &ChosenEncoder) -> Option<String> {
+        let ChosenEncoder::Pack(pack) = chosen else { return None };
+        let right = self.packs.first().filter(|_| self.width == Some(ARCFACE_WIDTH))?;
+        (self.named.is_some() && !self.packs.contains(&pack.name.as_str())).then(|| {
+            format!(
+                "the adapter was trained with the embeddings of {right}; those of {} mean something else, unless it holds \
+                 the same recogniser",
+                pack.name
+            )
+        })
+    }
+}
+
 impl ChosenEncoder {
     /// `sface`, `card`, or the pack's name.
     pub fn name(&self) -> &str {
@@ -142,6 +158,30 @@ impl ChosenEncoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_named_pack_of_another_recogniser_is_doubted() {
+        let pack = |name: &str| {
+            let files = [name, "detector.onnx", "recogniser.onnx"].map(std::path::PathBuf::from);
+            let [folder, detector, recogniser] = files;
+            ChosenEncoder::Pack(Pack { name: name.into(), folder, detector, recogniser })
+        };
+        let choice = EncoderChoice {
+            named: Some(Path::new("x")),
+            packs: crate::packs::FACE_ID_PACKS,
+            width: Some(ARCFACE_WIDTH),
+            ..EncoderChoice::default()
+        };
+        let doubt = choice.doubt(&pack("antelopev2")).unwrap_or_default();
+        assert!(doubt.contains("buffalo_l") && doubt.contains("antelopev2"), "{doubt}");
+        assert_eq!(choice.doubt(&pack("buffalo_m")), None);
+        assert_eq!(choice.doubt(&ChosenEncoder::Sface), None);
+        assert_eq!(
+            EncoderChoice { named: None, ..choice }.doubt(&pack("antelopev2")),
+            None,
+            "pulled with the model"
+        );
+    }
 
     fn choice(width: Option<usize>) -> EncoderChoice<'static> {
         EncoderChoice { width, packs: &["no-such-pack-a", "no-such-pack-b"], ..EncoderChoice::default() }

@@ -11,7 +11,7 @@ use tch::{Device, Kind};
 use crate::checkpoint_folder::CheckpointFolder;
 use crate::error::PipelineError;
 use crate::schedulers::SchedulerConfig;
-use crate::single_file::{BaseModel, SingleFile, SingleFileOptions};
+use crate::single_file::{AutoencoderFile, BaseModel, SingleFile, SingleFileOptions};
 use crate::text_conditioning::Hearing;
 
 /// `imagine.json` in a checkpoint folder: what a request means that leaves these open. The file is
@@ -24,12 +24,15 @@ pub struct Defaults {
     /// File in the folder of an adapter that was trained together with the model: it is loaded unless
     /// another is named, also where there is no person.
     pub adapter: Option<String>,
+    /// Pixels along a side, where a recipe says so of a checkpoint that does not.
+    #[serde(skip)]
+    pub side: Option<u32>,
 }
 
 impl Default for Defaults {
     /// Usual for Stable Diffusion.
     fn default() -> Self {
-        Self { steps: 25, guidance_scale: 7.5, adapter: None }
+        Self { steps: 25, guidance_scale: 7.5, adapter: None, side: None }
     }
 }
 
@@ -250,8 +253,28 @@ fn part<C>(file: &Path, (config, weights): (C, Weights)) -> Result<Part<C>, Pipe
     Ok(Part { config, weights, file: file.to_path_buf() })
 }
 
-/// An autoencoder's folder: a part of a checkpoint, or one to be used in its place.
-pub fn autoencoder_folder(
+/// An autoencoder to be used in the place of a checkpoint's: its folder, or its file in the original layout, whose
+/// scale of the latents is that of the checkpoint's family.
+pub fn autoencoder(
+    path: &Path,
+    family: Family,
+    device: Device,
+    kind: impl Fn(&AutoencoderKlConfig) -> Kind,
+) -> Result<Part<AutoencoderKlConfig>, PipelineError> {
+    if !path.is_file() {
+        return autoencoder_folder(path, device, kind);
+    }
+    let base = match family {
+        Family::StableDiffusion => BaseModel::Sd1,
+        Family::StableDiffusionXl => BaseModel::Sdxl,
+    };
+    let file = AutoencoderFile::open(path, base)?;
+    let weights = file.weights(device, kind(file.config()))?;
+    part(path, (file.config().clone(), weights))
+}
+
+/// The folder of an autoencoder.
+fn autoencoder_folder(
     dir: &Path,
     device: Device,
     kind: impl Fn(&AutoencoderKlConfig) -> Kind,

@@ -36,6 +36,10 @@ pub enum PipelineError {
     IdentityNet(#[from] IdentityNetError),
     #[error(transparent)]
     PhotoMaker(#[from] PhotoMakerError),
+    #[error(
+        "{file}: is the LoRA that the adapter {adapter} brings in its own file, and would count twice: leave it out"
+    )]
+    LoraOfAdapter { file: PathBuf, adapter: PathBuf },
     #[error(transparent)]
     Lora(#[from] LoraError),
     #[error(transparent)]

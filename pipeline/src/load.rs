@@ -10,7 +10,7 @@ use imagine_unet::weights::{MappedPages, WeightsError};
 use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, ConfigError, UNet2DConditionModel, UNetConfig};
 use tch::Kind;
 
-use crate::checkpoint::{Checkpoint, Defaults, Family, Part, Target, autoencoder_folder, config_error};
+use crate::checkpoint::{Checkpoint, Defaults, Family, Part, Target, autoencoder, config_error};
 use crate::device::{device_name, kind_name};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
@@ -165,6 +165,7 @@ fn inpainting(unet: &UNetConfig, vae: &AutoencoderKlConfig) -> Inpainting {
 
 /// What a model is, and what it does where a request leaves a choice open, by the configurations of its parts.
 pub(crate) fn describe(
+    name: String,
     checkpoint: &Checkpoint,
     (unet, vae): (&UNetConfig, &AutoencoderKlConfig),
     defaults: &Defaults,
@@ -173,8 +174,9 @@ pub(crate) fn describe(
 ) -> ModelInfo {
     let downscale = vae.downscale();
     let side = unet.sample_size.map_or(checkpoint.usual_side(), |cells| cells * downscale) as u32;
+    let side = defaults.side.unwrap_or(side);
     ModelInfo {
-        name: checkpoint.name(),
+        name,
         width: side,
         height: side,
         steps: defaults.steps,
@@ -274,9 +276,9 @@ fn load_vae(
     instead: Option<&Path>,
     target: Target,
 ) -> Result<(AutoencoderKl, MappedPages), PipelineError> {
-    let kind = |config: &AutoencoderKlConfig| vae_kind(config, target.vae);
+    let kind = |config: &AutoencoderKlConfig| vae_kind(checkpoint.family(), config, target.vae);
     let Part { config, weights, file } = match instead {
-        Some(dir) => autoencoder_folder(dir, target.device, kind)?,
+        Some(path) => autoencoder(path, checkpoint.family(), target.device, kind)?,
         None => checkpoint.vae(target.device, kind)?,
     };
     let weights = weights.unread();
@@ -285,9 +287,11 @@ fn load_vae(
     Ok((vae, weights.pages()))
 }
 
-/// SDXL's autoencoder overflows in f16, and says so by `force_upcast`: f32 holds, as bf16 does.
-fn vae_kind(config: &AutoencoderKlConfig, kind: Kind) -> Kind {
-    if kind == Kind::Half && config.force_upcast { Kind::Float } else { kind }
+/// SDXL's autoencoder overflows in f16, and says so by `force_upcast`: f32 holds, as bf16 does. Other families'
+/// do not overflow, though theirs is on where they leave it out: diffusers asks it of SDXL alone.
+fn vae_kind(family: Family, config: &AutoencoderKlConfig, kind: Kind) -> Kind {
+    let overflows = family == Family::StableDiffusionXl && config.force_upcast;
+    if kind == Kind::Half && overflows { Kind::Float } else { kind }
 }
 
 #[cfg(test)]
@@ -297,10 +301,16 @@ mod tests {
     #[test]
     fn the_autoencoder_is_kept_from_overflowing() {
         let config = |force_upcast| AutoencoderKlConfig { force_upcast, ..AutoencoderKlConfig::default() };
-        assert_eq!(vae_kind(&config(true), Kind::Half), Kind::Float);
-        assert_eq!(vae_kind(&config(false), Kind::Half), Kind::Half);
+        let xl = |force_upcast, kind| vae_kind(Family::StableDiffusionXl, &config(force_upcast), kind);
+        assert_eq!(xl(true, Kind::Half), Kind::Float);
+        assert_eq!(xl(false, Kind::Half), Kind::Half);
         for kind in [Kind::Float, Kind::BFloat16] {
-            assert_eq!(vae_kind(&config(true), kind), kind);
+            assert_eq!(xl(true, kind), kind);
         }
+        assert_eq!(
+            vae_kind(Family::StableDiffusion, &config(true), Kind::Half),
+            Kind::Half,
+            "left out there"
+        );
     }
 }

@@ -7,7 +7,7 @@ use imagine_identity::adapters::{Adapter, AdapterKind, AdapterOptions, PhotoMake
 use imagine_unet::{AutoencoderKl, UNet2DConditionModel, UNetConfig};
 use tch::{Device, Kind};
 
-use crate::checkpoint::{Checkpoint, Defaults, Target, autoencoder_folder};
+use crate::checkpoint::{Checkpoint, Defaults, Target, autoencoder};
 use crate::device::{DeviceChoice, DtypeChoice};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
@@ -24,6 +24,9 @@ use crate::text_conditioning::TextConditioner;
 /// What to load, where and how.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
+    /// What the model is called; as its folder or file if left out. Folders of a download cache are named by
+    /// numbers, and several models may share one.
+    pub name: Option<String>,
     /// A checkpoint folder in diffusers format, or a checkpoint in a single file.
     pub model: PathBuf,
     /// Folder of the tokenizer, for a single file with another vocabulary than CLIP's.
@@ -39,7 +42,7 @@ pub struct LoadOptions {
     pub image_encoder: Option<PathBuf>,
     /// Folder of the ControlNet that the adapter wants; `ControlNetModel` beside the adapter if left out.
     pub controlnet: Option<PathBuf>,
-    /// Folder of an autoencoder to take in the place of the checkpoint's.
+    /// Folder of an autoencoder to take in the place of the checkpoint's, or its file in the original layout.
     pub vae: Option<PathBuf>,
     /// Merged in this order.
     pub loras: Vec<LoraChoice>,
@@ -95,7 +98,12 @@ impl Plan {
         let device = options.device.resolve()?;
         let target = target(&checkpoint, options.dtype, device)?;
         let mut defaults = checkpoint.defaults()?;
-        let (scheduler, scheduler_file) = checkpoint.scheduler()?;
+        let (mut scheduler, scheduler_file) = checkpoint.scheduler()?;
+        // A single file says nothing of its scheduler and its pictures' size: the recipe knows better than its family.
+        if let (Checkpoint::File { .. }, Some(preset)) = (&checkpoint, preset) {
+            scheduler = preset.without_kept(&scheduler);
+            defaults.side = preset.side;
+        }
         let used = preset.map(|preset| preset.scheduler_config(&scheduler));
         let scheduler_name = scheduler_name(used.as_ref().unwrap_or(&scheduler));
         let scheduler_name = scheduler_name.map_err(|e| in_file(&scheduler_file, e))?;
@@ -105,6 +113,16 @@ impl Plan {
             (defaults.steps, defaults.guidance_scale) = (preset.steps, preset.guidance_scale);
         }
         Ok(Self { preset, checkpoint, target, defaults, scheduler, scheduler_file, scheduler_name, adapter })
+    }
+}
+
+/// Whether a file is the LoRA that is published beside a FaceID adapter, whose own file holds it too:
+/// `ip-adapter-faceid_sd15_lora.safetensors` beside `ip-adapter-faceid_sd15.bin`.
+fn is_lora_of(lora: &Path, adapter: &Path) -> bool {
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase());
+    match (stem(lora), stem(adapter)) {
+        (Some(lora), Some(adapter)) => lora.strip_suffix("_lora") == Some(&adapter),
+        _ => false,
     }
 }
 
@@ -131,7 +149,7 @@ impl StableDiffusion {
             None => Opened::Nothing,
         };
         opened.refuse_unused(options)?;
-        let loras = opened.loras(&options.loras)?;
+        let loras = opened.loras(adapter.as_deref(), &options.loras)?;
         let vae = options.vae.as_deref();
         let changes = Changes { adapter: opened.adapter(), loras: &loras, preset, vae };
         let networks = Networks::load(&checkpoint, &changes, target)?;
@@ -139,6 +157,7 @@ impl StableDiffusion {
         let info = ModelInfo {
             identity: identity.as_ref().map(IdentityModel::needs),
             ..describe(
+                options.name.clone().unwrap_or_else(|| checkpoint.name()),
                 &checkpoint,
                 (networks.unet.config(), networks.vae.config()),
                 &defaults,
@@ -184,10 +203,11 @@ impl StableDiffusion {
         // Opened, so that headers are read; nothing is taken out of them.
         let unet = checkpoint.unet(target)?.config;
         let vae = match options.vae.as_deref() {
-            Some(dir) => autoencoder_folder(dir, target.device, |_| Kind::Float)?.config,
+            Some(path) => autoencoder(path, checkpoint.family(), target.device, |_| Kind::Float)?.config,
             None => checkpoint.vae(target.device, |_| Kind::Float)?.config,
         };
-        let info = describe(&checkpoint, (&unet, &vae), &defaults, scheduler_name, target);
+        let name = options.name.clone().unwrap_or_else(|| checkpoint.name());
+        let info = describe(name, &checkpoint, (&unet, &vae), &defaults, scheduler_name, target);
         Ok(ModelInfo { identity, ..info })
     }
 
@@ -268,7 +288,16 @@ impl Opened {
     }
 
     /// The LoRAs that were chosen, behind PhotoMaker's own.
-    fn loras(&self, chosen: &[LoraChoice]) -> Result<Vec<LoadedLora>, PipelineError> {
+    ///
+    /// # Errors
+    /// A file cannot be used, or is what the adapter's own file (`adapter`) holds too.
+    fn loras(&self, adapter: Option<&Path>, chosen: &[LoraChoice]) -> Result<Vec<LoadedLora>, PipelineError> {
+        if let (Self::Adapter(_), Some(adapter)) = (self, adapter)
+            && let Some(twice) = chosen.iter().find(|lora| is_lora_of(&lora.file, adapter))
+        {
+            let (file, adapter) = (twice.file.clone(), adapter.to_path_buf());
+            return Err(PipelineError::LoraOfAdapter { file, adapter });
+        }
         let own = match self {
             Self::PhotoMaker(_, file) => {
                 let file = LoraFile::open_below(file, PhotoMaker::LORA_PREFIX)?;
@@ -306,4 +335,22 @@ impl Opened {
 
 fn in_file(file: &Path, error: SchedulerError) -> PipelineError {
     SchedulerError::File { path: file.to_path_buf(), source: Box::new(error) }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lora_beside_an_adapter_is_known_by_its_name() {
+        let adapter = Path::new("a/ip-adapter-faceid_sd15.bin");
+        assert!(is_lora_of(Path::new("b/ip-adapter-faceid_sd15_lora.safetensors"), adapter));
+        for other in [
+            "ip-adapter-faceid_sdxl_lora.safetensors",
+            "ip-adapter-faceid_sd15.bin",
+            "style_lora.safetensors",
+        ] {
+            assert!(!is_lora_of(Path::new(other), adapter), "{other}");
+        }
+    }
 }

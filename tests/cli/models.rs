@@ -254,7 +254,8 @@ fn after_a_pull_nothing_needs_the_network() {
     let mut generate = machine.place.command();
     generate.args(["generate", "--prompt", "a red hat", "--steps", "2", "--device", "cpu", "--seed", "3"]);
     generate.args(["--model", "tiny-person", "--adapter", adapter, "--out", "me.png"]);
-    finish(generate.env("HF_HUB_OFFLINE", "1").output().unwrap()).done();
+    let run = finish(generate.env("HF_HUB_OFFLINE", "1").output().unwrap()).done();
+    assert!(run.stdout.contains("tiny-person on cpu"), "called as it was asked for: {}", run.stdout);
     assert!(machine.place.path("me.png").is_file());
     // also by the name that it has on the Hub
     let mut generate = machine.place.command();

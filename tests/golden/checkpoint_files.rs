@@ -9,6 +9,7 @@ use imagine_contract::{Engine, GenerateRequest, RgbPixels};
 use imagine_pipeline::single_file::Prediction;
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
 use imagine_tests::fixtures;
+use safetensors::SafeTensors;
 use serde_json::{Map, json};
 use tempfile::TempDir;
 
@@ -72,6 +73,41 @@ fn what_a_single_file_predicts_can_be_asked_for() {
     let message = error.to_string();
     assert!(error.is_input() && message.contains("--prediction"), "{message}");
     assert!(message.contains("scheduler_config.json"), "{message}");
+}
+
+#[test]
+fn an_autoencoder_is_taken_from_a_file_of_its_own() {
+    let (dir, model, tokenizer) = unpacked("sd1.safetensors");
+    let bytes = std::fs::read(&model).expect("the file");
+    let all = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let alone = |name: &str, renamed: fn(&str) -> Option<String>| -> PathBuf {
+        let parts = all.tensors().into_iter().filter_map(|(key, view)| Some((renamed(&key)?, view)));
+        let file = dir.path().join(name);
+        std::fs::write(&file, safetensors::serialize(parts, None).expect("tensors")).expect("the file");
+        file
+    };
+    let original = alone("vae.safetensors", |key| key.strip_prefix("first_stage_model.").map(String::from));
+    let options = LoadOptions {
+        model: model.clone(),
+        tokenizer: Some(tokenizer),
+        device: DeviceChoice::Cpu,
+        dtype: DtypeChoice::F32,
+        ..LoadOptions::default()
+    };
+    let with = |vae: Option<PathBuf>| StableDiffusion::load(&LoadOptions { vae, ..options.clone() });
+    let drawn = |vae: Option<PathBuf>| draw(&mut with(vae).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb;
+    let own = drawn(None);
+    assert_eq!(drawn(Some(original.clone())), own);
+    assert_eq!(drawn(Some(model)), own, "out of a whole checkpoint");
+    let refused =
+        |vae: PathBuf| with(Some(vae)).map(drop).expect_err("no autoencoder in the original layout");
+    let diffusers = alone("new.safetensors", |key| {
+        key.ends_with("encoder.conv_in.weight").then(|| "encoder.down_blocks.0.resnets.0.conv1.weight".into())
+    });
+    assert!(refused(diffusers).to_string().contains("give the folder"));
+    let unet = alone("unet.safetensors", |key| key.strip_prefix("model.").map(String::from));
+    let message = refused(unet).to_string();
+    assert!(message.contains("unet.safetensors") && message.contains("no autoencoder"), "{message}");
 }
 
 #[test]

@@ -15,6 +15,9 @@ pub fn open(
     progress: &Progress,
 ) -> Result<Encoder, IdentityError> {
     let chosen = choice.find()?;
+    if let Some(doubt) = choice.doubt(&chosen) {
+        progress.warn(format_args!("{doubt}"));
+    }
     let store = LicenceStore::of_this_person()?;
     if let Some(name) = accepted
         && chosen.accept(name, &store)?

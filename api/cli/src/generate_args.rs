@@ -126,7 +126,7 @@ pub struct GenerateArgs {
     pub controlnet: Option<PathBuf>,
 
     /// An autoencoder to take in the place of the model's
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
     pub vae: Option<PathBuf>,
 
     /// An InsightFace pack (folder or name) for the faces; the one that fits the adapter if left out

@@ -1,6 +1,6 @@
 //! What is loaded: what a person names, else what belongs to the model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use imagine_contract::IdentityNeeds;
 use imagine_identity::adapters::AdapterKind;
@@ -57,12 +57,21 @@ impl ModelChoice {
             own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
         let own_controlnet = own(&located.controlnet, |needs| needs.key_points);
         let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
+        let told = Preset::of_checkpoint(&located.model);
         let preset = self.preset.clone().or_else(|| located.preset.clone());
-        self.warn_of_presets(located, preset.as_deref(), progress);
+        if let (None, Some(told)) = (&preset, told) {
+            let file = located.model.display();
+            progress.note(format_args!("{file} is drawn by --preset {}, as its name says", told.name));
+        }
+        let preset = preset.or_else(|| told.map(|preset| preset.name.to_owned()));
+        if told.is_none() {
+            self.warn_of_presets(located, preset.as_deref(), progress);
+        }
         // A combination's autoencoder is for f16 alone: elsewhere the checkpoint's own does not overflow, and
         // draws what diffusers draws with this checkpoint.
         let f16_vae = located.vae.clone().filter(|_| self.dtype == DtypeChoice::F16);
         LoadOptions {
+            name: located.name.clone(),
             model: located.model.clone(),
             tokenizer: self.tokenizer.clone(),
             prediction: self.prediction,
@@ -88,14 +97,21 @@ impl ModelChoice {
             }
         }
         if let Some(recipe) = preset.and_then(|name| Preset::by_name(name).ok())
-            && let Some(lora) = recipe.loras.first()
-            && self.loras.is_empty()
+            && !recipe.loras.is_empty()
             && located.loras.is_empty()
         {
-            let (name, file, repository) = (recipe.name, lora.file, lora.repository);
-            progress.warn(format_args!(
-                "--preset {name} without its LoRA draws poorly: name the file with --lora (e.g. {file} of {repository})"
-            ));
+            let is_there = |file: &Path| recipe.loras.iter().any(|lora| lora.is_at(file));
+            if !self.loras.iter().any(|lora| is_there(&lora.file)) {
+                let files: Vec<String> = recipe
+                    .loras
+                    .iter()
+                    .map(|lora| format!("for {} {} of {}", lora.base.name(), lora.file, lora.repository))
+                    .collect();
+                let (name, files) = (recipe.name, files.join(", "));
+                progress.warn(format_args!(
+                    "--preset {name} without its LoRA draws poorly: name the file with --lora ({files})"
+                ));
+            }
         }
     }
 

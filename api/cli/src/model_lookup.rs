@@ -21,6 +21,8 @@ pub const INDEX: &str = "model_index.json";
 /// The files of a model. All but the checkpoint only where a pulled combination has them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Located {
+    /// What the model was asked for by, where its folder is called by a number.
+    pub name: Option<String>,
     /// A checkpoint folder, or a single file.
     pub model: PathBuf,
     /// File of the identity adapter.
@@ -68,7 +70,7 @@ fn locate_in(model: &Path, places: &[PathBuf]) -> Result<Located, Failure> {
     if let Some(repository) = repository(model)
         && let Some(found) = models::cached_checkpoint(repository)
     {
-        return plain(found);
+        return Ok(Located { name: Some(repository.to_owned()), model: found, ..Located::default() });
     }
     let Some(name) = plain_name(model) else {
         let what = if model.is_dir() { format!("has no {INDEX}") } else { "is not there".into() };
@@ -112,7 +114,8 @@ fn combined(name: &str, lock: &Lock, combination: &LockedCombination) -> Result<
         ))
         .hint(format!("`imagine models pull {name}` fetches them")));
     }
-    let mut located = Located { preset: combination.preset.clone(), ..Located::default() };
+    let mut located =
+        Located { name: Some(name.to_owned()), preset: combination.preset.clone(), ..Located::default() };
     for (_, part) in lock.parts_of(combination) {
         let entry = part.entry();
         match part.role {
@@ -356,6 +359,7 @@ mod tests {
             fs::write(at(entry).join("f"), "1").unwrap();
         }
         let expected = Located {
+            name: Some("all".into()),
             model: at("m"),
             adapter: Some(at("a")),
             image_encoder: Some(at("i")),

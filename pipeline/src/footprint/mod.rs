@@ -148,7 +148,8 @@ impl Shape {
         let cells = |side: u32| (u64::from(side) / self.vae.downscale().max(1) as u64).max(1);
         let step = unet_tally(&self.unet, cells(width), cells(height))?;
         // the autoencoder of SDXL runs in f32 where the rest is f16
-        let upcast = self.vae.force_upcast && vae_kind == Kind::Half;
+        let is_xl = self.texts.len() > 1;
+        let upcast = is_xl && self.vae.force_upcast && vae_kind == Kind::Half;
         let decode_bytes = if upcast { 4 } else { vae_kind.elt_size_in_bytes() as u64 };
         let (tile_width, tile_height) = self.tile(width, height);
         let decode = decoder_tally(&self.vae, cells(tile_width), cells(tile_height));

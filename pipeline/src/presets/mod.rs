@@ -95,6 +95,8 @@ pub struct Preset {
     pub guidance_scale: f64,
     /// The LoRA at weight 1, one file for each base; none if the recipe is for a whole checkpoint.
     pub loras: &'static [PresetLora],
+    /// Pixels along a side that its checkpoint draws best at, where that differs from its family's.
+    pub side: Option<u32>,
     bases: &'static [Base],
     kind: SchedulerKind,
     /// Kinds that are kept if the checkpoint has one.
@@ -114,6 +116,28 @@ impl Preset {
     /// The preset that a LoRA file belongs to, by its path.
     pub fn of_lora(path: &Path) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.loras.iter().any(|lora| lora.is_at(path)))
+    }
+
+    /// The preset of a whole checkpoint in one file that was published for it, by the file's name:
+    /// `sdxl_lightning_4step.safetensors`, `sd_xl_turbo_1.0_fp16.safetensors`.
+    pub fn of_checkpoint(path: &Path) -> Option<&'static Self> {
+        let name = path.file_name()?.to_string_lossy().to_lowercase().replace('-', "_");
+        let lightning = name.strip_prefix("sdxl_lightning_").and_then(|rest| rest.split_once("step"));
+        let preset = match lightning {
+            Some((steps, rest)) if !rest.contains("lora") && !rest.contains("unet") => {
+                format!("lightning-{steps}")
+            }
+            _ if ["sd_turbo", "sd_xl_turbo", "sdxl_turbo"].iter().any(|start| name.starts_with(start)) => {
+                "turbo".to_owned()
+            }
+            _ => return None,
+        };
+        Self::by_name(&preset).ok()
+    }
+
+    /// A scheduler of which nothing is the checkpoint's own choice, for [`Self::scheduler_config`].
+    pub fn without_kept(&self, scheduler: &SchedulerConfig) -> SchedulerConfig {
+        scheduler.with_kind(self.kind)
     }
 
     /// The LoRA for this base.
@@ -256,6 +280,26 @@ mod tests {
         }
         let message = Preset::by_name("lightening").unwrap_err().to_string();
         assert!(message.contains("\"lightening\"") && message.contains("lightning-8"), "{message}");
+    }
+
+    #[test]
+    fn checkpoints_are_told_by_their_published_names() {
+        for (path, name) in [
+            ("models/sdxl_lightning_4step.safetensors", Some("lightning-4")),
+            ("sdxl_lightning_8step.safetensors", Some("lightning-8")),
+            ("sd_xl_turbo_1.0_fp16.safetensors", Some("turbo")),
+            ("sd_turbo.safetensors", Some("turbo")),
+            // no recipe, a U-Net alone, a LoRA, a model of somebody else's
+            ("sdxl_lightning_1step.safetensors", None),
+            ("sdxl_lightning_4step_unet.safetensors", None),
+            ("sdxl_lightning_4step_lora.safetensors", None),
+            ("dreamshaperXL_turboDpmppSDE.safetensors", None),
+        ] {
+            assert_eq!(Preset::of_checkpoint(Path::new(path)).map(|preset| preset.name), name, "{path}");
+        }
+        let turbo = Preset::by_name("turbo").unwrap();
+        let invented = turbo.scheduler_config(&turbo.without_kept(&sdxl()));
+        assert_eq!((invented.kind().unwrap(), turbo.side), (SchedulerKind::EulerAncestral, Some(512)));
     }
 
     #[test]

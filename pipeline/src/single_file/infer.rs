@@ -32,6 +32,18 @@ pub enum BaseModel {
     Sdxl,
 }
 
+impl BaseModel {
+    /// Side of the pictures that the published models were trained on; SD 2.x with v-prediction saw larger ones.
+    pub(super) fn picture_size(self) -> i64 {
+        if self == Self::Sdxl { 1024 } else { 512 }
+    }
+
+    /// Scale of the latents.
+    pub(super) fn scaling_factor(self) -> f64 {
+        if self == Self::Sdxl { 0.13025 } else { 0.18215 }
+    }
+}
+
 /// What the U-Net predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prediction {
@@ -124,9 +136,8 @@ impl SingleFileKind {
     /// Side of the pictures it was trained on: not in the file, that of the published models.
     pub fn picture_size(&self) -> i64 {
         match self.base {
-            BaseModel::Sdxl => 1024,
             BaseModel::Sd2 if self.prediction == Prediction::V => 768,
-            _ => 512,
+            base => base.picture_size(),
         }
     }
 
@@ -136,7 +147,7 @@ impl SingleFileKind {
 
     /// Scale of the latents: not in the file either.
     pub(super) fn scaling_factor(&self) -> f64 {
-        if self.base == BaseModel::Sdxl { 0.13025 } else { 0.18215 }
+        self.base.scaling_factor()
     }
 
     /// The scheduler of the published folder of this kind, which `from_single_file` of diffusers takes too.
@@ -339,20 +350,23 @@ fn prediction(
 }
 
 /// Keys that checkpoints hold and that no part needs: a second, averaged U-Net; constants of the noise
-/// schedule; what was used in training only; markers.
+/// schedule; what was used in training only (textual inversion's manager among it); CLIP's picture half; markers.
 pub(super) fn is_ignored(key: &str) -> bool {
-    const WHOLE: [&str; 9] = [
+    const WHOLE: [&str; 8] = [
         "alphas_cumprod",
         "alphas_cumprod_prev",
         "betas",
-        "denoiser.sigmas",
         "global_step",
         "logvar",
         "scale_factor",
         V_MARKER,
         ZERO_SNR_MARKER,
     ];
-    const STARTS: [&str; 8] = [
+    const STARTS: [&str; 12] = [
+        "cond_stage_model.transformer.vision_model.",
+        "cond_stage_model.transformer.visual_projection.",
+        "denoiser.",
+        "embedding_manager.",
         "first_stage_model.loss.",
         "log_one_minus_",
         "lvlb_weights",

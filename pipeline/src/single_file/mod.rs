@@ -5,6 +5,7 @@
 //! in place under the names that the models ask for; nothing is converted or copied beforehand. Every key
 //! of the file must belong to a part or to a short list of known leftovers.
 
+mod autoencoder;
 mod error;
 mod infer;
 mod layout;
@@ -23,6 +24,7 @@ use tch::{Device, Kind};
 
 use crate::schedulers::SchedulerConfig;
 
+pub use autoencoder::AutoencoderFile;
 pub use error::SingleFileError;
 pub use infer::{BaseModel, Prediction, PredictionSource, SingleFileKind};
 use layout::Layout;

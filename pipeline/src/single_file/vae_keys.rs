@@ -28,7 +28,18 @@ pub(super) fn read(
     layout: &Layout,
     kind: &SingleFileKind,
 ) -> Result<(AutoencoderKlConfig, KeyMap), SingleFileError> {
-    let (prefix, latent_channels) = latent_channels(layout)?;
+    let (prefix, _) = latent_channels(layout)?;
+    read_at(layout, prefix, kind.picture_size(), kind.scaling_factor())
+}
+
+/// The same of keys that start so, with what no file says: the side of its pictures, and the scale of the latents.
+pub(super) fn read_at(
+    layout: &Layout,
+    prefix: &str,
+    picture_size: i64,
+    scaling_factor: f64,
+) -> Result<(AutoencoderKlConfig, KeyMap), SingleFileError> {
+    let latent_channels = layout.dim(&format!("{prefix}decoder.conv_in.weight"), 1)?;
     let mut keys = Keys::new(layout, prefix);
     let levels = keys.count(|i| format!("encoder.down.{i}."));
     let layers = keys.count(|j| format!("encoder.down.0.block.{j}."));
@@ -87,8 +98,8 @@ pub(super) fn read(
         block_out_channels: widths,
         layers_per_block: layers as i64,
         latent_channels,
-        sample_size: kind.picture_size(),
-        scaling_factor: kind.scaling_factor(),
+        sample_size: picture_size,
+        scaling_factor,
         // As in the published configurations; SDXL's own weights overflow in f16.
         force_upcast: true,
         use_quant_conv: quant,

@@ -1,6 +1,6 @@
 //! The safetensors format: a JSON header with types, shapes and byte ranges, then the data.
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::Kind;
 
 use super::files::Contents;
@@ -16,13 +16,35 @@ fn stored_type(dtype: Dtype) -> StoredType {
     }
 }
 
+/// The format's errors in words for the person who has the file.
+fn reason(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::HeaderTooSmall
+        | SafeTensorError::HeaderTooLarge
+        | SafeTensorError::InvalidHeaderLength => {
+            format!("it is no safetensors file, or cut off in its header ({error:?})")
+        }
+        SafeTensorError::InvalidHeader(_)
+        | SafeTensorError::InvalidHeaderStart
+        | SafeTensorError::InvalidHeaderDeserialization(_) => {
+            format!("it is no safetensors file, or damaged ({error:?})")
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            format!(
+                "it ends before its tensors do, as a download that was cut off, or goes on behind them ({error:?})"
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}
+
 /// Reads the header of the file number `file`; the error says what is wrong with it.
 pub(super) fn read(bytes: &[u8], file: usize) -> Result<Contents, String> {
     if bytes.starts_with(b"version https://git-lfs") {
         return Err("it is a Git LFS pointer, not the file itself".into());
     }
     // This checks every range against the file's length.
-    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("{e:?}"))?;
+    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| reason(&e))?;
     let data = size_of::<u64>() + header;
     let mut contents = Contents::default();
     for (key, info) in metadata.tensors() {

@@ -1,0 +1,50 @@
+//! An autoencoder alone in one file, in the original layout, as the bettered ones of Stable Diffusion are published
+//! (`vae-ft-mse-840000-ema-pruned.safetensors`, `sdxl_vae.safetensors`).
+
+use std::path::Path;
+
+use imagine_unet::weights::{KeyMap, TensorFiles};
+use imagine_unet::{AutoencoderKlConfig, Weights};
+use tch::{Device, Kind};
+
+use super::error::SingleFileError;
+use super::infer::BaseModel;
+use super::layout::Layout;
+use super::vae_keys;
+
+/// The file, mapped into memory.
+pub struct AutoencoderFile {
+    layout: Layout,
+    config: AutoencoderKlConfig,
+    map: KeyMap,
+}
+
+impl AutoencoderFile {
+    /// Opens a `.safetensors`, `.ckpt` or `.pt` file whose keys start with `encoder.` and `decoder.`, or as in a
+    /// whole checkpoint, out of which the autoencoder is then taken. `base` is for what the file does not say: the
+    /// scale of the latents.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds no autoencoder in the original layout; with the key and the shape.
+    pub fn open(file: &Path, base: BaseModel) -> Result<Self, SingleFileError> {
+        let layout = Layout::new(TensorFiles::open(&[file.to_path_buf()])?);
+        if layout.has_prefix("encoder.down_blocks.") {
+            let reason =
+                "its names are diffusers': give the folder that it lies in, with its config.json".into();
+            return Err(SingleFileError::NotACheckpoint { file: layout.file(), reason });
+        }
+        let prefix =
+            if layout.has("decoder.conv_in.weight") { "" } else { vae_keys::latent_channels(&layout)?.0 };
+        let (config, map) = vae_keys::read_at(&layout, prefix, base.picture_size(), base.scaling_factor())?;
+        Ok(Self { layout, config, map })
+    }
+
+    pub fn config(&self) -> &AutoencoderKlConfig {
+        &self.config
+    }
+
+    /// The weights under diffusers' names.
+    pub fn weights(&self, device: Device, kind: Kind) -> Result<Weights, SingleFileError> {
+        Ok(Weights::remapped(&self.layout.files, &self.map, device, kind)?)
+    }
+}
