@@ -3,12 +3,17 @@
 use std::path::Path;
 
 use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::TrainingError;
+use crate::files::write_whole;
 use crate::recipe;
 
-/// Saves pictures [N, 3, H, W] in [-1, 1] as one PNG with `columns` a row.
+/// Of sheets that are kept as JPEG.
+const JPEG_QUALITY: u8 = 90;
+
+/// Saves pictures [N, 3, H, W] in [-1, 1] as one PNG or JPEG, by the path's ending, with `columns` a row.
 pub fn write_sheet(path: &Path, pixels: &Tensor, columns: i64) -> Result<(), TrainingError> {
     let size = pixels.size();
     let (count, height, width) = (size[0], size[2], size[3]);
@@ -30,6 +35,13 @@ pub fn write_sheet(path: &Path, pixels: &Tensor, columns: i64) -> Result<(), Tra
     }
     let picture = RgbImage::from_raw((columns * width) as u32, (rows * height) as u32, raw);
     let picture = picture.unwrap_or_default();
+    if path.extension().is_some_and(|ending| ending == "jpg") {
+        let mut bytes = Vec::new();
+        let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+        let encoded = picture.write_with_encoder(encoder);
+        encoded.map_err(|source| TrainingError::Image { path: path.into(), source })?;
+        return write_whole(path, &bytes);
+    }
     picture.save(path).map_err(|source| TrainingError::Image { path: path.into(), source })
 }
 

@@ -39,7 +39,7 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "![Twelve people who do not exist, each beside three pictures of them](starter-people.png)\n"
+        "![Twelve people who do not exist, each beside three pictures of them](starter-people.jpg)\n"
     )?;
     writeln!(page, "The first of every four is the reference, as it was rendered.\n")?;
     writeln!(page, "| | found | wanted | renders themselves |\n|---|---|---|---|")?;
@@ -87,10 +87,10 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
             .map(|t| named(t, question));
         writeln!(page, "| {question} | {} |", cells.join(" | "))?;
     }
-    writeln!(page, "\n![Roles](starter-roles.png)\n\n## Where it fails\n")?;
+    writeln!(page, "\n![Roles](starter-roles.jpg)\n\n## Where it fails\n")?;
     writeln!(
         page,
-        "Pictures without a face, or whose role the judge does not see:\n\n![Failures](starter-failures.png)\n"
+        "Pictures without a face, or whose role the judge does not see:\n\n![Failures](starter-failures.jpg)\n"
     )?;
     writeln!(
         page,

@@ -136,9 +136,9 @@ pub fn run(evaluation: &Evaluation) -> Result<(), TrainingError> {
     let (report, [people, roles, failures]) = measure(evaluation)?;
     write_json(&evaluation.out.join("starter.json"), &report)?;
     write_whole(&evaluation.out.join("starter.md"), markdown::of(&report).as_bytes())?;
-    sheet(evaluation, "starter-people.png", &people, 8)?;
-    sheet(evaluation, "starter-roles.png", &roles, 8)?;
-    sheet(evaluation, "starter-failures.png", &failures, 8)?;
+    sheet(evaluation, "starter-people.jpg", &people, 8)?;
+    sheet(evaluation, "starter-roles.jpg", &roles, 8)?;
+    sheet(evaluation, "starter-failures.jpg", &failures, 8)?;
     println!("{}", markdown::of(&report));
     Ok(())
 }
