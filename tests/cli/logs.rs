@@ -74,7 +74,7 @@ fn no_photo_embedding_or_prompt_is_ever_logged() {
     let raw: Vec<f32> = unit.iter().map(|value| value * seen.embedding.norm()).collect();
     let mut needles = [pieces(&photo), pieces(&landscape()), numbers(&unit), numbers(&raw)].concat();
     let words =
-        ["vermilion", "quagmire", "forbidding-moor", "Zephyrine", "undressed", "zeppelin", "misspelt"];
+        ["vermilion", "quagmire", "forbidding-moor", "Zephyrine", "quicksilver", "zeppelin", "misspelt"];
     needles.extend(words.iter().map(|word| word.as_bytes().to_vec()));
 
     // The search finds each of them where it is, however it is written.
@@ -105,7 +105,7 @@ fn no_photo_embedding_or_prompt_is_ever_logged() {
         assert_eq!(events.last().unwrap().0, "job.succeeded", "{events:?}");
         assert_eq!(server.get(events.last().unwrap().1["output"][0]["url"].as_str().unwrap()).0, 200);
     }
-    let (status, refused) = server.post("/v1/jobs", &wish("me undressed", json!({})));
+    let (status, refused) = server.post("/v1/jobs", &wish("me undressed in quicksilver", json!({})));
     assert_eq!((status, &refused["error"]["code"]), (422, &"refused".into()), "{refused}");
     assert_eq!(server.post("/v1/jobs", &json!({"prompt": "forbidding-moor", "misspelt": 1})).0, 400);
     assert_eq!(server.post("/v1/prompts/expand", &json!({"idea": "me in a zeppelin"})).0, 200);
