@@ -99,7 +99,7 @@ declare namespace Api {
     input: JobRequest;
     expansion: Expansion | null;
     output: Output[];
-    error: { code: string; message: string } | null;
+    error: { code: string; message: string; rule?: string } | null;
     batch?: string | null;
     metrics?: { queue_seconds: number | null; run_seconds: number | null };
   };

@@ -60,6 +60,17 @@ pub(crate) struct Shared {
     /// Requests whose files are held in memory now.
     pub upload_slots: Semaphore,
     pub stage: watch::Receiver<Stage>,
+    /// How many wait for a job's end or watch one.
+    watchers: watch::Sender<usize>,
+}
+
+/// Somebody who waits for a job; no longer once it is dropped.
+pub(crate) struct Watching(App);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.watchers.send_modify(|count| *count -= 1);
+    }
 }
 
 /// How far the server's end is.
@@ -95,6 +106,7 @@ impl App {
             photo_slots: Semaphore::new(config.limits.photo_reads.max(1)),
             upload_slots: Semaphore::new(UPLOADS),
             stage,
+            watchers: watch::Sender::new(0),
             config,
             parts,
         }))
@@ -117,6 +129,17 @@ impl App {
     pub(crate) async fn closed(&self) {
         // An error means that nobody is left who could say so.
         let _ = self.stage.clone().wait_for(|stage| *stage == Stage::Closed).await;
+    }
+
+    /// Counts whoever waits for a job, for as long as what is given is held.
+    pub(crate) fn watching(&self) -> Watching {
+        self.watchers.send_modify(|count| *count += 1);
+        Watching(self.clone())
+    }
+
+    /// When nobody waits for a job.
+    pub(crate) async fn unwatched(&self) {
+        let _ = self.watchers.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// New work is not begun while the server shuts down.

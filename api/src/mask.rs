@@ -11,7 +11,6 @@ use image::{
 use crate::app::App;
 use crate::error::{Code, Outcome, Problem};
 
-const FIELD: &str = "edit.mask";
 /// Bytes of a mask's PNG where it comes as text.
 const BYTES: usize = 8 << 20;
 
@@ -28,21 +27,30 @@ struct Bounds {
 const OF_PHOTOS: Bounds = Bounds { field: "mask", side: 12_000, pixels: 50_000_000 };
 
 /// A gray PNG from base64 (a data URL too), white where something is drawn anew.
-pub(crate) async fn of_base64(text: &str, side: u32) -> Outcome<Vec<u8>> {
+pub(crate) async fn of_base64(text: &str, side: u32, field: &'static str) -> Outcome<Vec<u8>> {
     let text = text.split_once(";base64,").map_or(text, |(_, data)| data);
     if text.len() > BYTES / 3 * 4 {
-        return Err(Problem::new(Code::TooLarge, format!("a mask has {BYTES} bytes at most")).param(FIELD));
+        return Err(Problem::new(Code::TooLarge, format!("a mask has {BYTES} bytes at most")).param(field));
     }
-    let bytes = STANDARD.decode(text.trim()).map_err(|_| Problem::field(FIELD, "the mask is not base64"))?;
-    let work = move || {
-        let bounds = Bounds { field: FIELD, side, pixels: u64::from(side) * u64::from(side) };
-        let luma = decode(&bytes, bounds)?.into_luma8();
-        if luma.pixels().all(|pixel| pixel.0[0] < 128) {
-            return Err(Problem::field(FIELD, "the mask marks nothing that could be drawn anew"));
-        }
-        encode(&luma)
-    };
-    tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?
+    let bytes = STANDARD.decode(text.trim()).map_err(|_| Problem::field(field, "the mask is not base64"))?;
+    let bounds = Bounds { field, side, pixels: u64::from(side) * u64::from(side) };
+    tokio::task::spawn_blocking(move || gray(&bytes, bounds)).await.map_err(Problem::internal)?
+}
+
+/// The same from a file, which may be as large as the photo that is changed. As much work: a few at a time.
+pub(crate) async fn of_file(app: &App, bytes: Vec<u8>, field: &'static str) -> Outcome<Vec<u8>> {
+    let closed = |_| Problem::new(Code::Draining, "the server is shutting down");
+    let _slot = app.photo_slots.acquire().await.map_err(closed)?;
+    let bounds = Bounds { field, ..OF_PHOTOS };
+    tokio::task::spawn_blocking(move || gray(&bytes, bounds)).await.map_err(Problem::internal)?
+}
+
+fn gray(bytes: &[u8], bounds: Bounds) -> Outcome<Vec<u8>> {
+    let luma = decode(bytes, bounds)?.into_luma8();
+    if luma.pixels().all(|pixel| pixel.0[0] < 128) {
+        return Err(Problem::field(bounds.field, "the mask marks nothing: no pixel is white"));
+    }
+    encode(&luma)
 }
 
 /// The same from OpenAI's kind of mask: a PNG that is transparent where something is drawn anew.
@@ -122,12 +130,15 @@ mod tests {
     async fn white_is_drawn_anew() {
         let mask = DynamicImage::ImageLuma8(GrayImage::from_raw(2, 1, vec![255, 0]).unwrap());
         let text = STANDARD.encode(png(&mask));
-        assert_eq!(values(&of_base64(&text, 64).await.unwrap()), [255, 0]);
-        assert_eq!(values(&of_base64(&format!("data:image/png;base64,{text}"), 64).await.unwrap()), [255, 0]);
-        assert!(of_base64(&text, 1).await.is_err(), "wider than allowed");
-        assert!(of_base64("!", 64).await.is_err());
+        assert_eq!(values(&of_base64(&text, 64, "edit.mask").await.unwrap()), [255, 0]);
+        assert_eq!(
+            values(&of_base64(&format!("data:image/png;base64,{text}"), 64, "edit.mask").await.unwrap()),
+            [255, 0]
+        );
+        assert!(of_base64(&text, 1, "edit.mask").await.is_err(), "wider than allowed");
+        assert!(of_base64("!", 64, "edit.mask").await.is_err());
         let black = DynamicImage::ImageLuma8(GrayImage::from_raw(2, 1, vec![0, 0]).unwrap());
-        assert!(of_base64(&STANDARD.encode(png(&black)), 64).await.is_err());
+        assert!(of_base64(&STANDARD.encode(png(&black)), 64, "edit.mask").await.is_err());
     }
 
     #[test]

@@ -29,9 +29,9 @@ fn documented(app: &App) -> OpenApiRouter<App> {
     let with_photos = OpenApiRouter::new()
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::add_photos))
-        .routes(routes!(jobs::list, jobs::create))
         .layer(photos);
     let edits = OpenApiRouter::new()
+        .routes(routes!(jobs::list, jobs::create))
         .routes(routes!(openai::edits))
         .layer(DefaultBodyLimit::max(photos::body_limit(app, limits.photos + 1)));
     let one_photo = OpenApiRouter::new()

@@ -19,6 +19,23 @@ pub(crate) async fn read(app: &App, bytes: Vec<u8>, face: Option<usize>) -> Outc
     Ok(read.await.map_err(Problem::internal)??)
 }
 
+/// A picture that is to be changed, made clean.
+pub(crate) struct CleanPicture {
+    /// Its pixels, upright, and nothing else of the file.
+    pub png: Vec<u8>,
+    /// How many faces are on it.
+    pub faces: usize,
+    /// One of them could be drawn by.
+    pub usable: bool,
+}
+
+/// Reads a picture as selfies are read, and writes its pixels anew.
+pub(crate) async fn picture(app: &App, bytes: Vec<u8>) -> Outcome<CleanPicture> {
+    let PhotoReading { pixels, faces, face, .. } = read(app, bytes, None).await?;
+    let png = tokio::task::spawn_blocking(move || encode_png(&pixels)).await.map_err(Problem::internal)??;
+    Ok(CleanPicture { png, faces: faces.len(), usable: face.is_some() })
+}
+
 /// Limits of a form with photos.
 pub(crate) fn limits(app: &App) -> FormLimits {
     let limits = &app.config.limits;

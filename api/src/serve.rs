@@ -73,8 +73,11 @@ impl Drop for Service {
     }
 }
 
+/// Of the time for the end, what is left for the answers themselves.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// Answers requests until `shutdown`; then refuses new work and goes on with the rest until the worker beside it has
-/// `drained`, so that what it still draws can be had; then lets requests under way end. All of the end takes
+/// `drained`, so that what it still draws can be had, and, where workers elsewhere draw, until nobody waits for a job; then lets requests under way end. All of the end takes
 /// `shutdown_seconds` at most.
 ///
 /// # Errors
@@ -98,6 +101,10 @@ pub async fn serve(
         shutdown.await;
         ended.drain();
         drained.await;
+        if ended.app.parts.studio.is_none() {
+            // Workers elsewhere go on drawing: whoever waits for one of their jobs is not sent away at once.
+            let _ = tokio::time::timeout(patience.saturating_sub(LAST_ANSWERS), ended.app.unwatched()).await;
+        }
         ended.close();
     };
     let head = Duration::from_secs(service.app.config.server.head_seconds.max(1));

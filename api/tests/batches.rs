@@ -101,6 +101,7 @@ async fn a_line_whose_negative_prompt_is_refused_fails_alone() {
         (&results[0]["error"]["code"], &results[1]["status"]),
         (&json!("refused"), &json!("succeeded"))
     );
+    assert_eq!(results[0]["error"]["rule"], "test-rule");
 }
 
 #[tokio::test]

@@ -99,6 +99,12 @@ async fn a_failed_job_says_why() {
     let job = app.drawn(json!({"prompt": "fail"})).await;
     assert_eq!(job["status"], "failed");
     assert_eq!(job["error"], json!({"code": "out_of_memory", "message": "it did not fit"}));
+    // By a safety rule: which one, as where a request is refused at once.
+    let job = app.drawn(json!({"prompt": "fail the rules"})).await;
+    let refused = json!({"code": "refused", "message": "this is forbidden", "rule": "test-rule"});
+    assert_eq!(job["error"], refused);
+    let at_once = app.post("/v1/jobs", &json!({"prompt": "forbidden"})).await.problem(422, "refused");
+    assert_eq!(at_once["rule"], refused["rule"]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod batches;
 mod cards;
 mod described;
 mod events;
+mod handed_in;
 mod images;
 mod jobs;
 mod openai;

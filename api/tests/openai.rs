@@ -91,6 +91,8 @@ async fn refusals_are_read_by_their_clients() {
     let failed = post(json!({"prompt": "fail"})).await;
     failed.problem(500, "out_of_memory");
     assert_eq!(failed.header("x-should-retry"), "false");
+    let refused = post(json!({"prompt": "fail the rules"})).await.problem(422, "refused");
+    assert_eq!(refused["rule"], "test-rule");
 }
 
 #[tokio::test]

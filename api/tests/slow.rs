@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imagine_store::Policy;
+use imagine_contract::{Load, ModelInfo, Order, Studio, SubmitError};
+use imagine_store::{Archive, Policy};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::support;
+use crate::support::{self, Artist};
 
 /// A server that waits a second for a head, a second for each piece of a body, and three for all of it.
 struct Server {
@@ -18,11 +19,33 @@ struct Server {
     stop: Arc<Notify>,
     /// The worker beside it has nothing more to do.
     drained: Arc<Notify>,
+    archive: Archive,
     _folder: TempDir,
+}
+
+/// Draws nothing, in this process.
+struct Idle(ModelInfo);
+
+impl Studio for Idle {
+    fn info(&self) -> &ModelInfo {
+        &self.0
+    }
+
+    fn submit(&self, _: Order) -> Result<(), SubmitError> {
+        Err(SubmitError::Closed("it never draws".into()))
+    }
+
+    fn load(&self) -> Load {
+        Load { healthy: true, ..Load::default() }
+    }
 }
 
 impl Server {
     async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut imagine_api::Parts)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let archive = support::archive(folder.path(), Policy::default()).await;
         let settings = [("head_seconds", "1"), ("body_pause_seconds", "1"), ("body_seconds", "3")];
@@ -32,9 +55,10 @@ impl Server {
         let (stopped, worker) = (Arc::clone(&stop), Arc::clone(&drained));
         let until = async move { stopped.notified().await };
         let idle = async move { worker.notified().await };
-        let (config, parts) = (support::config(&settings), support::parts(archive));
+        let (config, mut parts) = (support::config(&settings), support::parts(archive.clone()));
+        change(&mut parts);
         tokio::spawn(imagine_api::serve(listener, config, parts, until, idle));
-        Self { address, stop, drained, _folder: folder }
+        Self { address, stop, drained, archive, _folder: folder }
     }
 
     async fn send(&self, text: &str) -> TcpStream {
@@ -125,7 +149,9 @@ async fn a_body_that_does_not_come_is_told_so() {
 
 #[tokio::test]
 async fn an_answer_under_way_is_given_before_the_end() {
-    let server = Server::start().await;
+    let with_studio =
+        |parts: &mut imagine_api::Parts| parts.studio = Some(Arc::new(Idle(parts.models[0].info.clone())));
+    let server = Server::with(with_studio).await;
     let job = "{\"prompt\": \"a\"}";
     let length = job.len();
     let head =
@@ -150,4 +176,37 @@ async fn an_answer_under_way_is_given_before_the_end() {
     let answer = rest(&mut waits).await;
     assert!(answer.starts_with("HTTP/1.1 202") && answer.contains("\"queued\""), "{answer}");
     assert!(TcpStream::connect(&server.address).await.is_err(), "nobody else is let in");
+}
+
+#[tokio::test]
+async fn where_workers_draw_elsewhere_a_server_ends_when_nobody_waits_for_their_jobs() {
+    let server = Server::start().await;
+    let artist = Artist::start(server.archive.clone());
+    let post = |job: &str, more: &str| {
+        let length = job.len();
+        format!(
+            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n{job}"
+        )
+    };
+    let job = "{\"prompt\": \"wait\", \"expand\": false}";
+    let mut waits = server.send(&post(job, "Prefer: wait=60\r\n")).await;
+    while !rest(&mut server.send(LIST).await).await.contains("\"running\"") {
+        sleep(Duration::from_millis(20)).await;
+    }
+    server.stop.notify_one();
+    // Nothing is drawn here, so that there is nothing to wait for in this process.
+    server.drained.notify_one();
+    let ready = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    while !rest(&mut server.send(ready).await).await.starts_with("HTTP/1.1 503") {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let refused = rest(&mut server.send(&post("{\"prompt\": \"a\"}", "Connection: close\r\n")).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: "), "{refused}");
+    assert!(rest(&mut server.send(LIST).await).await.contains("\"running\""));
+    artist.go();
+    let answer = rest(&mut waits).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"succeeded\""), "{answer}");
+    while TcpStream::connect(&server.address).await.is_ok() {
+        sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -25,8 +25,8 @@ struct PreparedText {
     /// Keys and values of [unconditional, conditional] rows, or of the conditional row alone.
     cross: CrossKv,
     added: Option<AddedCondition>,
-    /// Groups of tokens that each person has in `cross`.
-    groups: usize,
+    /// For each person the strength of each group of tokens that they have in `cross`.
+    group_scales: Vec<Vec<f64>>,
 }
 
 /// A condition that holds for some of the steps.
@@ -42,8 +42,9 @@ impl PreparedPhase {
     fn heard(&self, texts: &[PreparedText], control: &[ControlCondition]) -> Option<Phase> {
         let text = texts.get(self.text)?;
         // No scales: all keep theirs.
-        let people = self.scales.iter().flatten();
-        let scales: Vec<f64> = people.flat_map(|&scale| std::iter::repeat_n(scale, text.groups)).collect();
+        let people = self.scales.iter().flatten().zip(&text.group_scales);
+        let scales: Vec<f64> =
+            people.flat_map(|(scale, groups)| groups.iter().map(move |group| scale * group)).collect();
         let cross = text.cross.with_identity_scales(&scales);
         let added = text.added.as_ref().map(|added| AddedCondition::join(&[added]));
         let own = || control.iter().map(|control| control.scale).collect();
@@ -116,7 +117,7 @@ impl StableDiffusion {
             Some(pooled) => Some(self.added_condition(request, size, pooled, guided)?),
         };
         let condition = Condition { text: text.states, identities: people.tokens };
-        Ok(PreparedText { cross: self.unet.cross_kv(&condition), added, groups: people.groups })
+        Ok(PreparedText { cross: self.unet.cross_kv(&condition), added, group_scales: people.group_scales })
     }
 
     fn people(&self, request: &GenerateRequest, size: Size, guided: bool) -> Result<People, PipelineError> {
@@ -157,16 +158,16 @@ impl StableDiffusion {
 }
 
 /// The phases of a run with one text and the phase of every step: a new one begins where somebody is heard
-/// for the first or last time.
+/// for the first or last time, or otherwise than before.
 fn phases(request: &GenerateRequest, steps: usize) -> (Vec<PreparedPhase>, Vec<usize>) {
-    if request.people.iter().all(|person| person.steps == [0.0, 1.0]) {
+    if request.people.iter().all(|person| person.steps == [0.0, 1.0] && person.stages.is_empty()) {
         return (vec![PreparedPhase { text: 0, scales: None }], vec![0; steps]);
     }
     let mut phases: Vec<PreparedPhase> = Vec::new();
     let mut phase_of_step = Vec::with_capacity(steps);
     for step in 0..steps {
-        let heard = |person: &Identity| if person.is_heard(step, steps) { person.scale } else { 0.0 };
-        let now = PreparedPhase { text: 0, scales: Some(request.people.iter().map(heard).collect()) };
+        let strength = |person: &Identity| person.strength(step, steps);
+        let now = PreparedPhase { text: 0, scales: Some(request.people.iter().map(strength).collect()) };
         let known = phases.iter().position(|before| *before == now);
         phase_of_step.push(known.unwrap_or_else(|| {
             phases.push(now);
@@ -178,6 +179,8 @@ fn phases(request: &GenerateRequest, steps: usize) -> (Vec<PreparedPhase>, Vec<u
 
 #[cfg(test)]
 mod tests {
+    use imagine_contract::Stage;
+
     use super::*;
 
     #[test]
@@ -191,5 +194,9 @@ mod tests {
         let (found, phase_of_step) = phases(&request, 4);
         assert_eq!(found, [phase(Some(vec![0.8, 0.0])), phase(Some(vec![0.8, 0.5]))]);
         assert_eq!(phase_of_step, [0, 1, 1, 0]);
+        request.people[1].stages = vec![Stage { steps: [0.5, 1.0], scale: 3.0 }];
+        let (found, phase_of_step) = phases(&request, 4);
+        assert_eq!(found, [phase(Some(vec![0.8, 0.0])), phase(Some(vec![0.8, 1.5]))]);
+        assert_eq!(phase_of_step, [0, 0, 1, 0]);
     }
 }

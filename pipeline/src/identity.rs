@@ -1,6 +1,7 @@
 //! People as the networks hear them: an adapter with the encoders that it needs, and the tokens, strength
 //! and region of everyone in a request.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use imagine_contract::{Identity, IdentityNeeds, Reference};
@@ -42,8 +43,8 @@ pub struct IdentityAdapter {
 pub struct People {
     /// For each person those that are attended to together, the same number of groups for everyone.
     pub tokens: Vec<IdentityTokens>,
-    /// That number.
-    pub groups: usize,
+    /// For each person the strength of each group, which the person's own multiplies.
+    pub group_scales: Vec<Vec<f64>>,
     /// What InstantID's ControlNet hears and sees: one for each, none with other adapters.
     pub control: Vec<ControlCondition>,
 }
@@ -129,6 +130,7 @@ fn needs(adapter: &Adapter, family: Family) -> IdentityNeeds {
         face_side: needs.clip_vision_width.map(|_| face_side(family)),
         key_points: adapter.kind() == AdapterKind::InstantId,
         regions: true,
+        groups: adapter.group_names().iter().map(|&name| name.into()).collect(),
         trigger_word: None,
     }
 }
@@ -174,26 +176,29 @@ impl IdentityAdapter {
     ) -> Result<People, PipelineError> {
         if people.is_empty() {
             let nobody = self.nobody(1)?;
-            let tokens = self.rows(&nobody, &nobody, 1.0, None, guided)?;
-            return Ok(People { groups: tokens.len(), tokens, control: Vec::new() });
+            let scales = self.group_scales(&BTreeMap::new());
+            let tokens = self.rows(&nobody, &nobody, &scales, None, guided)?;
+            return Ok(People { tokens, group_scales: vec![scales], control: Vec::new() });
         }
-        let tokens = people.iter().map(|identity| {
+        let group_scales: Vec<Vec<f64>> =
+            people.iter().map(|identity| self.group_scales(&identity.group_scales)).collect();
+        let tokens = people.iter().zip(&group_scales).map(|(identity, groups)| {
             let features: Vec<ReferenceFeatures> =
                 identity.references.iter().map(|r| self.features(r)).collect::<Result<_, _>>()?;
             let person = self.adapter.tokens(&features)?; // [1, T, C]
             let nobody = self.nobody(features.len())?; // [1, T, C]
             let region = identity.region.as_ref().map(|r| region_tensor(r, size)).transpose()?;
             let region = region.map(|r| r.f_to_device(self.device)).transpose()?;
-            self.rows(&nobody, &person, identity.scale, region, guided)
+            let scales: Vec<f64> = groups.iter().map(|group| group * identity.scale).collect();
+            self.rows(&nobody, &person, &scales, region, guided)
         });
         let tokens: Vec<Vec<IdentityTokens>> = tokens.collect::<Result<_, PipelineError>>()?;
-        let groups = tokens.first().map_or(0, Vec::len);
         let tokens: Vec<IdentityTokens> = tokens.into_iter().flatten().collect();
         let control = match &self.identity_net {
             Some(net) => Self::control(net, people, &tokens, size, cells)?,
             None => Vec::new(),
         };
-        Ok(People { tokens, groups, control })
+        Ok(People { tokens, group_scales, control })
     }
 
     /// The ControlNet hears a face's tokens in place of the text and sees its key points, for each person by
@@ -220,12 +225,20 @@ impl IdentityAdapter {
         Ok(self.adapter.unconditional(zero_pixels, references)?)
     }
 
-    /// The rows of each group of tokens.
+    /// The strength of every group of tokens, in order; of the one group where there are no names.
+    fn group_scales(&self, set: &BTreeMap<String, f64>) -> Vec<f64> {
+        match self.adapter.group_names() {
+            [] => vec![1.0],
+            names => names.iter().map(|&name| set.get(name).copied().unwrap_or(1.0)).collect(),
+        }
+    }
+
+    /// The rows of each group of tokens, with a strength for each.
     fn rows(
         &self,
         nobody: &Tensor,
         person: &Tensor,
-        scale: f64,
+        scales: &[f64],
         region: Option<Tensor>,
         guided: bool,
     ) -> Result<Vec<IdentityTokens>, PipelineError> {
@@ -234,13 +247,11 @@ impl IdentityAdapter {
             Some(sizes) => all.f_split_with_sizes(&sizes, 1)?, // [B, Tᵍ, C] each
             None => vec![all],
         };
-        let scale = Tensor::f_full([groups[0].size()[0]], scale, (Kind::Float, self.device))?;
-        let group = |tokens| IdentityTokens {
-            tokens,
-            scale: scale.shallow_clone(),
-            region: region.as_ref().map(Tensor::shallow_clone),
+        let group = |(tokens, &scale): (Tensor, &f64)| {
+            let scale = Tensor::f_full([tokens.size()[0]], scale, (Kind::Float, self.device))?; // [B]
+            Ok(IdentityTokens { tokens, scale, region: region.as_ref().map(Tensor::shallow_clone) })
         };
-        Ok(groups.into_iter().map(group).collect())
+        groups.into_iter().zip(scales).map(group).collect()
     }
 
     fn features(&self, reference: &Reference) -> Result<ReferenceFeatures, PipelineError> {

@@ -45,6 +45,7 @@ pub fn needs(maker: &PhotoMaker) -> IdentityNeeds {
         face_side: Some(FACE_SIDE),
         key_points: false,
         regions: false,
+        groups: Vec::new(),
         trigger_word: Some(PhotoMaker::TRIGGER_WORD.into()),
     }
 }
@@ -80,7 +81,7 @@ impl PhotoMakerIdentity {
     /// below 1 the words for the person move only so far from what they were.
     ///
     /// # Errors
-    /// Several people, or a region; a prompt without the trigger word; references without a face.
+    /// Several people, a region, or strengths by parts of the run; a prompt without the trigger word; references without a face.
     pub fn stack(
         &self,
         people: &[Identity],
@@ -94,6 +95,10 @@ impl PhotoMakerIdentity {
         };
         if person.region.is_some() {
             let reason = "PhotoMaker puts the person into the prompt and knows no regions of the picture";
+            return Err(PipelineError::Unsupported(reason.into()));
+        }
+        if !person.stages.is_empty() {
+            let reason = "PhotoMaker has one strength for the whole run: give a part of it, not several";
             return Err(PipelineError::Unsupported(reason.into()));
         }
         let tokens = self.tokens(person)?; // [K, C]

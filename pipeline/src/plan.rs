@@ -61,6 +61,11 @@ impl Plan {
             let reason = "this model has no identity adapter, so it cannot draw a given person";
             return Err(Refusal::Unsupported(reason.into()));
         }
+        for person in &request.people {
+            // Checked above that there is one.
+            let Some(needs) = &info.identity else { continue };
+            needs.check_groups(person.group_scales.keys())?;
+        }
         if info.inpainting && request.edit.as_ref().is_none_or(|edit| edit.mask.is_none()) {
             return Err(Refusal::Unsupported(INPAINTING_ONLY.into()));
         }
@@ -84,7 +89,7 @@ fn edited_size(picture: &RgbPixels, info: &ModelInfo) -> Size {
 
 #[cfg(test)]
 mod tests {
-    use imagine_contract::{Edit, Identity};
+    use imagine_contract::{Edit, Identity, IdentityNeeds};
 
     use super::*;
 
@@ -136,6 +141,24 @@ mod tests {
             other => format!("{other:?}"),
         };
         assert!(refused(&request, &info()).contains("no identity adapter"));
+        let needs = IdentityNeeds {
+            kind: "card".into(),
+            embedding_width: Some(1),
+            raw_embedding: false,
+            face_side: None,
+            key_points: false,
+            regions: true,
+            groups: vec!["colours".into(), "traits".into()],
+            trigger_word: None,
+        };
+        let card = ModelInfo { identity: Some(needs), ..info() };
+        request.people[0].group_scales.insert("traits".into(), 0.5);
+        assert!(Plan::new(&request, &card).is_ok());
+        request.people[0].group_scales.insert("hands".into(), 0.5);
+        let unknown = Plan::new(&request, &card).map(drop);
+        let Err(Refusal::Request(error)) = unknown else { panic!("{unknown:?}") };
+        let says = "the adapter (card) has no group of tokens \"hands\" whose strength could be set; there are: colours, traits";
+        assert_eq!(error.to_string(), says);
         request.people.clear();
         let inpainting = ModelInfo { inpainting: true, ..info() };
         assert!(refused(&request, &inpainting).contains("made for inpainting"));

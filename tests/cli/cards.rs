@@ -101,6 +101,48 @@ fn a_photo_a_card_and_their_corrections_are_drawn_by() {
 }
 
 #[test]
+fn each_group_of_a_card_has_a_strength() {
+    let place = Place::new();
+    let photo = portrait().display().to_string();
+    place.0.run(["people", "card", &photo, "--out", "me.json"]).done();
+    let draw = |more: &[&str]| place.picture(&[&["--card", "me.json"], more].concat()).1;
+    let plain = draw(&[]);
+    assert_eq!(draw(&["--card-scale", "descriptor=1,colours=1,traits=1"]), plain);
+    // The person's strength multiplies all groups', and a part of the run those of the whole.
+    let half = draw(&["--identity-scale", "0.5"]);
+    assert!(difference(&half, &plain) > 2);
+    assert_eq!(draw(&["--card-scale", "descriptor=0.5,colours=0.5,traits=0.5"]), half);
+    assert_eq!(draw(&["--identity-scale", "0.25", "--card-scale", "descriptor=2,colours=2,traits=2"]), half);
+    assert_eq!(draw(&["--identity-steps", "0-0.4:0.5,0.4-1:0.5"]), half);
+    let early = draw(&["--identity-steps", "0-0.5"]);
+    assert_eq!(draw(&["--identity-steps", "0-0.5:1"]), early);
+    assert!(difference(&early, &plain) > 2);
+    let rising = draw(&["--identity-steps", "0-0.5:0.5,0.5-1:1.5"]);
+    assert!(difference(&rising, &plain) > 2 && difference(&rising, &half) > 2);
+    let without: Vec<_> = ["descriptor", "colours", "traits"]
+        .iter()
+        .map(|group| draw(&["--card-scale", &format!("{group}=0")]))
+        .collect();
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        assert!(difference(&without[one], &without[other]) > 2, "{one} is not {other}");
+    }
+    assert!(without.iter().all(|picture| difference(picture, &plain) > 2), "each is heard");
+    assert_eq!(draw(&["--card-scale", "descriptor=0,colours=0,traits=0"]), draw(&["--identity-scale", "0"]));
+    // In the picture it is written how, and `--person` takes the same.
+    let spec = "card=me.json;card-scale=traits=0;steps=0-1:1";
+    let (report, by_spec) = place.picture(&["--person", spec]);
+    assert_eq!(by_spec, without[2], "{report}");
+    place
+        .draw(&["--card", "me.json", "--card-scale", "hands=1"])
+        .refused(&["\"hands\"", "descriptor, colours, traits"]);
+    place.draw(&["--card", "me.json", "--card-scale", "traits"]).refused(&["descriptor=0.8 is one"]);
+    let plain = Workplace::new();
+    plain
+        .generate(["--photo", &photo, "--card-scale", "traits=1"])
+        .refused(&["\"traits\"", "there are: none"]);
+}
+
+#[test]
 fn a_server_keeps_a_card_shows_it_and_draws_by_it_corrected() {
     let place = Workplace::new();
     fs::remove_file(place.model().join("ip-adapter-faceid_tiny.safetensors")).unwrap();
@@ -114,9 +156,9 @@ fn a_server_keeps_a_card_shows_it_and_draws_by_it_corrected() {
     let id = person["id"].as_str().unwrap();
     let lines = server.imagine(&["people", "card", id]).done().stdout;
     assert!(lines.contains("descriptor   128 numbers") && lines.contains("sex          woman"), "{lines}");
-    let draw = || {
-        let job = serde_json::json!({"prompt": "a red hat", "people": [{"person": id}], "seed": 5, "steps": 2,
-            "guidance_scale": 4, "expand": false});
+    let draw_with = |scales: Value| {
+        let job = serde_json::json!({"prompt": "a red hat", "people": [{"person": id, "card_scale": scales}],
+            "seed": 5, "steps": 2, "guidance_scale": 4, "expand": false});
         let (status, job) = server.post("/v1/jobs", &job);
         assert_eq!(status, 202, "{job}");
         let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
@@ -126,7 +168,18 @@ fn a_server_keeps_a_card_shows_it_and_draws_by_it_corrected() {
         let (_, png) = server.get(done["output"][0]["url"].as_str().unwrap());
         image::load_from_memory(&png).unwrap().to_rgb8().into_raw()
     };
+    let draw = || draw_with(serde_json::json!({}));
     let before = draw();
+    // Strengths of groups, as `generate` takes them.
+    let scaled = draw_with(serde_json::json!({"descriptor": 0.5, "traits": 0}));
+    assert!(difference(&scaled, &before) > 2);
+    let out = server.place.path("scaled.png").display().to_string();
+    let args =
+        ["--photo", &photo, "--seed", "5", "--guidance", "4", "--card-scale", "descriptor=0.5,traits=0"];
+    server.place.generate([&args[..], &["--out", &out]].concat()).done();
+    let parameters = fs::read(&out).unwrap();
+    assert!(memchr::memmem::find(&parameters, b"Card scales: \"descriptor=0.5,traits=0\"").is_some());
+    assert!(difference(&image::open(&out).unwrap().to_rgb8().into_raw(), &scaled) <= 2);
     let said = ["--set", "glasses=yes", "--set", "hair-colour=red", "--without", "skin"];
     let lines = server.imagine(&[&["people", "card", id], &said[..]].concat()).done().stdout;
     assert!(lines.contains("skin         left out"), "{lines}");

@@ -13,6 +13,7 @@ mod fleet;
 mod generation;
 mod licences;
 mod like_diffusers;
+mod logs;
 mod models;
 mod photos;
 mod png_reader;

@@ -83,6 +83,16 @@ impl Server {
         (response.status().as_u16(), serde_json::from_str(&text).unwrap())
     }
 
+    /// A multipart form whose parts are divided by `boundary`.
+    pub fn send_form(&self, path: &str, boundary: &str, body: &[u8]) -> (u16, Value) {
+        let url = format!("{}{path}", self.address);
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let request = self.agent.post(url).header("content-type", kind);
+        let mut response = request.header("authorization", self.bearer()).send(body).unwrap();
+        let text = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), serde_json::from_str(&text).unwrap())
+    }
+
     /// Name and data of every event, up to the stream's end.
     pub fn events(&self, path: &str) -> Vec<(String, Value)> {
         let url = format!("{}{path}", self.address);

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use imagine_contract::{
-    Engine, GenerateRequest, GrayPixels, Identity, KeyPoints, Reference, Region, RgbPixels,
+    Engine, GenerateRequest, GrayPixels, Identity, KeyPoints, Reference, Region, RgbPixels, Stage,
 };
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, PipelineError, StableDiffusion};
 use imagine_tests::{Golden, fixtures};
@@ -219,6 +219,8 @@ fn photo_maker_draws_one_person_by_the_trigger_word() {
     refused(|r| r.people[0].references[0].face = None, "photos are needed");
     refused(|r| r.people[0].references[0].embedding.clear(), "face embedding");
     refused(|r| r.people[0].region = Some(Region::Box([0.0, 0.0, 0.5, 1.0])), "no regions");
+    refused(|r| r.people[0].stages = vec![Stage { steps: [0.0, 1.0], scale: 1.0 }], "one strength");
+    refused(|r| r.people[0].group_scales = [("traits".into(), 1.0)].into(), "there are: none");
     // Nobody: the prompt is heard as it stands, with PhotoMaker's LoRA.
     let mut nobody = good.clone();
     nobody.people.clear();

@@ -284,7 +284,7 @@ impl Order<'_> {
         let part = |person: &&Identity| person.steps != [0.0, 1.0];
         let in_parts = several.iter().any(|person| part(&person));
         let edit = request.edit.as_ref();
-        Recipe {
+        let mut recipe = Recipe {
             prompt: args.prompt.clone(),
             idea: idea.map(Into::into),
             negative_prompt: args.negative_prompt.clone(),
@@ -306,7 +306,10 @@ impl Order<'_> {
             clip_skip: request.clip_skip,
             loras: options.loras.iter().map(file_name).collect(),
             preset: options.preset.clone(),
-        }
+            ..Recipe::default()
+        };
+        recipe.set_strengths(people);
+        recipe
     }
 }
 
@@ -361,6 +364,7 @@ mod tests {
             face_side: Some(256),
             key_points: false,
             regions: false,
+            groups: Vec::new(),
             trigger_word: word.map(Into::into),
         }
     }

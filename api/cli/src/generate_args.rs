@@ -14,7 +14,8 @@ use crate::args::{number, size};
 use crate::card_file::{Corrections, change};
 use crate::expand::args::ExpandOptions;
 use crate::model_lookup::DEFAULT_MODEL;
-use crate::person_spec::{PersonSpec, parts};
+use crate::person_spec::PersonSpec;
+use crate::strengths::{GroupScales, PartsOfRun, group_scales, parts_of_run};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,7 +85,7 @@ pub struct GenerateArgs {
 
     /// One of several people and where they are: "photo=a.jpg,b.jpg;box=LEFT,TOP,RIGHT,BOTTOM" in parts of the
     /// picture, or mask=FILE; also face=N, embedding=FILE.npy, card=FILE.json, set=PART=VALUE,…, without=PART,…,
-    /// scale=F, steps=A-B. Once for everyone
+    /// scale=F, steps=A-B[:F],…, card-scale=GROUP=F,…. Once for everyone
     #[arg(long = "person", value_name = "SPEC", group = "somebody", help_heading = "Person")]
     pub people: Vec<PersonSpec>,
 
@@ -93,9 +94,17 @@ pub struct GenerateArgs {
           allow_negative_numbers = true, requires = "somebody", help_heading = "Person")]
     pub identity_scale: f64,
 
-    /// In which part of the run the person is heard, e.g. 0-0.8 for the first four fifths
-    #[arg(long, value_name = "A-B", value_parser = parts, requires = "somebody", help_heading = "Person")]
-    pub identity_steps: Option<[f64; 2]>,
+    /// In which part of the run the person is heard, e.g. 0-0.8 for the first four fifths; or how strongly in which,
+    /// times the strength: 0-0.3:0.5,0.3-1:1.2
+    #[arg(long, value_name = "A-B[:F],…", value_parser = parts_of_run, requires = "somebody",
+          help_heading = "Person")]
+    pub identity_steps: Option<PartsOfRun>,
+
+    /// Strengths of groups of the card, times the strength, e.g. descriptor=0.8,colours=1.2,traits=0.5; for adapters of
+    /// the kind "card"
+    #[arg(long, value_name = "GROUP=F,…", value_parser = group_scales, requires = "somebody",
+          help_heading = "Person")]
+    pub card_scale: Option<GroupScales>,
 
     /// A model folder in diffusers format, a checkpoint file, or the name of one among the installed models
     #[arg(long, value_name = "DIR|FILE|NAME", default_value = DEFAULT_MODEL, help_heading = "Model")]

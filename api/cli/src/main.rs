@@ -32,6 +32,7 @@ mod progress;
 mod report;
 mod serve;
 mod storage;
+mod strengths;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};

@@ -205,6 +205,7 @@ mod tests {
             face_side,
             key_points,
             regions: false,
+            groups: Vec::new(),
             trigger_word: word.map(Into::into),
         };
         let nothing = ModelChoice::default();

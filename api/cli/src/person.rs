@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use image::{RgbImage, imageops};
-use imagine_contract::{GrayPixels, Identity, IdentityNeeds, Reference, Region};
+use imagine_contract::{GrayPixels, Identity, IdentityNeeds, Reference, Region, Stage};
 use imagine_identity::adapters::AdapterKind;
 use imagine_identity::card::{CARD_WIDTH, CardVectors};
 use imagine_identity::packs::{FACE_ID_PACKS, INSTANT_ID_PACKS};
@@ -21,6 +21,7 @@ use crate::generate_args::GenerateArgs;
 use crate::person_spec::{PersonSpec, RegionSpec};
 use crate::progress::Progress;
 use crate::report::Likeness;
+use crate::strengths::{GroupScales, PartsOfRun};
 
 /// Everyone who is to be drawn, and the means to recognise them.
 pub struct People {
@@ -36,6 +37,8 @@ struct Person {
     faces: Vec<FaceReference>,
     scale: f64,
     steps: [f64; 2],
+    stages: Vec<Stage>,
+    group_scales: GroupScales,
     region: Option<Region>,
 }
 
@@ -52,6 +55,11 @@ pub fn read(
         return Ok(People { people: Vec::new(), encoder: None });
     }
     check_cards(&specs, needs)?;
+    if let Some(needs) = needs {
+        for spec in &specs {
+            needs.check_groups(card_scale(spec, args).keys()).map_err(Failure::input)?;
+        }
+    }
     let encoder = encoder(args, &specs, needs, pack, progress)?;
     let people = specs.iter().map(|spec| {
         let (embedding, faces) = match (&spec.embedding, &spec.card) {
@@ -70,8 +78,10 @@ pub fn read(
             Some(RegionSpec::Mask(file)) => Some(Region::Mask(read_mask(file)?)),
         };
         let scale = spec.scale.unwrap_or(args.identity_scale);
-        let steps = spec.steps.or(args.identity_steps).unwrap_or([0.0, 1.0]);
-        Ok(Person { embedding, faces, scale, steps, region })
+        let parts = spec.steps.clone().or_else(|| args.identity_steps.clone());
+        let (steps, stages) = PartsOfRun::of_request(parts);
+        let group_scales = card_scale(spec, args);
+        Ok(Person { embedding, faces, scale, steps, stages, group_scales, region })
     });
     let people = people.collect::<Result<Vec<_>, Failure>>()?;
     if people.len() > 1 && people.iter().any(|person| person.region.is_none()) {
@@ -79,6 +89,11 @@ pub fn read(
         return Err(Failure::input(message).hint("--person \"photo=ann.jpg;box=0,0,0.5,1\""));
     }
     Ok(People { people, encoder })
+}
+
+/// What is said of the person alone, or of everybody.
+fn card_scale(spec: &PersonSpec, args: &GenerateArgs) -> GroupScales {
+    spec.card_scale.clone().or_else(|| args.card_scale.clone()).unwrap_or_default()
 }
 
 /// The face encoder: the one that is named, else the one whose embeddings the adapter takes. For people from
@@ -229,7 +244,14 @@ impl Person {
         } else {
             self.faces.iter().map(|face| face_data(0, face).reference(needs)).collect()
         };
-        Identity { references, scale: self.scale, steps: self.steps, region: self.region.clone() }
+        Identity {
+            references,
+            scale: self.scale,
+            steps: self.steps,
+            stages: self.stages.clone(),
+            group_scales: self.group_scales.clone(),
+            region: self.region.clone(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use imagine_identity::CardError;
 
 use crate::card_file::{Corrections, change};
+use crate::strengths::{GroupScales, PartsOfRun, group_scales, parts_of_run};
 
 /// One person on the command line. What is `None` is as for everybody.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +19,9 @@ pub struct PersonSpec {
     pub corrections: Corrections,
     pub face: Option<usize>,
     pub scale: Option<f64>,
-    pub steps: Option<[f64; 2]>,
+    pub steps: Option<PartsOfRun>,
+    /// Strengths of groups of the card.
+    pub card_scale: Option<GroupScales>,
     pub region: Option<RegionSpec>,
 }
 
@@ -67,11 +70,13 @@ impl FromStr for PersonSpec {
                     Ok(scale) if (0.0..=10.0).contains(&scale) => person.scale = Some(scale),
                     _ => return Err(format!("scale={value} is not between 0 and 10")),
                 },
-                "steps" => person.steps = Some(parts(value)?),
+                "steps" => person.steps = Some(parts_of_run(value)?),
+                "card-scale" => person.card_scale = Some(group_scales(value)?),
                 "box" => person.region = Some(RegionSpec::Box(corners(value)?)),
                 "mask" => person.region = Some(RegionSpec::Mask(value.into())),
                 _ => {
-                    let known = "photo, embedding, card, set, without, face, box, mask, scale, steps";
+                    let known =
+                        "photo, embedding, card, set, without, face, box, mask, scale, steps, card-scale";
                     return Err(format!("\"{key}\" is no field of a person; there are {known}"));
                 }
             }
@@ -105,6 +110,7 @@ impl PersonSpec {
             "face" => (self.face.is_some(), "face"),
             "scale" => (self.scale.is_some(), "scale"),
             "steps" => (self.steps.is_some(), "part of the run"),
+            "card-scale" => (self.card_scale.is_some(), "card-scale"),
             "box" | "mask" => (self.region.is_some(), "region"),
             _ => (false, ""),
         };
@@ -114,16 +120,6 @@ impl PersonSpec {
 
 fn said(error: CardError) -> String {
     error.to_string()
-}
-
-/// `A-B`, a part of the run from A to B between 0 and 1.
-pub fn parts(value: &str) -> Result<[f64; 2], String> {
-    let ends =
-        value.split_once('-').and_then(|(a, b)| Some([a.trim().parse().ok()?, b.trim().parse().ok()?]));
-    match ends {
-        Some([from, to]) if 0.0 <= from && from <= to && to <= 1.0 => Ok([from, to]),
-        _ => Err(format!("\"{value}\" is no part of the run; 0-0.8 is its first four fifths")),
-    }
 }
 
 /// `LEFT,TOP,RIGHT,BOTTOM` between 0 and 1.
@@ -151,9 +147,15 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let person: PersonSpec =
-            "photo=a.jpg, b.jpg; face=1; box=0,0.1,0.5,1; scale=0.9; steps=0.1-0.8".parse().unwrap();
+            "photo=a.jpg, b.jpg; face=1; box=0,0.1,0.5,1; scale=0.9; steps=0.1-0.8; card-scale=traits=0.5"
+                .parse()
+                .unwrap();
         assert_eq!(person.photos, ["a.jpg", "b.jpg"].map(PathBuf::from));
-        assert_eq!((person.face, person.scale, person.steps), (Some(1), Some(0.9), Some([0.1, 0.8])));
+        assert_eq!(
+            (person.face, person.scale, person.steps),
+            (Some(1), Some(0.9), Some(PartsOfRun::One([0.1, 0.8])))
+        );
+        assert_eq!(person.card_scale, Some([("traits".into(), 0.5)].into()));
         assert_eq!(person.region, Some(RegionSpec::Box([0.0, 0.1, 0.5, 1.0])));
         let card: PersonSpec = "card=me.json;set=glasses=no, age=40;without=skin,pose".parse().unwrap();
         assert_eq!(card.card, Some("me.json".into()));
@@ -188,6 +190,7 @@ mod tests {
             ("photo=a;box=0,0,2,1", "0,0,0.5,1"),
             ("photo=a;steps=0.8-0.1", "no part of the run"),
             ("photo=a;steps=1", "no part of the run"),
+            ("photo=a;card-scale=traits", "no group with a strength"),
             ("photo=a;box=0,0,1,1;box=0,0,0.5,1", "\"box=0,0,0.5,1\" is a second region"),
             ("photo=a;box=0,0,1,1;mask=b.png", "\"mask=b.png\" is a second region"),
             ("photo=a;face=0;face=1", "second face"),

@@ -5,8 +5,10 @@
 //! IPTC's digital source type, by which a picture is recognised as made by a model. Nothing about the
 //! person but the strength is written: no photo, no path, no embedding.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use imagine_contract::{Identity, Stage};
 use serde::Serialize;
 
 /// How a picture, or a sheet of several, was made.
@@ -47,6 +49,12 @@ pub struct Recipe {
     /// The same of several people; empty where all of them were heard in all of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identity_steps_each: Vec<[f64; 2]>,
+    /// For each person the strengths of parts of the run; empty where nobody has any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identity_stages: Vec<Vec<Stage>>,
+    /// For each person the strengths that were set for groups of the card; empty where none were.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub card_scales: Vec<BTreeMap<String, f64>>,
     pub dtype: String,
     /// Of the change of a picture; none where there was none to change.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +110,16 @@ impl Parameters {
 }
 
 impl Recipe {
+    /// Strengths of parts of the run and of groups of the card, where anybody has any.
+    pub fn set_strengths(&mut self, people: &[Identity]) {
+        if people.iter().any(|person| !person.stages.is_empty()) {
+            self.identity_stages = people.iter().map(|person| person.stages.clone()).collect();
+        }
+        if people.iter().any(|person| !person.group_scales.is_empty()) {
+            self.card_scales = people.iter().map(|person| person.group_scales.clone()).collect();
+        }
+    }
+
     /// What not every picture has, as `Name: value`.
     fn choices(&self) -> Vec<(&'static str, String)> {
         let list = |values: Vec<String>| quoted(&values.join(", "));
@@ -126,6 +144,19 @@ impl Recipe {
         if !self.identity_steps_each.is_empty() {
             let all = self.identity_steps_each.iter().copied().map(part);
             choices.push(("Identity steps", list(all.collect())));
+        }
+        // One person after the other, as the command line takes them.
+        let people = |all: Vec<String>| quoted(&all.join("; "));
+        if !self.identity_stages.is_empty() {
+            let one = |stage: &Stage| format!("{}:{}", part(stage.steps), stage.scale);
+            let each = |stages: &Vec<Stage>| stages.iter().map(one).collect::<Vec<_>>().join(",");
+            choices.push(("Identity stages", people(self.identity_stages.iter().map(each).collect())));
+        }
+        if !self.card_scales.is_empty() {
+            let each = |scales: &BTreeMap<String, f64>| {
+                scales.iter().map(|(name, scale)| format!("{name}={scale}")).collect::<Vec<_>>().join(",")
+            };
+            choices.push(("Card scales", people(self.card_scales.iter().map(each).collect())));
         }
         choices
     }
@@ -251,7 +282,7 @@ mod tests {
             model: "mine, v2".into(),
             ..plain.recipe.clone()
         };
-        let full = Parameters { recipe, ..plain };
+        let full = Parameters { recipe, ..plain.clone() };
         assert!(full.line().starts_with("a red hat\nNegative prompt: blurred\nSteps: 20, "));
         let choices = "Model: \"mine, v2\", Idea: \"me, in a hat\", Denoising strength: 0.6, Mask: given, Clip skip: 2, \
                        LoRA: \"style: 0.7, line: 1\", Preset: turbo, Identity scale: 0.8, \
@@ -265,6 +296,18 @@ mod tests {
         };
         let line = Parameters { recipe: several, ..full }.line();
         assert!(line.contains("Identity scales: \"1, 0.5\", Identity steps: \"0-1, 0.2-0.8\","), "{line}");
+        let mut strong = plain.recipe.clone();
+        let stages = vec![Stage { steps: [0.0, 0.3], scale: 0.5 }, Stage { steps: [0.3, 1.0], scale: 1.0 }];
+        let person = Identity::of_embedding(vec![1.0], 1.0);
+        let ann = Identity { stages, ..person.clone() };
+        let bob = Identity { group_scales: [("traits".into(), 0.5)].into(), ..person.clone() };
+        strong.set_strengths(&[ann, bob]);
+        let line = Parameters { recipe: strong, ..plain.clone() }.line();
+        let says = "Identity stages: \"0-0.3:0.5,0.3-1:1; \", Card scales: ; traits=0.5,";
+        assert!(line.contains(says), "{line}");
+        let mut plainly = plain.recipe.clone();
+        plainly.set_strengths(&[person]);
+        assert!(!Parameters { recipe: plainly, ..plain }.line().contains("Card scales"));
     }
 
     /// (keyword, text, whether it is an iTXt chunk) and the pixels.

@@ -79,6 +79,13 @@ impl Form {
         taken
     }
 
+    /// The field of a file that is none of `name`.
+    pub(crate) fn other_file(&self, name: &str) -> Option<&str> {
+        let other =
+            self.files.iter().find(|file| file.field.strip_suffix("[]").unwrap_or(&file.field) != name);
+        other.map(|file| shown(&file.field))
+    }
+
     /// Of the fields and files, not of their encoding: a client chooses a new boundary each time it tries.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let mut parts: Vec<(&str, [u8; 32])> = Vec::new();

@@ -1,7 +1,9 @@
 //! Jobs: what a client asks for, and what it is told.
 
+use std::collections::BTreeMap;
+
 use imagine_contract::Expansion;
-use imagine_store::{Job, JobStatus, Priority};
+use imagine_store::{Job, JobError, JobStatus, Priority};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -64,7 +66,7 @@ pub struct JobRequest {
 }
 
 /// Someone who is to be in the picture.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobPerson {
     #[schema(example = "person_01890000000070008000000000000000")]
@@ -77,10 +79,36 @@ pub struct JobPerson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<f64>>, min_items = 2, max_items = 2)]
     pub steps: Option<[f64; 2]>,
-    /// Where: left, top, right, bottom, as parts of width and height. Each of several people needs one.
+    /// Strengths of parts of the run, times `scale`: the first part that a step lies in counts, and a step in none of
+    /// them does not hear the person. Not together with `steps`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 20)]
+    pub stages: Vec<StageBody>,
+    /// Strengths of groups of the identity card's tokens, times `scale`; 1 for those left out. Which groups there are,
+    /// the model says (`identity.groups`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(example = json!({"descriptor": 0.8, "traits": 0.5}))]
+    pub card_scale: BTreeMap<String, f64>,
+    /// Where: left, top, right, bottom, as parts of width and height. Each of several people needs one, or a `mask`.
     #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<f64>>, min_items = 4, max_items = 4)]
     pub region: Option<[f64; 4]>,
+    /// In the place of a box: a PNG in base64, white where the person is. In a form it may come as the file
+    /// `people.N.mask`, N counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+}
+
+/// A strength of a part of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Stage)]
+#[serde(deny_unknown_fields)]
+pub struct StageBody {
+    /// From which part of the run to which, 0 to 1.
+    #[schema(value_type = Vec<f64>, min_items = 2, max_items = 2)]
+    pub steps: [f64; 2],
+    #[schema(minimum = 0, maximum = 10)]
+    pub scale: f64,
 }
 
 /// Yes, no, or an expansion.
@@ -100,16 +128,17 @@ pub struct WebhookTarget {
     pub url: String,
 }
 
-/// A picture of this server that is to be changed.
+/// A picture that is to be changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditRequest {
-    /// Id of the picture.
-    pub image: String,
+    /// Id of a picture of this server; left out where the picture comes as the form's file `edit.image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// 0 leaves the picture alone, 1 forgets it.
     #[schema(minimum = 0, maximum = 1)]
     pub strength: f64,
-    /// A PNG in base64, white where the picture is drawn anew.
+    /// A PNG in base64, white where the picture is drawn anew. In a form it may come as the file `edit.mask`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
     /// Everything but the face is drawn anew; not together with `mask`.
@@ -192,6 +221,16 @@ pub struct JobErrorBody {
     /// For programs, e.g. `worker_lost`.
     pub code: String,
     pub message: String,
+    /// The safety rule that refused it, where `code` is `refused`, as in the answer to a request that is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+impl From<&JobError> for JobErrorBody {
+    fn from(error: &JobError) -> Self {
+        let JobError { code, message, rule } = error.clone();
+        Self { code, message, rule }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -237,10 +276,7 @@ impl JobBody {
             input: job.given.clone(),
             expansion: job.expansion.clone(),
             output: job.outputs.iter().map(|image| OutputBody::of(image, telling.link)).collect(),
-            error: job
-                .error
-                .as_ref()
-                .map(|e| JobErrorBody { code: e.code.clone(), message: e.message.clone() }),
+            error: job.error.as_ref().map(Into::into),
             metrics: JobMetrics { queue_seconds: queued, run_seconds: ran },
             urls: JobUrls {
                 get: format!("/v1/jobs/{id}"),

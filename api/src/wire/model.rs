@@ -51,8 +51,11 @@ pub struct ModelBody {
 pub struct IdentityBody {
     #[schema(example = "faceid")]
     pub kind: String,
-    /// Several people can be told apart by boxes.
+    /// Several people can be told apart by boxes or masks.
     pub regions: bool,
+    /// Groups of the identity card's tokens whose strengths a job can set (`card_scale`).
+    #[schema(example = json!(["descriptor", "colours", "traits"]))]
+    pub groups: Vec<String>,
     /// It looks at the face itself, not only at numbers about it.
     pub face: bool,
 }
@@ -63,6 +66,7 @@ impl From<&ModelCard> for ModelBody {
         let identity = info.identity.as_ref().map(|needs| IdentityBody {
             kind: needs.kind.clone(),
             regions: needs.regions,
+            groups: needs.groups.clone(),
             face: needs.face_side.is_some(),
         });
         Self {

@@ -13,7 +13,7 @@ both!(a_line_a_result, canceled_as_a_whole);
 fn batch(lines: u32) -> NewBatch {
     let mut lines: Vec<_> =
         (0..lines).map(|i| BatchLine::Job(Box::new(of("anna", &format!("p{i}"))))).collect();
-    let error = JobError { code: "invalid_size".into(), message: "size is \"big\"".into() };
+    let error = JobError { rule: Some("test-rule".into()), ..JobError::new("refused", "not that") };
     let given = Some(serde_json::json!({"custom_id": "x"}));
     lines.insert(1, BatchLine::Invalid(InvalidLine { error, given }));
     let idempotency = Some(Idempotency { key: "b".into(), body_sha256: [1; 32] });
@@ -45,8 +45,9 @@ async fn a_line_a_result(place: Place) {
     let invalid = results[1].result.as_ref().unwrap_err();
     assert_eq!(
         (invalid.error.code.as_str(), &invalid.given.as_ref().unwrap()["custom_id"]),
-        ("invalid_size", &"x".into())
+        ("refused", &"x".into())
     );
+    assert_eq!(invalid.error.rule.as_deref(), Some("test-rule"));
     assert_eq!(results[3].result.as_ref().unwrap().input.prompt, "p2");
     assert_eq!(store.batch_results(made.id, 3, 100).await.unwrap().len(), 1);
     let filter = JobFilter { batch: Some(made.id), ..JobFilter::default() };

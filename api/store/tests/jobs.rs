@@ -147,7 +147,7 @@ async fn canceled_at_once_where_it_waits(place: Place) {
 async fn nobody_is_drawn_who_is_not_known(place: Place) {
     let store = place.open().await;
     let mut new = job("me");
-    new.input.people.push(PersonInput { person: PersonId::new(), scale: None, steps: None, region: None });
+    new.input.people.push(PersonInput::new(PersonId::new()));
     assert!(matches!(store.create_job(new).await.unwrap_err(), StoreError::NoPerson));
     assert_eq!(store.depth().await.unwrap().queued, [0; 3]);
 }

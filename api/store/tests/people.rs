@@ -58,7 +58,7 @@ pub fn person(name: &str, photo: Option<&'static [u8]>) -> NewPerson {
 }
 
 pub fn drawn(id: imagine_store::PersonId) -> PersonInput {
-    PersonInput { person: id, scale: None, steps: None, region: None }
+    PersonInput::new(id)
 }
 
 async fn sealed_and_read_back(place: Place) {

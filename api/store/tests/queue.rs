@@ -241,7 +241,8 @@ async fn an_output_is_recorded_once(place: Place) {
     wait_for_expiry(&store).await;
     let next = claim(&store, 1).await.remove(0);
     assert_eq!(next.job.outputs, std::slice::from_ref(&first), "the next attempt knows what is done");
-    let failed = Outcome::Failed(JobError { code: "engine_failed".into(), message: "no".into() });
+    let failed =
+        Outcome::Failed(JobError { rule: Some("test-rule".into()), ..JobError::new("refused", "no") });
     store.finish(&next.lease, &failed).await.unwrap();
     let job = store.job("local", id).await.unwrap().unwrap();
     assert_eq!(
@@ -249,6 +250,7 @@ async fn an_output_is_recorded_once(place: Place) {
         (JobStatus::Failed, 1),
         "what was done before a failure stays"
     );
+    assert_eq!(Outcome::Failed(job.error.unwrap()), failed);
     assert_eq!(store.image("local", first.id).await.unwrap(), Some(first.clone()));
     assert!(store.image("bea", first.id).await.unwrap().is_none());
     assert!(store.set_favourite("local", first.id, true).await.unwrap().unwrap().favourite);

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::StandInExpander;
 
-/// Does the jobs, one after the other: pictures of one colour. A prompt with `fail` fails; one with `wait` waits, in
+/// Does the jobs, one after the other: pictures of one colour. A prompt with `fail` fails, with `fail the rules` by a safety rule; one with `wait` waits, in
 /// its middle, until it is let go.
 pub struct Artist {
     go: Arc<Semaphore>,
@@ -76,7 +76,12 @@ async fn draw(archive: &Archive, claimed: &Claimed, gate: &Semaphore) {
         }
     }
     if input.prompt.contains("fail") {
-        let error = JobError { code: "out_of_memory".into(), message: "it did not fit".into() };
+        let error = match input.prompt.contains("fail the rules") {
+            true => {
+                JobError { rule: Some("test-rule".into()), ..JobError::new("refused", "this is forbidden") }
+            }
+            false => JobError::new("out_of_memory", "it did not fit"),
+        };
         return store.finish(lease, &Outcome::Failed(error)).await.unwrap();
     }
     for index in 0..input.n {

@@ -63,6 +63,7 @@ fn model() -> ModelCard {
         face_side: None,
         key_points: false,
         regions: true,
+        groups: ["descriptor", "colours", "traits"].map(Into::into).to_vec(),
         trigger_word: None,
     };
     let info = ModelInfo {

@@ -82,8 +82,8 @@ async fn run_inside(worker: Worker, claimed: Claimed, give_back: watch::Receiver
         }
         Err(Stopped::Store(error)) => {
             tracing::error!(job = %lease.job, %error, "a job failed");
-            let message = "the pictures or what they need could not be stored or read".into();
-            Outcome::Failed(JobError { code: "storage_failed".into(), message })
+            let message = "the pictures or what they need could not be stored or read";
+            Outcome::Failed(JobError::new("storage_failed", message))
         }
     };
     if keeper.is_lost() {
@@ -200,7 +200,7 @@ async fn work(
 }
 
 fn failed(code: &str, message: impl ToString) -> Stopped {
-    Stopped::With(Outcome::Failed(JobError { code: code.into(), message: message.to_string() }))
+    Stopped::With(Outcome::Failed(JobError::new(code, message.to_string())))
 }
 
 /// What is told of a job that is drawn.

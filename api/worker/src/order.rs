@@ -4,7 +4,7 @@ use imagine_contract::{
     CancelFlag, Edit, EditMask, ExpandError, Expansion, FaceData, FaceReader, GenerateRequest, Idea,
     Identity, Reference, Region, Rest,
 };
-use imagine_store::{EditInput, EditSource, Job, JobError, Known, Lease, StoreError};
+use imagine_store::{EditInput, EditSource, Job, JobError, Known, Lease, PersonInput, StoreError};
 
 use crate::Worker;
 use crate::retry::retry;
@@ -36,7 +36,7 @@ impl From<StoreError> for Unready {
 }
 
 fn fails(code: &str, message: impl ToString) -> Unready {
-    Unready::Job(JobError { code: code.into(), message: message.to_string() })
+    Unready::Job(JobError::new(code, message.to_string()))
 }
 
 /// Expands, decrypts, decodes: everything but drawing.
@@ -79,7 +79,9 @@ pub async fn prepare(
             references: faces.iter().map(|face| face.reference(needs)).collect(),
             scale: person.scale.unwrap_or(SCALE),
             steps: person.steps.unwrap_or([0.0, 1.0]),
-            region: person.region.map(Region::Box),
+            stages: person.stages.clone(),
+            group_scales: person.card_scale.clone(),
+            region: region(worker, job, person).await?,
         });
         people.push(faces.iter().map(|face| face.reference(None)).collect());
     }
@@ -120,7 +122,10 @@ async fn expansion(
     let made = tokio::task::spawn_blocking(move || expander.expand(&idea, &mut |_| {}, &flag)).await;
     let expansion = match made {
         Ok(Ok(expansion)) => expansion,
-        Ok(Err(error @ ExpandError::Refused { .. })) => return Err(fails("refused", error)),
+        Ok(Err(ExpandError::Refused { rule, reason })) => {
+            tracing::info!(job = %lease.job, %rule, "refused");
+            return Err(Unready::Job(JobError { rule: Some(rule), ..JobError::new("refused", reason) }));
+        }
         Ok(Err(error @ ExpandError::UnknownStyle { .. })) => return Err(fails("unknown_style", error)),
         Ok(Err(error)) => return Err(fails("expansion_failed", error)),
         Err(_) => return Err(fails("expansion_failed", "the expansion broke off")),
@@ -128,6 +133,17 @@ async fn expansion(
     let json = serde_json::to_value(&expansion).map_err(|e| fails("expansion_failed", e))?;
     retry("expansion", || worker.archive.store.record_expansion(lease, &json)).await?;
     Ok(Some(expansion))
+}
+
+/// Where a person belongs.
+async fn region(worker: &Worker, job: &Job, person: &PersonInput) -> Result<Option<Region>, Unready> {
+    let Some(mask) = person.mask else { return Ok(person.region.map(Region::Box)) };
+    let gone = || fails("picture_deleted", "the mask of a person was deleted");
+    let png = worker.archive.open_upload(&job.tenant, mask).await?.ok_or_else(gone)?;
+    let decoded = tokio::task::spawn_blocking(move || imagine_pictures::decode_gray(&png)).await;
+    let broken = |_| fails("invalid_picture", "a person's mask cannot be decoded");
+    let pixels = decoded.map_err(broken)?.map_err(|e| fails("invalid_picture", e))?;
+    Ok(Some(Region::Mask(pixels)))
 }
 
 async fn read_edit(worker: &Worker, job: &Job, edit: &EditInput) -> Result<Edit, Unready> {

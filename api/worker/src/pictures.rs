@@ -50,7 +50,7 @@ pub async fn store(
     let (seed, width, height) = (picture.seed, picture.pixels.width, picture.pixels.height);
     let shared = Arc::clone(studio);
     let encoded = tokio::task::spawn_blocking(move || shared.encode(&picture)).await;
-    let failed = |e: String| Unstored::Job(JobError { code: "encoding_failed".into(), message: e });
+    let failed = |e: String| Unstored::Job(JobError::new("encoding_failed", e));
     let encoded = encoded.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
     let keys = keys(lease.job, index, format).map_err(Unstored::Store)?;
     let new = NewImage {
@@ -122,7 +122,7 @@ impl Studio {
         let Self { request, info, .. } = self;
         let people = &request.people;
         let edit = request.edit.as_ref();
-        let recipe = Recipe {
+        let mut recipe = Recipe {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
             steps: request.steps.unwrap_or(info.steps),
@@ -145,6 +145,7 @@ impl Studio {
             }),
             ..Recipe::default()
         };
+        recipe.set_strengths(people);
         Parameters { version: env!("CARGO_PKG_VERSION"), seeds: Seeds::Seed(picture.seed), recipe }
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imagine_contract::{
-    CancelFlag, CardChanges, ExpandError, Expander, Expansion, FaceData, Idea, KeyPoints, Language, Mode,
-    Parts, RgbPixels,
+    CancelFlag, CardChanges, ExpandError, Expander, Expansion, FaceData, GrayPixels, Idea, KeyPoints,
+    Language, Mode, Parts, Region, RgbPixels, Stage,
 };
 use imagine_store::{
     Archive, EditInput, EditSource, ImageFormat, Job, JobEvent, JobId, JobStatus, NewJob, NewPerson,
@@ -104,8 +104,13 @@ async fn draws_a_person(place: Place) {
     let archive = place.archive().await;
     let id = archive.enrol(person()).await.unwrap().id;
     let mut new = job("me in a red hat");
-    new.input.people.push(PersonInput { person: id, scale: Some(0.7), steps: None, region: None });
+    new.input.people.push(PersonInput { scale: Some(0.7), ..PersonInput::new(id) });
     (new.input.n, new.input.previews) = (2, 2);
+    let left = RgbPixels { width: 2, height: 1, rgb: vec![255, 255, 255, 0, 0, 0] };
+    let mask = archive.put_upload("local", &imagine_pictures::webp(&left).unwrap()).await.unwrap();
+    let stages = vec![Stage { steps: [0.0, 0.5], scale: 0.25 }];
+    let me = &mut new.input.people[0];
+    (me.mask, me.stages, me.card_scale) = (Some(mask), stages.clone(), [("traits".into(), 0.5)].into());
     let job = create(&archive, new).await;
     let mut follow = archive.store.follow("local", job, 0).await.unwrap().unwrap();
     let painter = Painter::new(Duration::from_millis(5));
@@ -154,6 +159,13 @@ async fn draws_a_person(place: Place) {
     // Only what the adapter asks for.
     assert_eq!(reference.face.as_ref().map(|face| face.width), Some(224));
     assert!(reference.key_points.is_none());
+    let heard = &asked.people[0];
+    let region = Region::Mask(GrayPixels { width: 2, height: 1, values: vec![255, 0] });
+    assert_eq!(
+        (heard.region.as_ref(), &heard.stages, heard.group_scales["traits"]),
+        (Some(&region), &stages, 0.5)
+    );
+    assert_eq!(archive.open_upload("local", mask).await.unwrap(), None, "the mask goes with the job");
     running.stop().await;
 }
 
@@ -161,7 +173,7 @@ async fn draws_by_what_a_person_says_of_their_card(place: Place) {
     let archive = place.archive().await;
     let id = archive.enrol(person()).await.unwrap().id;
     let mut new = job("me in a red hat");
-    new.input.people.push(PersonInput { person: id, scale: None, steps: None, region: None });
+    new.input.people.push(PersonInput::new(id));
     let painter = Painter::new(Duration::ZERO);
     let orders = Arc::clone(&painter.orders);
     let running = Running::start(worker(&archive, painter));
@@ -338,6 +350,7 @@ async fn ideas_are_expanded_or_refused(place: Place) {
     let refused = create(&archive, expand("something forbidden")).await;
     let error = ended(&archive, "local", refused).await.error.unwrap();
     assert_eq!((error.code.as_str(), error.message.as_str()), ("refused", "not that"));
+    assert_eq!(error.rule.as_deref(), Some("test"));
     let id = create(&archive, expand("me as a king")).await;
     let done = ended(&archive, "local", id).await;
     let asked = orders.lock().unwrap()[0].clone();
@@ -420,7 +433,7 @@ async fn two_workers_share_postgres_and_s3() {
     let mut ids = Vec::new();
     for i in 0..24 {
         let mut new = NewJob { tenant: "local".into(), ..of(["anna", "bea"][i % 2], &format!("me {i}")) };
-        new.input.people.push(PersonInput { person: who, scale: None, steps: None, region: None });
+        new.input.people.push(PersonInput::new(who));
         ids.push(create(&api, new).await);
     }
     for id in ids {

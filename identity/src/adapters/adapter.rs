@@ -7,7 +7,7 @@ use imagine_unet::config::UNetConfig;
 use imagine_unet::{UNet2DConditionModel, Weights};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::card::CardProjection;
+use super::card::{CARD_GROUP_NAMES, CardProjection};
 use super::error::AdapterError;
 use super::faceid::{FaceIdProjection, FaceIdSizes};
 use super::faceid_plus::{FaceIdPlusProjection, FaceIdPlusSizes};
@@ -197,6 +197,14 @@ impl Adapter {
         match &self.projection {
             Projection::Card(p) => Some(p.tokens()),
             _ => None,
+        }
+    }
+
+    /// Names of these groups, in order; none where all tokens are one group.
+    pub fn group_names(&self) -> &'static [&'static str] {
+        match &self.projection {
+            Projection::Card(_) => &CARD_GROUP_NAMES,
+            _ => &[],
         }
     }
 

@@ -12,6 +12,9 @@ use crate::card::{CARD_WIDTH, Columns};
 pub const CARD_GROUPS: [(&str, std::ops::Range<usize>); 3] =
     [("descriptor", Columns::DESCRIPTOR), ("colours", Columns::COLOURS), ("traits", Columns::TRAITS)];
 
+/// Their names alone.
+pub(super) const CARD_GROUP_NAMES: [&str; 3] = [CARD_GROUPS[0].0, CARD_GROUPS[1].0, CARD_GROUPS[2].0];
+
 /// The MLPs of all groups.
 pub struct CardProjection {
     groups: Vec<FaceIdProjection>,

@@ -78,6 +78,9 @@ pub struct IdentityNeeds {
     pub key_points: bool,
     /// Several people can be told apart by regions.
     pub regions: bool,
+    /// Names of the groups in which its tokens are attended to, each with a strength of its own; empty where
+    /// there is but one.
+    pub groups: Vec<String>,
     /// A word that must stand in the prompt behind the word for the person.
     pub trigger_word: Option<String>,
 }

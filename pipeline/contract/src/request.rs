@@ -149,6 +149,10 @@ pub enum RequestError {
     NoReference,
     #[error("where several people are drawn, each needs a region of the picture")]
     PersonWithoutRegion,
+    #[error(
+        "the adapter ({kind}) has no group of tokens \"{name}\" whose strength could be set; there are: {known}"
+    )]
+    UnknownGroup { name: String, kind: String, known: String },
     #[error("a person's region has no area")]
     EmptyRegion,
     #[error("the {0} has no pixels, or not as many as its width and height say")]
@@ -161,7 +165,7 @@ pub enum RequestError {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::{EditMask, GrayPixels, Region, Rest, RgbPixels};
+    use crate::{EditMask, GrayPixels, Region, Rest, RgbPixels, Stage};
 
     #[test]
     fn every_bad_number_is_named() {
@@ -196,6 +200,14 @@ mod tests {
         assert_eq!(refused(vec![at(Region::Mask(empty))]), RequestError::EmptyRegion);
         let backwards = Identity { steps: [0.6, 0.2], ..person(vec![1.0], 1.0) };
         assert!(refused(vec![backwards]).to_string().contains("steps' end is 0.2"));
+        let stage =
+            |steps, scale| Identity { stages: vec![Stage { steps, scale }], ..person(vec![1.0], 1.0) };
+        assert!(refused(vec![stage([0.5, 0.2], 1.0)]).to_string().contains("stage's end is 0.2"));
+        assert!(refused(vec![stage([0.0, 1.0], 11.0)]).to_string().contains("stage's scale is 11"));
+        let endless = Identity { stages: stage([0.0, 1.0], 1.0).stages.repeat(21), ..person(vec![1.0], 1.0) };
+        assert!(refused(vec![endless]).to_string().contains("stages is 21"));
+        let group = Identity { group_scales: [("a".into(), -1.0)].into(), ..person(vec![1.0], 1.0) };
+        assert!(refused(vec![group]).to_string().contains("group's scale is -1"));
         let nobody = Identity { references: Vec::new(), ..person(vec![1.0], 1.0) };
         assert_eq!(refused(vec![nobody]), RequestError::NoReference);
         assert!(

@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::find;
-use crate::app::App;
+use crate::app::{App, Watching};
 use crate::error::{Outcome, ProblemBody};
 use crate::http::auth::Caller;
 use crate::http::sse::{keep_alive, named};
@@ -33,7 +33,7 @@ pub(crate) async fn events(
     // Before the batch is read, so that nothing falls in between.
     let notices = app.store().notices();
     let batch = find(&app, &caller, &id).await?;
-    let watch = Watch { app, caller, id: batch.id, notices, told: None };
+    let watch = Watch { _watching: app.watching(), app, caller, id: batch.id, notices, told: None };
     let stream = stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
         let batch = watch.next().await?;
@@ -46,6 +46,7 @@ pub(crate) async fn events(
 }
 
 struct Watch {
+    _watching: Watching,
     app: App,
     caller: Caller,
     id: BatchId,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::error::{Code, Outcome, Problem};
 use crate::http::auth::Caller;
-use crate::routes::jobs::{Planned, plan};
+use crate::routes::jobs::{Brought, Planned, plan};
 use crate::wire::batch::BatchLineRequest;
 use crate::wire::job::{Expand, JobPerson, JobRequest};
 
@@ -160,7 +160,8 @@ pub(super) async fn plan_all(app: &App, caller: &Caller, lines: Vec<Line>) -> Ou
             Err(problem) if problem.code == Code::Internal => return Err(problem),
             Err(problem) => {
                 let code = problem.specific.unwrap_or_else(|| problem.code.name().to_owned());
-                let error = JobError { code, message: problem.detail };
+                let rule = problem.extra.get("rule").and_then(Value::as_str).map(str::to_owned);
+                let error = JobError { code, message: problem.detail, rule };
                 BatchLine::Invalid(InvalidLine { error, given })
             }
         });
@@ -189,7 +190,8 @@ fn is_id(text: &str) -> bool {
 async fn one(app: &App, caller: &Caller, line: BatchLineRequest, names: &Names) -> Outcome<NewJob> {
     let custom_id = line.custom_id.clone();
     let request = request(line, names)?;
-    let Planned { input, mut given, expansion, priority, .. } = plan(app, caller, request, None).await?;
+    let Planned { input, mut given, expansion, priority, .. } =
+        plan(app, caller, request, Brought::default()).await?;
     if let Some(custom_id) = custom_id {
         given["custom_id"] = custom_id.into();
     }
@@ -237,7 +239,7 @@ fn request(line: BatchLineRequest, names: &Names) -> Outcome<JobRequest> {
             Some(None) => return Err(Problem::field("person", "several people have this name; give the id")),
             None => return Err(Problem::new(Code::NotFound, "there is nobody of this name").param("person")),
         };
-        people.push(JobPerson { person: id, scale: None, steps: None, region: None });
+        people.push(JobPerson { person: id, ..JobPerson::default() });
     }
     Ok(JobRequest {
         prompt: line.prompt,

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::error::{Outcome, ProblemBody};
 use crate::http::auth::Caller;
 use crate::wire::image::OutputBody;
+use crate::wire::job::JobErrorBody;
 
 /// Lines that are read from the database at a time.
 pub(super) const PAGE: u32 = 100;
@@ -59,7 +60,7 @@ pub(super) fn line(result: &BatchLineResult, link: &dyn Fn(&str) -> String) -> V
             let mut input = given.clone();
             json!({
                 "line": result.line, "custom_id": custom_id(input.as_mut()), "job": null, "status": "failed",
-                "input": input, "output": [], "error": {"code": error.code, "message": error.message},
+                "input": input, "output": [], "error": JobErrorBody::from(error),
             })
         }
     }
@@ -74,7 +75,7 @@ fn of_job(line: u64, job: &Job, link: &dyn Fn(&str) -> String) -> Value {
     let mut input = job.given.clone();
     let custom_id = custom_id(Some(&mut input));
     let output: Vec<_> = job.outputs.iter().map(|image| OutputBody::of(image, link)).collect();
-    let error = job.error.as_ref().map(|error| json!({"code": error.code, "message": error.message}));
+    let error = job.error.as_ref().map(JobErrorBody::from);
     json!({
         "line": line, "custom_id": custom_id, "job": job.id.to_string(), "status": job.status.name(), "input": input,
         "output": output, "error": error,

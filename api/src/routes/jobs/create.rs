@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use imagine_store::{Idempotency, Job, NewJob, PersonId, Put};
 use utoipa::ToSchema;
 
+use super::handed_in::{Brought, JobFiles, PEOPLE};
 use super::{Planned, plan, tell, upload_slot, wait_for};
 use crate::app::App;
 use crate::consent::GivenConsent;
@@ -15,23 +16,35 @@ use crate::error::{Code, Outcome, Problem, ProblemBody};
 use crate::http::accept;
 use crate::http::auth::Caller;
 use crate::http::body::{JsonBody, content_type, parse};
-use crate::http::form::Form;
+use crate::http::form::{File, Form, FormLimits};
 use crate::http::idempotency::{give_back, idempotency, reserve};
 use crate::photos;
 use crate::wire::card::CardPatch;
 use crate::wire::job::{JobBody, JobRequest};
 
-/// A job with photos of somebody who is not remembered.
+/// A job with files: photos of somebody who is not remembered, a picture to be changed, masks. Nothing of them is kept
+/// beyond the job.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the form is read by hand; this is its description")]
 pub(crate) struct JobForm {
     /// JSON: the job, without `people`.
     job: JobRequest,
-    #[schema(value_type = Vec<String>, format = Binary)]
+    /// Of somebody who is not remembered, in the place of `people`.
+    #[schema(value_type = Vec<String>, format = Binary, required = false)]
     photo: Vec<String>,
     #[schema(required = false)]
     face: Vec<u32>,
-    /// JSON: the person's consent.
+    /// The picture that `edit` of the job changes.
+    #[schema(rename = "edit.image", format = Binary, required = false)]
+    edit_image: Option<String>,
+    /// A PNG, white where it is drawn anew.
+    #[schema(rename = "edit.mask", format = Binary, required = false)]
+    edit_mask: Option<String>,
+    /// A PNG, white where this one of `people` is; so for each, counted from 0.
+    #[schema(rename = "people.0.mask", format = Binary, required = false)]
+    person_mask: Option<String>,
+    /// JSON: the consent of whoever is on `photo` or `edit.image`. Wanted where anybody is.
+    #[schema(required = false)]
     consent: GivenConsent,
     /// JSON: what the person says of their identity card, where the server's model draws by cards.
     #[schema(required = false)]
@@ -59,17 +72,19 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller, request: Requ
     if key.is_none() {
         app.store().room(&caller.owner).await?;
     }
-    let planned = plan(&app, &caller, value, None).await?;
+    let planned = plan(&app, &caller, value, Brought::default()).await?;
     let put = submit(&app, &caller, planned, key, digest).await?;
     answer(&app, &caller, &headers, put.into_inner()).await
 }
 
-/// A job with photos of somebody who is not remembered.
+/// A job with files.
 async fn once(app: &App, caller: &Caller, headers: &HeaderMap, request: Request) -> Outcome<Response> {
     let slot = upload_slot(app)?;
     let wrong = |_| Problem::new(Code::InvalidJson, "the multipart form is malformed");
     let multipart = Multipart::from_request(request, app).await.map_err(wrong)?;
-    let form = Form::read(multipart, photos::limits(app)).await?;
+    let base = photos::limits(app);
+    // A picture, its mask and one for each of the people; their bytes together are bounded by the request's.
+    let form = Form::read(multipart, FormLimits { files: base.files + 2 + PEOPLE, ..base }).await?;
     let digest = form.digest();
     let key = idempotency(headers, digest)?;
     // A request that was made before needs no look at its photos.
@@ -98,22 +113,31 @@ async fn of_form(
     app.store().room(&caller.owner).await?;
     let text = form.text("job").ok_or_else(|| Problem::field("job", "send the job as JSON in \"job\""))?;
     let asked: JobRequest = parse(text.as_bytes())?;
-    if !asked.people.is_empty() {
+    let files = JobFiles::of_form(&mut form)?;
+    let photos = form.take_files("photo");
+    if !photos.is_empty() && !asked.people.is_empty() {
         return Err(Problem::field("people", "either photos or \"people\", not both"));
     }
-    let given = GivenConsent::read(form.text("consent"))?;
-    let card = crate::routes::cards::of_form(app, form.text("card"))?;
-    let files = form.take_files("photo");
-    let faces = photos::face_choices(&form, files.len())?;
-    let person = crate::routes::people::enrol_once(app, caller, files, &faces, given, card).await?;
-    let made = match plan(app, caller, asked, Some(person)).await {
+    let person = match photos.is_empty() && !files.is_empty() {
+        true => None,
+        false => Some(one_shot(app, caller, &form, photos).await?),
+    };
+    let made = match plan(app, caller, asked, Brought { person, files }).await {
         Ok(planned) => submit(app, caller, planned, key, digest).await,
         Err(problem) => Err(problem),
     };
     if !made.as_ref().is_ok_and(Put::is_new) {
-        forget(app, caller, Some(person)).await;
+        forget(app, caller, person).await;
     }
     made.map(Put::into_inner)
+}
+
+/// Somebody on photos, for this job alone.
+async fn one_shot(app: &App, caller: &Caller, form: &Form, photos: Vec<File>) -> Outcome<PersonId> {
+    let given = GivenConsent::read(form.text("consent"))?;
+    let card = crate::routes::cards::of_form(app, form.text("card"))?;
+    let faces = photos::face_choices(form, photos.len())?;
+    crate::routes::people::enrol_once(app, caller, photos, &faces, given, card).await
 }
 
 /// Nobody's job needs this person after all.

@@ -13,7 +13,7 @@ use imagine_store::{Follow, JobEvent, JobId, NumberedEvent, Progress};
 use serde_json::{Value, json};
 
 use super::{find, tell};
-use crate::app::App;
+use crate::app::{App, Watching};
 use crate::error::{Outcome, Problem, ProblemBody};
 use crate::http::accept::last_event_id;
 use crate::http::auth::Caller;
@@ -40,7 +40,7 @@ pub(crate) async fn events(
     let after = i64::try_from(last_event_id(&headers)).unwrap_or(i64::MAX);
     let follow = app.store().follow(&caller.tenant, job, after).await?;
     let follow = follow.ok_or_else(|| Problem::not_found("job", &id))?;
-    let watch = Watch { app, caller, job, follow };
+    let watch = Watch { _watching: app.watching(), app, caller, job, follow };
     let stream = stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
         match watch.next().await {
@@ -57,6 +57,7 @@ pub(crate) async fn events(
 }
 
 struct Watch {
+    _watching: Watching,
     app: App,
     caller: Caller,
     job: JobId,

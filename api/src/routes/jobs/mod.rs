@@ -2,12 +2,14 @@
 
 mod create;
 mod events;
+mod handed_in;
 mod plan;
 mod read;
 mod wait;
 
 pub(crate) use create::*;
 pub(crate) use events::*;
+pub(crate) use handed_in::Brought;
 pub(crate) use plan::{Planned, plan};
 pub(crate) use read::*;
 pub(crate) use wait::wait_for;

@@ -1,14 +1,14 @@
 //! From what a client asks for to what a worker is told, with every value checked.
 
-use imagine_contract::{Expansion, assemble};
-use imagine_store::{EditInput, EditSource, JobInput, PersonId, PersonInput, Priority, UploadId};
+use imagine_contract::{Expansion, Stage, assemble};
+use imagine_store::{JobInput, PersonInput, Priority, UploadId};
 use serde_json::Value;
 
+use super::handed_in::{Brought, JobFiles, PEOPLE};
 use crate::app::App;
 use crate::error::{Outcome, Problem};
 use crate::http::auth::Caller;
-use crate::mask;
-use crate::wire::job::{EditRequest, Expand, JobPerson, JobRequest};
+use crate::wire::job::{Expand, JobPerson, JobRequest, StageBody};
 use crate::wire::model::ModelCard;
 
 /// A job that can be put into the queue.
@@ -19,23 +19,42 @@ pub(crate) struct Planned {
     pub expansion: Option<Value>,
     pub priority: Priority,
     pub webhook: Option<String>,
-    /// Masks that were stored for it, to be forgotten if the job is not made after all.
+    /// Pictures and masks that were stored for it, to be forgotten if the job is not made after all.
     pub uploads: Vec<UploadId>,
 }
 
 /// JavaScript's numbers are exact up to here.
 const LARGEST_SEED: u64 = (1 << 53) - 1;
 
-/// Checks a request and fills in what it leaves open. `people` are known already, for one-shot photos.
+/// Checks a request and fills in what it leaves open.
 ///
 /// # Errors
 /// The first value that cannot be used, by name.
 pub(crate) async fn plan(
     app: &App,
     caller: &Caller,
-    mut request: JobRequest,
-    one_shot: Option<PersonId>,
+    request: JobRequest,
+    brought: Brought,
 ) -> Outcome<Planned> {
+    let mut uploads = Vec::new();
+    let planned = checked(app, caller, request, brought, &mut uploads).await;
+    if planned.is_err()
+        && !uploads.is_empty()
+        && let Err(error) = app.parts.archive.delete_uploads(&uploads).await
+    {
+        tracing::warn!(%error, "pictures that were handed in could not be forgotten; the sweep will");
+    }
+    Ok(Planned { uploads, ..planned? })
+}
+
+async fn checked(
+    app: &App,
+    caller: &Caller,
+    mut request: JobRequest,
+    brought: Brought,
+    uploads: &mut Vec<UploadId>,
+) -> Outcome<Planned> {
+    let Brought { person: one_shot, mut files } = brought;
     let limits = &app.config.limits;
     let model = model(app, request.model.as_deref())?;
     text("prompt", &request.prompt, limits.prompt_chars)?;
@@ -63,8 +82,8 @@ pub(crate) async fn plan(
         crate::webhook::check_url(&webhook.url, app.webhooks)?;
     }
     let people = match one_shot {
-        Some(person) => vec![PersonInput { person, scale: None, steps: None, region: None }],
-        None => people(app, caller, &request.people, model).await?,
+        Some(person) => vec![PersonInput::new(person)],
+        None => people(app, caller, &request.people, model, &files).await?,
     };
     let (expand, expansion) = expansion(app, &request, model)?;
     if expansion.is_none() && request.prompt.trim().is_empty() {
@@ -78,11 +97,13 @@ pub(crate) async fn plan(
     for negative in [request.negative_prompt.as_deref(), edited].into_iter().flatten() {
         (rules.negative_prompt)(negative).map_err(|e| Problem::from(e).param("negative_prompt"))?;
     }
-    let mut uploads = Vec::new();
-    let edit = match &request.edit {
-        Some(asked) => Some(edit(app, caller, asked, &mut uploads).await?),
-        None => None,
-    };
+    // What takes a while comes last.
+    let mut people = people;
+    for (index, (person, input)) in request.people.iter().zip(&mut people).enumerate() {
+        input.mask = files.person_mask(app, caller, (index, person), uploads).await?;
+    }
+    files.check_people()?;
+    let edit = files.edit(app, caller, request.edit.as_ref(), uploads).await?;
     request.n = Some(n);
     request.seed = Some(seed);
     let [width, height] = size.unwrap_or([model.info.width, model.info.height]);
@@ -108,8 +129,9 @@ pub(crate) async fn plan(
         edit,
     };
     let (priority, webhook) = (class, request.webhook.take().map(|hook| hook.url));
+    // Large, and stored by themselves.
+    request.people.iter_mut().for_each(|person| person.mask = None);
     if let Some(edit) = &mut request.edit {
-        // Large, and stored by itself.
         edit.mask = None;
     }
     let info = &model.info;
@@ -119,7 +141,7 @@ pub(crate) async fn plan(
     request.scheduler.get_or_insert_with(|| info.scheduler.clone());
     let given = serde_json::to_value(&request).map_err(Problem::internal)?;
     let expansion = expansion.map(serde_json::to_value).transpose().map_err(Problem::internal)?;
-    Ok(Planned { input, given, expansion, priority, webhook, uploads })
+    Ok(Planned { input, given, expansion, priority, webhook, uploads: Vec::new() })
 }
 
 fn model<'a>(app: &'a App, name: Option<&str>) -> Outcome<&'a ModelCard> {
@@ -142,7 +164,7 @@ fn text(param: &str, text: &str, most: usize) -> Outcome<()> {
 }
 
 /// NaN is outside every range.
-fn range(param: &str, value: f64, least: f64, most: f64) -> Outcome<()> {
+pub(super) fn range(param: &str, value: f64, least: f64, most: f64) -> Outcome<()> {
     if value >= least && value <= most {
         return Ok(());
     }
@@ -198,6 +220,7 @@ async fn people(
     caller: &Caller,
     asked: &[JobPerson],
     model: &ModelCard,
+    files: &JobFiles,
 ) -> Outcome<Vec<PersonInput>> {
     if asked.is_empty() {
         return Ok(Vec::new());
@@ -206,17 +229,19 @@ async fn people(
     let Some(identity) = &model.info.identity else {
         return wrong(format!("the model {} knows no people", model.info.name));
     };
-    if asked.len() > 8 {
-        return wrong("8 people at most are drawn in one picture".into());
+    if asked.len() > PEOPLE {
+        return wrong(format!("{PEOPLE} people at most are drawn in one picture"));
     }
+    let masked = |index: usize| asked.get(index).is_some_and(|p| p.mask.is_some()) || files.masks(index);
     if asked.len() > 1 && !identity.regions {
         return wrong(format!("the model {} draws one person at a time", model.info.name));
     }
-    if asked.len() > 1 && asked.iter().any(|person| person.region.is_none()) {
-        return wrong("each of several people needs a \"box\"".into());
+    if asked.len() > 1 && (0..).zip(asked).any(|(index, person)| person.region.is_none() && !masked(index)) {
+        return wrong("each of several people needs a \"box\" or a \"mask\"".into());
     }
     let mut people = Vec::with_capacity(asked.len());
-    for JobPerson { person, scale, steps, region } in asked {
+    for (index, asked) in asked.iter().enumerate() {
+        let JobPerson { person, scale, steps, stages, card_scale, region, mask: _ } = asked;
         let found = crate::routes::people::find(app, caller, person).await.map_err(|p| p.param("people"))?;
         if found.encoder != app.parts.faces.encoder() {
             return wrong(format!(
@@ -231,6 +256,25 @@ async fn people(
             range("people.steps", *from, 0.0, 1.0)?;
             range("people.steps", *to, *from, 1.0)?;
         }
+        if steps.is_some() && !stages.is_empty() {
+            return Err(Problem::field("people.stages", "either \"steps\" or \"stages\", not both"));
+        }
+        range("people.stages", stages.len() as f64, 0.0, 20.0)?;
+        for StageBody { steps: [from, to], scale } in stages {
+            range("people.stages", *from, 0.0, 1.0)?;
+            range("people.stages", *to, *from, 1.0)?;
+            range("people.stages", *scale, 0.0, 10.0)?;
+        }
+        identity
+            .check_groups(card_scale.keys())
+            .map_err(|e| Problem::field("people.card_scale", e.to_string()))?;
+        card_scale.values().try_for_each(|scale| range("people.card_scale", *scale, 0.0, 10.0))?;
+        if masked(index) && region.is_some() {
+            return Err(Problem::field("people.mask", "either \"box\" or \"mask\", not both"));
+        }
+        if masked(index) && !identity.regions {
+            return wrong(format!("the model {} knows no regions of the picture", model.info.name));
+        }
         if let Some([left, top, right, bottom]) = region {
             [left, top, right, bottom]
                 .into_iter()
@@ -239,7 +283,15 @@ async fn people(
                 return Err(Problem::field("people.box", "a box is left, top, right, bottom, with an area"));
             }
         }
-        people.push(PersonInput { person: found.id, scale: *scale, steps: *steps, region: *region });
+        let stage = |stage: &StageBody| Stage { steps: stage.steps, scale: stage.scale };
+        people.push(PersonInput {
+            scale: *scale,
+            steps: *steps,
+            stages: stages.iter().map(stage).collect(),
+            card_scale: card_scale.clone(),
+            region: *region,
+            ..PersonInput::new(found.id)
+        });
     }
     Ok(people)
 }
@@ -267,34 +319,6 @@ fn expansion(app: &App, request: &JobRequest, model: &ModelCard) -> Outcome<(boo
             Ok((false, Some(expansion)))
         }
     }
-}
-
-async fn edit(
-    app: &App,
-    caller: &Caller,
-    asked: &EditRequest,
-    uploads: &mut Vec<UploadId>,
-) -> Outcome<EditInput> {
-    range("edit.strength", asked.strength, 0.0, 1.0)?;
-    range("edit.feather", f64::from(asked.feather.unwrap_or(0)), 0.0, 512.0)?;
-    let keep_face = asked.keep_face.unwrap_or(false);
-    if keep_face && asked.mask.is_some() {
-        return Err(Problem::field("edit.mask", "either \"mask\" or \"keep_face\", not both"));
-    }
-    let missing = || Problem::not_found("image", &asked.image).param("edit.image");
-    let id = asked.image.parse().map_err(|_| missing())?;
-    let image = app.store().image(&caller.tenant, id).await?.ok_or_else(missing)?;
-    let mask = match &asked.mask {
-        Some(text) => {
-            let png = mask::of_base64(text, app.config.limits.side).await?;
-            let upload = app.parts.archive.put_upload(&caller.tenant, &png).await?;
-            uploads.push(upload);
-            Some(upload)
-        }
-        None => None,
-    };
-    let source = EditSource::Image(image.id);
-    Ok(EditInput { source, strength: asked.strength, mask, keep_face, feather: asked.feather })
 }
 
 /// By lot, small enough to be read aloud.

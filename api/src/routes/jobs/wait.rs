@@ -11,6 +11,7 @@ use crate::http::auth::Caller;
 
 /// The job when it has ended, or after `time`, or when the server shuts down.
 pub(crate) async fn wait_for(app: &App, caller: &Caller, id: JobId, time: Duration) -> Outcome<Job> {
+    let _watching = app.watching();
     tokio::select! {
         ended = timeout_at(Instant::now() + time, until_finished(app, caller, id)) => ended.unwrap_or(Ok(()))?,
         () = app.closed() => (),

@@ -97,15 +97,11 @@ async fn masked(
 ) -> Outcome<Beside> {
     let mask = mask::of_alpha(app, mask.bytes).await?;
     let Some(first) = images.first() else { return Err(Problem::field("image", "there is no image")) };
-    let reading = photos::read(app, first.bytes.clone(), None).await?;
-    let face = reading.face.is_some();
-    let pixels = reading.pixels;
-    let png = tokio::task::spawn_blocking(move || photos::encode_png(&pixels))
-        .await
-        .map_err(Problem::internal)??;
-    let one_shot = if face && !named { Some(enrol(app, caller, images, given).await?) } else { None };
+    let picture = photos::picture(app, first.bytes.clone()).await?;
+    let one_shot =
+        if picture.usable && !named { Some(enrol(app, caller, images, given).await?) } else { None };
     let stored = async {
-        let source = app.parts.archive.put_upload(&caller.tenant, &png).await?;
+        let source = app.parts.archive.put_upload(&caller.tenant, &picture.png).await?;
         let mask = app.parts.archive.put_upload(&caller.tenant, &mask).await?;
         Ok::<_, Problem>((source, mask))
     };

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::error::{Code, Outcome, Problem};
 use crate::http::auth::Caller;
 use crate::http::idempotency::idempotency;
-use crate::routes::jobs::{forget, plan, submit, wait_for};
+use crate::routes::jobs::{Brought, forget, plan, submit, wait_for};
 
 /// Seconds for which a retry is taken for the request that it repeats.
 const RETRY_WINDOW: u32 = 15 * 60;
@@ -57,7 +57,8 @@ async fn queue(
 ) -> Outcome<Job> {
     let Beside { one_shot, edit } = beside;
     let made = async {
-        let mut planned = plan(app, caller, request.job(app)?, one_shot).await?;
+        let mut planned =
+            plan(app, caller, request.job(app)?, Brought { person: one_shot, ..Brought::default() }).await?;
         planned.input.quality = request.quality_of_format()?;
         planned.uploads.extend(edit.iter().filter_map(|edit| match edit.source {
             imagine_store::EditSource::Upload(upload) => Some(upload),
@@ -111,7 +112,12 @@ fn finished(job: &Job) -> Outcome<()> {
                     (error.code.as_str(), error.message.as_str())
                 });
             let kind = if code == Code::Refused.name() { Code::Refused } else { Code::JobFailed };
-            Err(Problem::new(kind, message).specific(code))
+            let problem = Problem::new(kind, message).specific(code);
+            let rule = job.error.as_ref().and_then(|error| error.rule.as_deref());
+            Err(match rule {
+                Some(rule) => problem.with("rule", rule.into()),
+                None => problem,
+            })
         }
         JobStatus::Canceled => {
             Err(Problem::new(Code::JobFailed, "the job was canceled").specific("canceled"))

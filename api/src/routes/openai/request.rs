@@ -194,7 +194,7 @@ fn drawn_size(asked: &str, model: Option<&ModelCard>) -> String {
 fn people(person: Option<&Value>) -> Outcome<Vec<JobPerson>> {
     let wrong = || Problem::field("person", "\"person\" is a person's id, or a list of {person, box, scale}");
     let one = |value: &Value| match value {
-        Value::String(id) => Ok(JobPerson { person: id.clone(), scale: None, steps: None, region: None }),
+        Value::String(id) => Ok(JobPerson { person: id.clone(), ..JobPerson::default() }),
         other => serde_json::from_value(other.clone()).map_err(|_| wrong()),
     };
     match person {

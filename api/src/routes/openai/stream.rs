@@ -12,7 +12,7 @@ use imagine_store::{Follow, Job, JobEvent};
 use serde_json::{Value, json};
 
 use super::{answer, finished};
-use crate::app::App;
+use crate::app::{App, Watching};
 use crate::error::{Outcome, Problem};
 use crate::http::auth::Caller;
 use crate::http::sse::{keep_alive, named};
@@ -39,7 +39,17 @@ pub(super) async fn events(
     let gone = || Problem::not_found("job", &job.id.to_string());
     let follow = app.store().follow(&caller.tenant, job.id, 0).await?.ok_or_else(gone)?;
     let left = vec![partial; usize::try_from(job.input.n).unwrap_or(0)];
-    let watch = Watch { app, caller, job, names, partial, left, follow, ready: VecDeque::new() };
+    let watch = Watch {
+        _watching: app.watching(),
+        app,
+        caller,
+        job,
+        names,
+        partial,
+        left,
+        follow,
+        ready: VecDeque::new(),
+    };
     let stream = stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
         match watch.next().await {
@@ -58,6 +68,7 @@ fn error(problem: &Problem) -> Value {
 }
 
 struct Watch {
+    _watching: Watching,
     app: App,
     caller: Caller,
     job: Job,

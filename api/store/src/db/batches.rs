@@ -79,7 +79,7 @@ impl Store {
         // The line's own error has names of its own: a job has one as well.
         let sql = format!(
             "SELECT l.line AS line, l.job AS line_job, l.error_code AS line_code, l.error_message AS line_message,
-             l.given AS line_given, {}
+             l.error_rule AS line_rule, l.given AS line_given, {}
              FROM batch_lines l LEFT JOIN jobs j ON j.id = l.job
              WHERE l.batch = $1 AND l.line >= $2 ORDER BY l.line LIMIT $3",
             columns.join(", ")
@@ -97,7 +97,10 @@ impl Store {
                 let code = reader.optional_text("line_code")?.unwrap_or_else(|| "invalid".into());
                 let message = reader.optional_text("line_message")?.unwrap_or_default();
                 let given = reader.optional_json("line_given")?;
-                let invalid = InvalidLine { error: JobError { code, message }, given };
+                let invalid = InvalidLine {
+                    error: JobError { code, message, rule: reader.optional_text("line_rule")? },
+                    given,
+                };
                 results.push(BatchLineResult { line, result: Err(invalid) });
             }
         }
@@ -176,11 +179,12 @@ impl Tx<'_> {
         };
         let error = invalid.map(|line| &line.error);
         let given = invalid.and_then(|line| line.given.as_ref()).map(json).transpose()?;
-        let sql = "INSERT INTO batch_lines (batch, line, job, error_code, error_message, given)
-                   VALUES ($1, $2, $3, $4, $5, $6)";
+        let sql = "INSERT INTO batch_lines (batch, line, job, error_code, error_message, error_rule, given)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
         self.run(sql, |q| {
             let q = q.bind(batch.to_string()).bind(line).bind(job);
-            q.bind(error.map(|e| e.code.clone())).bind(error.map(|e| e.message.clone())).bind(given)
+            let q = q.bind(error.map(|e| e.code.clone())).bind(error.map(|e| e.message.clone()));
+            q.bind(error.and_then(|e| e.rule.clone())).bind(given)
         })
         .await
         .map(drop)

@@ -16,11 +16,12 @@ pub(super) enum Dialect {
     Postgres,
 }
 
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "initial", include_str!("../../migrations/0001_initial.sql")),
     (2, "card changes", include_str!("../../migrations/0002_card_changes.sql")),
     (3, "batch line given", include_str!("../../migrations/0003_batch_line_given.sql")),
     (4, "key priority", include_str!("../../migrations/0004_key_priority.sql")),
+    (5, "error rule", include_str!("../../migrations/0005_error_rule.sql")),
 ];
 
 impl Dialect {

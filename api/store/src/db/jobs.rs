@@ -17,7 +17,7 @@ use crate::types::{Job, JobError, JobEvent, JobStatus, NewJob, Page, PageRequest
 
 pub(super) const COLUMNS: &str = "id, tenant, owner, batch, status, priority, input, given, expansion, webhook, \
      created, started, finished, progress, step, steps, eta_seconds, attempts, cancel_requested, error_code, \
-     error_message";
+     error_message, error_rule";
 
 /// Batches have their own limit where they come in.
 const WAITING: &str = "SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND batch IS NULL";
@@ -347,7 +347,7 @@ impl Tx<'_> {
             "DELETE FROM job_people WHERE job = $1",
             "DELETE FROM webhooks WHERE job = $1",
             "DELETE FROM jobs WHERE id = $1",
-            "UPDATE batch_lines SET error_code = 'deleted', error_message = 'the job was deleted', job = NULL
+            "UPDATE batch_lines SET error_code = 'deleted', error_message = 'the job was deleted', error_rule = NULL, job = NULL
              WHERE job = $1",
         ] {
             self.run(sql, |q| q.bind(name.clone())).await?;
@@ -362,7 +362,9 @@ pub(super) fn job_of(row: &sqlx::any::AnyRow) -> Result<Job, StoreError> {
     let row = Reader { row, table: "jobs" };
     let id: JobId = row.parsed("id")?;
     let error = match (row.optional_text("error_code")?, row.optional_text("error_message")?) {
-        (Some(code), Some(message)) => Some(JobError { code, message }),
+        (Some(code), Some(message)) => {
+            Some(JobError { code, message, rule: row.optional_text("error_rule")? })
+        }
         _ => None,
     };
     let priority: i64 = row.integer("priority")?;

@@ -269,13 +269,15 @@ impl Tx<'_> {
             Outcome::Canceled => ("canceled", JobEvent::Canceled, None),
         };
         let now = self.now().0;
-        let sql = "UPDATE jobs SET status = $2, finished = $3, error_code = $4, error_message = $5,
+        let sql = "UPDATE jobs SET status = $2, finished = $3, error_code = $4, error_message = $5, error_rule = $6,
                    progress = CASE WHEN $2 = 'succeeded' THEN 1.0 ELSE progress END,
                    step = CASE WHEN $2 = 'succeeded' THEN steps ELSE step END,
                    eta_seconds = NULL, lease_token = NULL, lease_until = NULL WHERE id = $1";
         self.run(sql, |q| {
             let q = q.bind(id.to_string()).bind(status).bind(now);
-            q.bind(error.map(|e| e.code.clone())).bind(error.map(|e| e.message.clone()))
+            q.bind(error.map(|e| e.code.clone()))
+                .bind(error.map(|e| e.message.clone()))
+                .bind(error.and_then(|e| e.rule.clone()))
         })
         .await?;
         self.closed(id, &event).await
@@ -308,7 +310,7 @@ impl Tx<'_> {
                 reaped.canceled += 1;
             } else if attempts >= most {
                 let message = format!("{attempts} workers stopped while they worked on it");
-                self.end(id, &Outcome::Failed(JobError { code: "worker_lost".into(), message })).await?;
+                self.end(id, &Outcome::Failed(JobError::new("worker_lost", message))).await?;
                 reaped.failed += 1;
             } else {
                 self.requeue(id).await?;

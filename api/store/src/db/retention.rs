@@ -131,8 +131,8 @@ impl Tx<'_> {
             if self.run(lock, |q| q.bind(job.clone())).await? == 0 {
                 continue;
             }
-            let message = "it waited for longer than photos that were handed in for it are kept".into();
-            self.end(id, &Outcome::Failed(JobError { code: "expired".into(), message })).await?;
+            let message = "it waited for longer than photos that were handed in for it are kept";
+            self.end(id, &Outcome::Failed(JobError::new("expired", message))).await?;
             count += 1;
         }
         Ok(count)
@@ -157,5 +157,6 @@ fn uploads(input: &JobInput) -> impl Iterator<Item = UploadId> {
         Some(EditInput { source: EditSource::Upload(upload), .. }) => Some(upload),
         _ => None,
     };
-    source.into_iter().chain(input.edit.as_ref().and_then(|edit| edit.mask))
+    let mask = input.edit.as_ref().and_then(|edit| edit.mask);
+    source.into_iter().chain(mask).chain(input.people.iter().filter_map(|person| person.mask))
 }

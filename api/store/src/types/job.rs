@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use imagine_contract::Stage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -86,6 +89,23 @@ pub struct PersonInput {
     /// Left, top, right, bottom as parts of width and height.
     #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
     pub region: Option<[f64; 4]>,
+    /// In the place of a box: a sealed PNG, white where the person is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<UploadId>,
+    /// Strengths of parts of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// Strengths of groups of the identity card's tokens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub card_scale: BTreeMap<String, f64>,
+}
+
+impl PersonInput {
+    /// Drawn anywhere, by the adapter's own strength.
+    pub fn new(person: PersonId) -> Self {
+        let (stages, card_scale) = (Vec::new(), BTreeMap::new());
+        Self { person, scale: None, steps: None, region: None, mask: None, stages, card_scale }
+    }
 }
 
 /// The picture that is to be changed.
@@ -260,6 +280,16 @@ pub struct JobError {
     /// For programs, e.g. `worker_lost`.
     pub code: String,
     pub message: String,
+    /// The safety rule that refused it, with the code `refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+impl JobError {
+    /// One that no safety rule has to do with.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), rule: None }
+    }
 }
 
 /// A job and what came of it so far.

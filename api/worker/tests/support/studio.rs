@@ -33,7 +33,8 @@ impl Painter {
             raw_embedding: false,
             face_side: Some(224),
             key_points: false,
-            regions: false,
+            regions: true,
+            groups: vec!["traits".into()],
             trigger_word: None,
         };
         let info = ModelInfo {
