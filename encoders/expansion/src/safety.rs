@@ -283,7 +283,8 @@ fn words(text: &str) -> (Vec<Token>, Vec<String>) {
     // "Trump's" is about Trump, "naked-ish" about naked
     let parts = tokens.iter().flat_map(|token| {
         let own = token.raw.strip_suffix(OWN).or_else(|| token.raw.strip_suffix("'S"));
-        let parts = own.unwrap_or(&token.raw).split(['-', '_', '\'']).filter(|part| !part.is_empty() && *part != "s");
+        let parts =
+            own.unwrap_or(&token.raw).split(['-', '_', '\'']).filter(|part| !part.is_empty() && *part != "s");
         let mut parts = parts.flat_map(|part| crate::words::tokens(part, false)).collect::<Vec<_>>();
         if let Some(last) = parts.last_mut().filter(|_| own.is_some()) {
             last.raw.push_str(OWN);
