@@ -34,7 +34,7 @@ export function createHistory(query) {
 
   const layout = () => {
     const width = grid.clientWidth || 320;
-    const least = width < 560 ? 104 : 168;
+    const least = width < 560 ? 104 : width < 1400 ? 168 : 208;
     const columns = Math.max(2, Math.floor((width + gap) / (least + gap)));
     const side = (width - gap * (columns - 1)) / columns;
     return { columns, side };
@@ -214,7 +214,7 @@ export function createHistory(query) {
     if (scrollY < innerHeight) restart();
   };
   const stop = loadBar(filter, restart);
-  const element = h("div", { class: "screen" }, h("header", { class: "screen-head" }, h("h1", null, t("nav.history")), stop.element), grid, foot);
+  const element = h("div", { class: "screen wide" }, h("header", { class: "screen-head" }, h("h1", null, t("nav.history")), stop.element), grid, foot);
   requestAnimationFrame(() => restart());
   return {
     element,
