@@ -53,8 +53,11 @@ declare namespace Api {
     mode: string;
     dropped?: string[];
     note?: string | null;
-    sources?: { title: string; url: string; snippet: string }[];
+    sources?: Source[];
   };
+  type Source = { title: string; url: string; snippet: string };
+  /** What of a scene can be changed by hand. */
+  type Touched = Partial<Parts> & { negative_prompt?: string };
 
   type JobPerson = { person: string; scale?: number; steps?: [number, number]; box?: [number, number, number, number] };
   type Edit = { image: string; strength: number; mask?: string; keep_face?: boolean; feather?: number };
@@ -147,6 +150,7 @@ declare namespace Api {
     n: number;
     steps: number;
     expansion: boolean;
+    search?: boolean;
     keep: { photos: boolean; jobs_days: number; one_shot_hours: number };
   };
 }

@@ -52,7 +52,10 @@ async fn the_gallery_is_paged_searched_marked_and_cleared() {
     );
     let oldest = rest["data"][0].clone();
     assert_eq!((&oldest["seed"], &oldest["index"], &oldest["people"]), (&json!(7), &json!(0), &json!([ann])));
-    assert_eq!(list("?q=queen").await["data"].as_array().unwrap().len(), 1);
+    for (words, found) in [("queen", 1), ("KING%20a", 3), ("king%20queen", 0), ("%20", 4), ("100%25", 0)] {
+        let pictures = list(&format!("?q={words}")).await;
+        assert_eq!(pictures["data"].as_array().unwrap().len(), found, "{words}");
+    }
     assert_eq!(list(&format!("?person={ann}")).await["data"].as_array().unwrap().len(), 3);
 
     let path = format!("/v1/images/{}", oldest["id"].as_str().unwrap());

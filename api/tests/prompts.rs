@@ -65,3 +65,28 @@ async fn changed_parts_are_put_together() {
     let prompt = assembled["prompt"].as_str().unwrap();
     assert!(prompt.contains("on the moon") && prompt.contains("soft light"), "{prompt}");
 }
+
+#[tokio::test]
+async fn what_was_looked_up_comes_along_and_stays_with_the_job() {
+    let app = TestApp::new().await;
+    assert_eq!(app.get("/v1/limits").await.expect(200)["search"], true);
+    let ask = json!({"idea": "me in Ivrea", "ground": true});
+    let whole = app.post("/v1/prompts/expand", &ask).await.expect(200);
+    let source =
+        json!({"title": "Ivrea", "url": "https://example.org/ivrea", "snippet": "oranges are thrown"});
+    assert_eq!(whole["sources"], json!([source]));
+    let stream = app.post_with("/v1/prompts/expand", &ask, &[("accept", "text/event-stream")]).await;
+    let told = events(&stream.text());
+    assert_eq!(told.last().unwrap().data["expansion"]["sources"], json!([source]));
+    let unasked = app.post("/v1/prompts/expand", &json!({"idea": "me in Ivrea"})).await.expect(200);
+    assert!(unasked.get("sources").is_none());
+    // A client's own sources are links as well.
+    let mut edited = whole.clone();
+    edited["sources"] = json!([{"title": "x", "url": "javascript:alert(1)", "snippet": ""}, source]);
+    let job = app.post("/v1/jobs", &json!({"prompt": "me in Ivrea", "expand": edited})).await.expect(202);
+    assert_eq!(job["expansion"]["sources"], json!([source]));
+    let id = job["id"].as_str().unwrap();
+    assert_eq!(app.get(&format!("/v1/jobs/{id}")).await.expect(200)["expansion"]["sources"], json!([source]));
+    let none = TestApp::with(&[], Default::default(), |parts| parts.expander = None).await;
+    assert_eq!(none.get("/v1/limits").await.expect(200)["search"], false);
+}

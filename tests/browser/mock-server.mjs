@@ -42,7 +42,7 @@ const model = {
   guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, face: false }, inpainting: false, default: true,
 };
 
-const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null, cards: false };
+const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null, cards: false, search: false, sources: [] };
 let settings;
 let people;
 let jobs;
@@ -53,7 +53,7 @@ reset();
 
 function reset() {
   for (const job of jobs?.values() ?? []) job.stop = true;
-  settings = { ...settingsAtStart, fail: {} };
+  settings = { ...settingsAtStart, fail: {}, sources: [] };
   people = new Map();
   jobs = new Map();
   images = new Map();
@@ -173,11 +173,13 @@ const scenes = ["starry night", "castle hall", "open sea", "desert", "garden", "
 const unknown = ["zeppelin", "Marta"];
 const droppedOf = (parts) => unknown.filter((word) => Object.values(parts).join(" ").includes(word));
 
-function expansionOf(idea, style, seed = 0) {
+const negative = "blurry, extra fingers";
+
+function expansionOf(idea, style, seed = 0, ground = false) {
   // as the service: "me" becomes a person whom the model knows how to draw
   const subject = idea.replace(/^(me|io)\b/, "a person");
   const parts = { subject, style: styles.find((one) => one.id === style)?.text ?? "", setting: scenes[seed % scenes.length], wardrobe: "white space suit", light: "soft studio light", camera: "close portrait", expression: "smiling", pose: "" };
-  return { prompt: assembled(parts), negative_prompt: "", parts, people: idea.includes(" and ") ? 2 : 1, dropped: droppedOf(parts), language: "en", backend: "mock", mode: "template" };
+  return { prompt: assembled(parts), negative_prompt: negative, parts, people: idea.includes(" and ") ? 2 : 1, dropped: droppedOf(parts), language: "en", backend: "mock", mode: "template", ...(ground ? { sources: settings.sources } : {}) };
 }
 
 const assembled = (parts) => Object.values(parts).filter(Boolean).join(", ");
@@ -267,9 +269,9 @@ function streamJob(request, response, job) {
   response.on("close", () => job.listeners.delete(write));
 }
 
-async function streamExpansion(response, { idea, style, seed }) {
+async function streamExpansion(response, { idea, style, seed, ground }) {
   response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
-  const expansion = expansionOf(idea, style, seed);
+  const expansion = expansionOf(idea, style, seed, ground);
   for (const word of expansion.prompt.match(/\S+\s*/g)) {
     response.write(`event: expansion.delta\ndata: ${JSON.stringify({ text: word })}\n\n`);
     await pause(15);
@@ -309,7 +311,7 @@ function batchView(batch) {
 /** @type {[string, RegExp, (of: any) => any][]} */
 const routes = [
   ["GET", /^\/v1\/consent$/, () => json(200, consent)],
-  ["GET", /^\/v1\/limits$/, () => json(200, { photo_bytes: 25e6, photos: 5, n: 8, steps: 150, sizes: model.sizes, expansion: true, expand_by_default: true, keep: { photos: false, jobs_days: 0, one_shot_hours: 24 } })],
+  ["GET", /^\/v1\/limits$/, () => json(200, { photo_bytes: 25e6, photos: 5, n: 8, steps: 150, sizes: model.sizes, expansion: true, search: settings.search, expand_by_default: true, keep: { photos: false, jobs_days: 0, one_shot_hours: 24 } })],
   ["GET", /^\/v1\/models$/, () => json(200, { object: "list", data: [model] })],
   ["GET", /^\/v1\/styles$/, () => json(200, { object: "list", data: styles })],
   ["POST", /^\/v1\/photos\/check$/, ({ request, body }) => {
@@ -397,8 +399,8 @@ const routes = [
   }],
   ["POST", /^\/v1\/prompts\/expand$/, ({ request, response, body }) => {
     const asked = JSON.parse(body);
-    for (const key of Object.keys(asked)) if (!["idea", "seed", "style"].includes(key)) throw new Problem(400, "invalid_request", `unknown field ${key}`);
-    if (request.headers.accept !== "text/event-stream") return json(200, expansionOf(asked.idea, asked.style, asked.seed));
+    for (const key of Object.keys(asked)) if (!["idea", "seed", "style", ...(settings.search ? ["ground"] : [])].includes(key)) throw new Problem(400, "invalid_request", `unknown field ${key}`);
+    if (request.headers.accept !== "text/event-stream") return json(200, expansionOf(asked.idea, asked.style, asked.seed, asked.ground));
     return streamExpansion(response, asked).then(() => null);
   }],
   ["POST", /^\/v1\/prompts\/assemble$/, ({ body }) => {

@@ -6,11 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-/** @returns {Promise<{ address: string, stop: () => Promise<void> }>} */
-export async function serve() {
+/** @param {(folder: string) => void} [prepare] fills the data folder @returns {Promise<{ address: string, stop: () => Promise<void> }>} */
+export async function serve(prepare) {
   const program = process.env.IMAGINE_BIN;
   if (!program) throw new Error("IMAGINE_BIN must name the program");
   const folder = mkdtempSync(join(tmpdir(), "imagine-page-"));
+  prepare?.(folder);
   const server = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data-dir", folder], {
     stdio: ["ignore", "pipe", "inherit"],
     // one thread: beside Chromium a second one waits more than it works

@@ -42,7 +42,7 @@ fn numbers(values: &[f32]) -> Vec<Vec<u8>> {
         let text = format!("{:.8}", value.abs());
         let digits = text.trim_start_matches(['0', '.']).replace('.', "");
         if digits.len() >= 6 {
-            found.push(text[..text.len() - 1].as_bytes().to_vec());
+            found.push(text.as_bytes()[..text.len() - 1].to_vec());
         }
     }
     found

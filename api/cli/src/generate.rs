@@ -44,6 +44,8 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     progress.stage("reading the prompt");
     let expansion = expand::of_prompt(args, &located, needs.as_ref(), seed, cancel)?;
     let idea = expansion.is_some().then(|| args.prompt.clone());
+    let found = expansion.iter().flat_map(|expansion| &expansion.sources);
+    let sources: Vec<String> = found.map(|source| source.url.clone()).collect();
     let args = &expand::spoken(args, expansion.as_ref());
     if let Some(expansion) = expansion.as_ref() {
         progress.note(format_args!("prompt: {} ({})", expansion.prompt, expansion.backend));
@@ -61,7 +63,8 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
 
     let request = request(args, seed, &people, engine.info().identity.as_ref(), edit);
     check_negative(&request, engine.info())?;
-    let order = Order { args, request: &request, options: &options, idea: idea.as_deref() };
+    let order =
+        Order { args, request: &request, options: &options, idea: idea.as_deref(), sources: &sources };
     let info = engine.info().clone();
     let gallery = Gallery { people: &people, destination: &destination, order: &order, info: &info };
     let drawn = draw(&mut engine, &gallery, &progress, cancel)?;
@@ -173,6 +176,8 @@ struct Order<'a> {
     options: &'a LoadOptions,
     /// What the person typed, where the prompt was made of it.
     idea: Option<&'a str>,
+    /// Addresses of what was looked up for it.
+    sources: &'a [String],
 }
 
 /// Where finished pictures go.
@@ -271,7 +276,7 @@ fn contact_sheet_of(
 impl Order<'_> {
     /// What all pictures have in common; all are as large as this one.
     fn recipe(&self, info: &ModelInfo, picture: Option<&Picture>) -> Recipe {
-        let Self { args, request, options, idea } = self;
+        let Self { args, request, options, idea, sources } = self;
         let size = picture.map(|p| (p.pixels.width, p.pixels.height));
         let (width, height) = size.unwrap_or((info.width, info.height));
         let file_name = |lora: &LoraChoice| {
@@ -287,6 +292,7 @@ impl Order<'_> {
         let mut recipe = Recipe {
             prompt: args.prompt.clone(),
             idea: idea.map(Into::into),
+            sources: sources.to_vec(),
             negative_prompt: args.negative_prompt.clone(),
             steps: request.steps.unwrap_or(info.steps),
             scheduler: request.scheduler.clone().unwrap_or_else(|| info.scheduler.clone()),

@@ -29,6 +29,9 @@ pub struct Recipe {
     /// What the person typed, where the prompt was made of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idea: Option<String>,
+    /// Addresses of what was looked up on the web for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
     pub negative_prompt: String,
     pub steps: u32,
     pub scheduler: String,
@@ -125,6 +128,9 @@ impl Recipe {
         let list = |values: Vec<String>| quoted(&values.join(", "));
         let mut choices = Vec::new();
         choices.extend(self.idea.as_ref().map(|idea| ("Idea", quoted(idea))));
+        if !self.sources.is_empty() {
+            choices.push(("Sources", list(self.sources.clone())));
+        }
         choices.extend(self.strength.map(|strength| ("Denoising strength", strength.to_string())));
         choices.extend(self.mask.map(|mask| ("Mask", mask.into())));
         // Others count the last layer too.
@@ -274,6 +280,7 @@ mod tests {
             identity_scale: Some(0.8),
             identity_steps: Some([0.0, 0.5]),
             idea: Some("me, in a hat".into()),
+            sources: vec!["https://a.org/hat".into(), "https://b.org".into()],
             strength: Some(0.6),
             mask: Some("given"),
             clip_skip: Some(1),
@@ -284,7 +291,8 @@ mod tests {
         };
         let full = Parameters { recipe, ..plain.clone() };
         assert!(full.line().starts_with("a red hat\nNegative prompt: blurred\nSteps: 20, "));
-        let choices = "Model: \"mine, v2\", Idea: \"me, in a hat\", Denoising strength: 0.6, Mask: given, Clip skip: 2, \
+        let choices = "Model: \"mine, v2\", Idea: \"me, in a hat\", \
+                       Sources: \"https://a.org/hat, https://b.org\", Denoising strength: 0.6, Mask: given, Clip skip: 2, \
                        LoRA: \"style: 0.7, line: 1\", Preset: turbo, Identity scale: 0.8, \
                        Identity steps: 0-0.5, Precision";
         assert!(full.line().contains(choices), "{}", full.line());

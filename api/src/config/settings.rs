@@ -94,6 +94,8 @@ settings! {
     expand: ExpandSettings {
         expander: String = "auto", "Backend of the prompt expansion, as `imagine expand --backend` takes it; `off` for none.";
         expand_by_default: bool = "true", "Expand a job's prompt where the request does not say.";
+        search_url: Option<String> = "", "Search server on which ideas may be looked up, where the person asks for it: SearXNG, or an API like Brave's with `search_key`. Without it nothing is looked up.";
+        search_key: Option<Secret> = "", "Key of the search server.";
     }
     /// What a client may ask for.
     limits: LimitSettings {

@@ -25,7 +25,7 @@ use crate::wire::image::{DeletedBody, ImageBody, ImagePatch};
 pub(crate) struct ImageQuery {
     /// Id of a person that they show.
     pub person: Option<String>,
-    /// Words of the prompt.
+    /// Words of the prompt, all of which are found in it.
     pub q: Option<String>,
     pub favourite: Option<bool>,
     /// How many, 1 to 200; 20 if left out.

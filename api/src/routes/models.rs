@@ -51,6 +51,7 @@ pub(crate) async fn limits(State(app): State<App>) -> Json<LimitsBody> {
         batch_lines: limits.batch_lines,
         requests_per_minute: limits.requests_per_minute,
         expansion: app.parts.expander.is_some(),
+        search: app.parts.expander.as_ref().is_some_and(|expander| expander.can_ground()),
         expand_by_default: app.parts.expander.is_some() && app.config.expand.expand_by_default,
         keep: KeepBody {
             photos: false,

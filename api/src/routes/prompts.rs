@@ -54,6 +54,9 @@ pub(crate) async fn expand(
     if value.idea.chars().count() > app.config.limits.prompt_chars {
         return Err(Problem::field("idea", "the idea is too long"));
     }
+    if value.ground && !expander.can_ground() {
+        return Err(Problem::field("ground", "this server looks nothing up on the web"));
+    }
     // Refusals are answers of their own kind, so they come before the stream begins.
     expander.check(&value.idea)?;
     let idea = idea(&app, value);
@@ -106,6 +109,7 @@ fn idea(app: &App, request: ExpandRequest) -> Idea {
     Idea {
         style: request.style.filter(|style| !style.is_empty()),
         dialect: model.map(|card| card.dialect.clone()).unwrap_or_default(),
+        ground: request.ground,
         trigger_word: model.and_then(|card| card.info.identity.as_ref()?.trigger_word.clone()),
         ..Idea::new(request.idea, request.seed.unwrap_or(0))
     }

@@ -67,6 +67,9 @@ pub struct ExpandRequest {
     /// Id of a style of `GET /v1/styles`.
     #[serde(default)]
     pub style: Option<String>,
+    /// Look the idea up on the web first, where `GET /v1/limits` says `search`; what was read is in `sources`.
+    #[serde(default)]
+    pub ground: bool,
 }
 
 /// An expansion whose parts were changed.

@@ -120,6 +120,8 @@ pub struct LimitsBody {
     pub requests_per_minute: u32,
     /// Prompts can be expanded here.
     pub expansion: bool,
+    /// Ideas can be looked up on the web where `ground` asks for it.
+    pub search: bool,
     /// Prompts are expanded where a job does not say.
     pub expand_by_default: bool,
     pub keep: KeepBody,

@@ -1,4 +1,13 @@
-use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Language, Mode, Parts};
+use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Language, Mode, Parts, Source};
+
+fn sources() -> Vec<Source> {
+    let source = |title: &str, url: &str| Source {
+        title: title.into(),
+        url: url.into(),
+        snippet: "oranges are thrown".into(),
+    };
+    vec![source("Ivrea", "https://example.org/ivrea")]
+}
 
 /// Adds a few words; refuses the word `forbidden`.
 pub struct StandInExpander;
@@ -25,7 +34,7 @@ impl Expander for StandInExpander {
             language: Language::English,
             backend: "stand-in".into(),
             mode: Mode::Template,
-            sources: Vec::new(),
+            sources: if idea.ground { sources() } else { Vec::new() },
             dropped: Vec::new(),
             note: None,
         })
@@ -37,6 +46,10 @@ impl Expander for StandInExpander {
             return Err(ExpandError::Refused { rule, reason });
         }
         Ok(())
+    }
+
+    fn can_ground(&self) -> bool {
+        true
     }
 
     fn name(&self) -> &str {

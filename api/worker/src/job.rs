@@ -120,7 +120,7 @@ async fn work(
         Err(Unready::Job(error)) => return Err(Stopped::With(Outcome::Failed(error))),
         Err(Unready::Store(error)) => return Err(Stopped::Store(error)),
     };
-    let Prepared { request, first, people } = prepared;
+    let Prepared { request, first, people, sources } = prepared;
     if request.count == 0 {
         return Ok(());
     }
@@ -130,6 +130,7 @@ async fn work(
             request: request.clone(),
             info: worker.studio.info().clone(),
             people,
+            sources,
             faces: worker.faces.clone(),
         }),
         first,

@@ -20,6 +20,8 @@ pub struct Prepared {
     pub first: u32,
     /// Embeddings of each person, for likeness.
     pub people: Vec<Vec<Reference>>,
+    /// Addresses of what was looked up on the web for the prompt.
+    pub sources: Vec<String>,
 }
 
 /// Why a job cannot be made ready.
@@ -58,9 +60,11 @@ pub async fn prepare(
     request.guidance_scale = input.guidance_scale;
     request.scheduler.clone_from(&input.scheduler);
     if request.count == 0 {
-        return Ok(Prepared { request, first, people: Vec::new() });
+        return Ok(Prepared { request, first, people: Vec::new(), sources: Vec::new() });
     }
+    let mut sources = Vec::new();
     if let Some(expansion) = expansion(worker, job, lease, cancel).await? {
+        sources.extend(expansion.sources.into_iter().map(|source| source.url));
         request.prompt = expansion.prompt;
         if request.negative_prompt.is_empty() {
             request.negative_prompt = expansion.negative_prompt;
@@ -88,7 +92,7 @@ pub async fn prepare(
     if let Some(edit) = &input.edit {
         request.edit = Some(read_edit(worker, job, edit).await?);
     }
-    Ok(Prepared { request, first, people })
+    Ok(Prepared { request, first, people, sources })
 }
 
 /// By a person's identity card and what they say of it, where they have one.

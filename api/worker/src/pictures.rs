@@ -22,6 +22,8 @@ pub struct Studio {
     pub request: GenerateRequest,
     pub info: ModelInfo,
     pub people: Vec<Vec<Reference>>,
+    /// Addresses of what was looked up on the web for the prompt.
+    pub sources: Vec<String>,
     pub faces: Option<Arc<dyn FaceReader>>,
 }
 
@@ -124,6 +126,7 @@ impl Studio {
         let edit = request.edit.as_ref();
         let mut recipe = Recipe {
             prompt: request.prompt.clone(),
+            sources: self.sources.clone(),
             negative_prompt: request.negative_prompt.clone(),
             steps: request.steps.unwrap_or(info.steps),
             scheduler: request.scheduler.clone().unwrap_or_else(|| info.scheduler.clone()),

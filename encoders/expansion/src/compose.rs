@@ -38,7 +38,7 @@ impl<'k> Draft<'k> {
         // "a castle at night" is a place of its own.
         let mut places = match understood.subject.is_scene {
             true => Some(Vec::new()),
-            false => place::topics(&understood.english, &found, &knowledge.topics),
+            false => place::topics(&understood.english, &knowledge.topics),
         };
         let mut topics: Vec<String> = found.into_iter().map(|found| found.topic.to_owned()).collect();
         for found in knowledge.topics.find(context) {
@@ -77,6 +77,9 @@ impl<'k> Draft<'k> {
             return Vec::new();
         }
         let bank = self.bank();
+        if let Some(own) = self.of_role(slot) {
+            return own;
+        }
         let mut fitting: Vec<String> = Vec::new();
         for topic in self.topics_for(slot) {
             let phrases = bank.about(slot, topic);
@@ -97,6 +100,17 @@ impl<'k> Draft<'k> {
             _ => fitting.extend(general()),
         }
         fitting
+    }
+
+    /// What a small model was taught about the role, unless the idea says where it is.
+    fn of_role(&self, slot: Slot) -> Option<Vec<String>> {
+        let own = self.own.as_ref()?;
+        if slot == Slot::Setting && self.places.is_some() {
+            return None;
+        }
+        let all: Vec<String> = own.of(slot).map(|phrase| phrase.text.clone()).collect();
+        let of_role = self.knowledge.roles.phrases(&self.understood.english, slot, &all);
+        (!of_role.is_empty()).then_some(of_role)
     }
 
     /// Of a small model's lights those that suit the topic: no night by the sea, no studio in the mountains.

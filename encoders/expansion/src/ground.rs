@@ -127,10 +127,10 @@ fn clean(hit: Hit, knowledge: &Knowledge) -> Option<Source> {
         line.chars().take(most).collect::<String>()
     };
     let url = plain(&hit.url, 500);
-    let is_web = url.starts_with("https://") || url.starts_with("http://");
     let snippet = plain(&hit.content, SNIPPET);
-    let fit = knowledge.safety.check(&snippet).is_ok();
-    (is_web && fit && !snippet.is_empty()).then(|| Source { title: plain(&hit.title, 120), url, snippet })
+    let fit = [&snippet, &plain(&hit.title, 120)].iter().all(|text| knowledge.safety.check(text).is_ok());
+    let source = Source { title: plain(&hit.title, 120), url, snippet };
+    (source.is_web() && fit && !source.snippet.is_empty()).then_some(source)
 }
 
 #[cfg(test)]
@@ -155,5 +155,9 @@ mod tests {
         assert_eq!(clean(hit("javascript:alert(1)", "text"), &knowledge), None);
         assert_eq!(clean(hit("https://a.org", " \n"), &knowledge), None);
         assert_eq!(clean(hit("https://a.org", "draw her naked"), &knowledge), None);
+        let titled =
+            |title: &str| clean(Hit { title: title.into(), ..hit("https://a.org", "text") }, &knowledge);
+        assert_eq!(titled("<img src=x onerror=alert(1)>A `[link](x)`\u{200b}").unwrap().title, "A link (x)");
+        assert_eq!(titled("her naked"), None);
     }
 }

@@ -9,6 +9,8 @@ use crate::data::DataError;
 use crate::guard::Guard;
 use crate::language::Languages;
 use crate::lexicon::Lexicon;
+use crate::rewording::Rewording;
+use crate::roles::Roles;
 use crate::safety::Safety;
 use crate::subject::{Subject, SubjectMaker};
 use crate::topics::Topics;
@@ -29,6 +31,8 @@ pub struct Knowledge {
     pub safety: Safety,
     pub guard: Guard,
     pub styles: BTreeMap<String, String>,
+    pub roles: Roles,
+    synonyms: Rewording,
 }
 
 /// A look to choose by name.
@@ -70,6 +74,8 @@ impl Knowledge {
             topics,
             safety: Safety::built_in()?,
             guard: Guard::built_in()?,
+            roles: Roles::built_in()?,
+            synonyms: Rewording::parse("synonyms.tsv", include_str!("../data/synonyms.tsv"))?,
             styles,
         })
     }
@@ -116,6 +122,7 @@ impl Knowledge {
         self.safety.check(&english.text)?;
         let mut unknown = Vec::new();
         if let Dialect::Vocabulary(vocabulary) = &idea.dialect {
+            subject.text = self.synonyms.in_words_of(&subject.text, vocabulary);
             unknown = crate::dialects::unknown_words(&subject.text, vocabulary);
             let somebody = subject.people > 0;
             subject.text = crate::dialects::in_own_words(&subject.text, vocabulary, somebody).prompt;
@@ -172,6 +179,76 @@ impl Knowledge {
             Dialect::Tags => self.bank.negative_tags.clone(),
             Dialect::Sentences => self.bank.negative_sentences.clone(),
             Dialect::Vocabulary(_) => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use imagine_contract::{CancelFlag, Expander, Vocabulary};
+
+    use super::*;
+    use crate::template::Template;
+
+    /// The words of a model that was taught few, and of one that was taught more.
+    fn vocabularies() -> [Vocabulary; 2] {
+        let small = include_str!("../tests/small_vocabulary.json");
+        let larger = include_str!("../tests/larger_vocabulary.json");
+        [small, larger].map(|text| serde_json::from_str(text).unwrap())
+    }
+
+    fn subject(template: &Template, text: &str, vocabulary: &Vocabulary) -> (String, String) {
+        let idea = Idea { dialect: Dialect::Vocabulary(vocabulary.clone()), ..Idea::new(text, 3) };
+        let made = template.expand(&idea, &mut |_| (), &CancelFlag::default()).unwrap();
+        (made.parts.subject, made.dropped.join(" "))
+    }
+
+    #[test]
+    fn everyday_ideas_read_well_in_a_small_models_words() {
+        let template = Template::new(std::sync::Arc::new(Knowledge::built_in().unwrap()));
+        let lines = include_str!("../tests/everyday.tsv").lines().filter(|line| !line.starts_with('#'));
+        let shipped: Vocabulary =
+            serde_json::from_str(include_str!("../../../models/starter/vocabulary.json")).unwrap();
+        let mut wrong = Vec::new();
+        for line in lines {
+            let [text, small, larger, dropped] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+            for (vocabulary, wanted) in vocabularies().into_iter().zip([small, larger]) {
+                let (made, unsaid) = subject(&template, text, &vocabulary);
+                // What the larger model knows, the smaller one may have to leave out.
+                if made != wanted || (unsaid != dropped && small == larger) {
+                    wrong.push(format!("{text}: {made:?}, without {unsaid:?}"));
+                }
+            }
+            let (made, _) = subject(&template, text, &shipped);
+            if made != small && made != larger {
+                wrong.push(format!("{text}, shipped model: {made:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn roles_wear_their_own_and_are_where_they_belong() {
+        let template = Template::new(std::sync::Arc::new(Knowledge::built_in().unwrap()));
+        let [small, larger] = vocabularies();
+        for (vocabulary, text, wardrobe, setting) in [
+            (&small, "me as a king", "royal robe|gold crown", "castle hall"),
+            (&larger, "me as a king", "royal robe|gold crown", "castle hall"),
+            (&larger, "me as a knight", "steel", "castle hall"),
+            (&larger, "io come samurai", "samurai", "cherry blossoms"),
+            (&larger, "me as a superhero", "hero suit", "city skyline"),
+            (&larger, "me as a doctor", "scrubs|surgical", "hospital"),
+            (&small, "me as a pirate", "pirate|tricorne|bandana", "open sea"),
+            (&small, "moi en astronaute sur la lune", "space", "starry space"),
+            (&small, "ich als Koch am Strand", "chef", "beach"),
+        ] {
+            for seed in 0..12 {
+                let idea = Idea { dialect: Dialect::Vocabulary(vocabulary.clone()), ..Idea::new(text, seed) };
+                let made = template.expand(&idea, &mut |_| (), &CancelFlag::default()).unwrap().parts;
+                assert!(wardrobe.split('|').any(|word| made.wardrobe.contains(word)), "{text}: {made:?}");
+                assert_eq!(made.setting, setting, "{text}");
+            }
         }
     }
 }

@@ -71,6 +71,10 @@ impl<E: Expander> Expander for Cached<E> {
         self.inner.check(text)
     }
 
+    fn can_ground(&self) -> bool {
+        self.inner.can_ground()
+    }
+
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -106,6 +110,10 @@ impl<A: Expander, B: Expander> Expander for WithFallback<A, B> {
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
         self.first.check(text)
+    }
+
+    fn can_ground(&self) -> bool {
+        self.first.can_ground() || self.second.can_ground()
     }
 
     fn name(&self) -> &str {

@@ -3,6 +3,7 @@
 use imagine_contract::Language;
 
 use crate::data::{DataError, lines};
+use crate::rewording::Rewording;
 use crate::words::Phrases;
 
 /// What a word is.
@@ -38,6 +39,7 @@ pub struct Lexicon {
     spanish: Phrases<Entry>,
     french: Phrases<Entry>,
     german: Phrases<Entry>,
+    mended: Rewording,
 }
 
 const FILE: &str = "lexicon.tsv";
@@ -80,7 +82,13 @@ impl Lexicon {
             }
         }
         let [english, italian, spanish, french, german] = columns;
-        Ok(Self { english, italian, spanish, french, german })
+        let mended = Rewording::parse("mended.tsv", include_str!("../data/mended.tsv"))?;
+        Ok(Self { english, italian, spanish, french, german, mended })
+    }
+
+    /// English that was put together word by word, as it is said.
+    pub fn mended(&self, english: &str) -> String {
+        self.mended.apply(english)
     }
 
     /// The longest entry that folded words of a language begin with, and how many words it has.

@@ -21,6 +21,8 @@ mod lexicon;
 mod llama;
 mod place;
 mod remote;
+mod rewording;
+mod roles;
 mod safety;
 mod seed;
 mod subject;

@@ -2,7 +2,7 @@
 
 use imagine_contract::Slot;
 
-use crate::topics::{Found, Topics};
+use crate::topics::Topics;
 use crate::words::parts;
 
 /// Prepositions before places.
@@ -14,18 +14,15 @@ const WEATHER: &str = "rain";
 const RIDDEN: [&str; 2] = ["animals", "racing"];
 
 /// The topics of the words by which an idea names its place; none where it names no place.
-pub fn topics(english: &str, found: &[Found], topics: &Topics) -> Option<Vec<String>> {
+pub fn topics(english: &str, topics: &Topics) -> Option<Vec<String>> {
     let mut named = false;
     let mut about: Vec<String> = Vec::new();
-    for (from, words) in phrases(english) {
-        let own: Vec<&str> = found
-            .iter()
-            .filter(|found| (from..from + words.len()).contains(&found.word))
-            .map(|found| found.topic)
-            .collect();
+    for words in phrases(english) {
+        // By the place's own words: an astronaut may have named the topic of the moon before.
+        let text = words.join(" ");
+        let own: Vec<&str> = topics.find(&text).into_iter().map(|found| found.topic).collect();
         let ridden = words.first().is_some_and(|word| word == "on");
         let no_place = |topic: &&str| *topic == WEATHER || (ridden && RIDDEN.contains(topic));
-        let text = words.join(" ");
         let of_another = |slot| topics.mentions(slot, &text);
         if words.len() < 2
             || [Slot::Wardrobe, Slot::Light, Slot::Style].into_iter().any(of_another)
@@ -39,23 +36,21 @@ pub fn topics(english: &str, found: &[Found], topics: &Topics) -> Option<Vec<Str
     named.then_some(about)
 }
 
-/// The phrases that begin with a preposition of place, each with the number of its first word.
-fn phrases(english: &str) -> Vec<(usize, Vec<String>)> {
-    let mut phrases: Vec<(usize, Vec<String>)> = Vec::new();
-    let mut at = 0;
+/// The phrases that begin with a preposition of place.
+fn phrases(english: &str) -> Vec<Vec<String>> {
+    let mut phrases: Vec<Vec<String>> = Vec::new();
     for segment in english.split([',', ';']) {
         let mut open = false;
         for word in parts(segment) {
             if PLACES.contains(&word.as_str()) {
                 open = true;
-                phrases.push((at, Vec::new()));
+                phrases.push(Vec::new());
             } else if ENDS.contains(&word.as_str()) {
                 open = false;
             }
-            if let Some((_, phrase)) = phrases.last_mut().filter(|_| open) {
+            if let Some(phrase) = phrases.last_mut().filter(|_| open) {
                 phrase.push(word);
             }
-            at += 1;
         }
     }
     phrases

@@ -31,6 +31,7 @@ struct Entry {
     any: Vec<String>,
     #[serde(default)]
     unless: Vec<String>,
+    at_most: Option<usize>,
 }
 
 /// What stands somewhere in a text.
@@ -40,6 +41,8 @@ enum Item {
     Famous,
     /// A famous name, or two capitalised words.
     Person,
+    /// A famous name that something belongs to: "Messi's".
+    Owner,
 }
 
 /// Items in a row with little words at most between them.
@@ -54,7 +57,11 @@ struct Rule {
     reason: String,
     all: Vec<Part>,
     any: Vec<Part>,
+    /// Phrases and chains that look like what the rule is about, and are taken away first.
     unless: Phrases<()>,
+    unless_chains: Vec<Chain>,
+    /// How many of these chains may excuse one text.
+    at_most: usize,
 }
 
 /// The rules.
@@ -92,6 +99,7 @@ impl Safety {
         let item = |text: &str| match text {
             "@famous" => Ok(Item::Famous),
             "@person" => Ok(Item::Person),
+            "@owner" => Ok(Item::Owner),
             group if groups.contains_key(group) => Ok(Item::Group(group.to_owned())),
             group => Err(DataError::new(FILE, format!("there is no group {group:?}"))),
         };
@@ -113,10 +121,14 @@ impl Safety {
             None => Ok(vec![chain(text)?]),
         };
         let rule = |entry: Entry| {
+            let (chains, phrased): (Vec<String>, Vec<String>) =
+                entry.unless.into_iter().partition(|text| text.contains(['+', '@']));
             Ok(Rule {
                 all: entry.all.iter().map(part).collect::<Result<_, _>>()?,
                 any: entry.any.iter().map(part).collect::<Result<_, _>>()?,
-                unless: phrases(&entry.unless),
+                unless: phrases(&phrased),
+                unless_chains: chains.iter().map(chain).collect::<Result<_, _>>()?,
+                at_most: entry.at_most.unwrap_or(usize::MAX),
                 name: entry.name,
                 reason: entry.reason,
             })
@@ -138,29 +150,65 @@ impl Safety {
     /// # Errors
     /// [`ExpandError::Refused`] by the first rule that applies.
     pub fn check(&self, text: &str) -> Result<(), ExpandError> {
-        self.apply(self.rules.iter(), text)
+        let (tokens, keys) = words(text);
+        self.rules.iter().try_for_each(|rule| self.apply(rule, &tokens, &keys, &mut rule.at_most.clone()))
     }
 
     /// Checks a negative prompt. Words of undressing are welcome there; words for clothes are not, since a picture
-    /// without them is one of somebody undressed.
+    /// without them is one of somebody undressed. Which clothes ("modern clothes") may be said.
     ///
     /// # Errors
     /// [`ExpandError::Refused`].
     pub fn check_negative(&self, text: &str) -> Result<(), ExpandError> {
-        self.apply(self.negative.iter(), text)
+        let Some(rule) = &self.negative else { return Ok(()) };
+        // "clothes, modern buildings" says nothing of which clothes: each entry of the list by itself.
+        let mut left = rule.at_most;
+        text.split([',', ';', '\n']).try_for_each(|entry| {
+            let (tokens, keys) = words(entry);
+            self.apply(rule, &tokens, &keys, &mut left)
+        })
     }
 
-    fn apply<'r>(&self, rules: impl Iterator<Item = &'r Rule>, text: &str) -> Result<(), ExpandError> {
-        let (tokens, keys) = words(text);
-        for rule in rules {
-            let (tokens, keys) = without(&rule.unless, &tokens, &keys);
-            let holds = |part: &Part| part.iter().any(|chain| self.anywhere(chain, &tokens, &keys));
-            let all = !rule.all.is_empty() && rule.all.iter().all(holds);
-            if all || rule.any.iter().any(holds) {
-                return Err(ExpandError::Refused { rule: rule.name.clone(), reason: rule.reason.clone() });
-            }
+    /// Refuses words that a rule is about. `left` is how many chains may still excuse them.
+    fn apply(
+        &self,
+        rule: &Rule,
+        tokens: &[Token],
+        keys: &[String],
+        left: &mut usize,
+    ) -> Result<(), ExpandError> {
+        let (tokens, keys) = without(&rule.unless, tokens, keys);
+        let (tokens, keys) = self.excused(rule, &tokens, &keys, left);
+        let holds = |part: &Part| part.iter().any(|chain| self.anywhere(chain, &tokens, &keys));
+        let all = !rule.all.is_empty() && rule.all.iter().all(holds);
+        if all || rule.any.iter().any(holds) {
+            return Err(ExpandError::Refused { rule: rule.name.clone(), reason: rule.reason.clone() });
         }
         Ok(())
+    }
+
+    /// The words without the chains that the rule excuses, `left` of them at most.
+    fn excused(
+        &self,
+        rule: &Rule,
+        tokens: &[Token],
+        keys: &[String],
+        left: &mut usize,
+    ) -> (Vec<Token>, Vec<String>) {
+        let mut kept = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while let (Some(token), Some(key)) = (tokens.get(at), keys.get(at)) {
+            let ends = rule.unless_chains.iter().filter_map(|chain| self.chain_end(chain, at, tokens, keys));
+            if let Some(end) = ends.max().filter(|_| *left > 0) {
+                *left -= 1;
+                at = end;
+                continue;
+            }
+            kept.0.push(token.clone());
+            kept.1.push(key.clone());
+            at += 1;
+        }
+        kept
     }
 
     fn anywhere(&self, chain: &[Item], tokens: &[Token], keys: &[String]) -> bool {
@@ -169,19 +217,27 @@ impl Safety {
 
     /// Whether a chain begins right at a word.
     fn chain_at(&self, chain: &[Item], at: usize, tokens: &[Token], keys: &[String]) -> bool {
-        let [first, rest @ ..] = chain else { return true };
+        self.chain_end(chain, at, tokens, keys).is_some()
+    }
+
+    /// Where the words of a chain end that begins right at a word.
+    fn chain_end(&self, chain: &[Item], at: usize, tokens: &[Token], keys: &[String]) -> Option<usize> {
+        let [first, rest @ ..] = chain else { return Some(at) };
         // Each phrase that fits here is tried: "dressed in" and "dressed in nothing" go on differently.
-        self.lengths(first, at, tokens, keys).into_iter().any(|length| {
+        self.lengths(first, at, tokens, keys).into_iter().find_map(|length| {
             let start = at + length;
+            if rest.is_empty() {
+                return Some(start);
+            }
             for next in start..=start + LONGEST_GAP {
-                if self.chain_at(rest, next, tokens, keys) {
-                    return true;
+                if let Some(end) = self.chain_end(rest, next, tokens, keys) {
+                    return Some(end);
                 }
                 if !self.is_between(keys.get(next)) {
-                    return false;
+                    return None;
                 }
             }
-            false
+            None
         })
     }
 
@@ -196,6 +252,10 @@ impl Safety {
         match item {
             Item::Group(name) => self.groups.get(name).map(|group| group.lengths(rest)).unwrap_or_default(),
             Item::Famous => self.famous.lengths(rest),
+            Item::Owner => {
+                let owns = |length: &usize| tokens.get(at + length - 1).is_some_and(is_owner);
+                self.famous.lengths(rest).into_iter().filter(owns).collect()
+            }
             Item::Person => {
                 let capital =
                     |token: Option<&Token>| token.is_some_and(|t| t.is_capital() && t.raw.len() > 1);
@@ -208,14 +268,28 @@ impl Safety {
     }
 }
 
+/// What a word ends with that something belongs to.
+const OWN: &str = "'s";
+
+/// Whether something belongs to whom a word names.
+fn is_owner(token: &Token) -> bool {
+    token.raw.ends_with(OWN)
+}
+
 /// Words and their folded forms with disguises undone: "n4ked", "n.u.d.e", "pørn".
 fn words(text: &str) -> (Vec<Token>, Vec<String>) {
     let joined = spelled_out(text);
     let tokens: Vec<Token> = tokens(&joined, false).into_iter().filter(Token::is_word).collect();
     // "Trump's" is about Trump, "naked-ish" about naked
     let parts = tokens.iter().flat_map(|token| {
-        let parts = token.raw.split(['-', '_', '\'']).filter(|part| !part.is_empty() && *part != "s");
-        parts.flat_map(|part| crate::words::tokens(part, false)).collect::<Vec<_>>()
+        let own = token.raw.strip_suffix(OWN).or_else(|| token.raw.strip_suffix("'S"));
+        let parts =
+            own.unwrap_or(&token.raw).split(['-', '_', '\'']).filter(|part| !part.is_empty() && *part != "s");
+        let mut parts = parts.flat_map(|part| crate::words::tokens(part, false)).collect::<Vec<_>>();
+        if let Some(last) = parts.last_mut().filter(|_| own.is_some()) {
+            last.raw.push_str(OWN);
+        }
+        parts
     });
     let parts: Vec<Token> = parts.collect();
     let keys = parts.iter().map(|token| undisguised(&token.key)).collect();

@@ -93,7 +93,7 @@ impl SubjectMaker<'_> {
         let pieces = self.pieces(text, language, words);
         let (pieces, people) = count(pieces);
         let named = pieces.iter().any(|piece| matches!(piece, Piece::Me | Piece::We(_)));
-        let text = render(&reorder(pieces, language), person, theirs);
+        let text = self.lexicon.mended(&render(&reorder(pieces, language), person, theirs));
         if named {
             return Subject::new(text, people);
         }
@@ -474,7 +474,7 @@ mod tests {
             ("me with my three friends at a concert", "a person with their three friends at a concert", 4),
             ("me and my dog", "a person and my dog", 1),
             ("io e mia sorella al mare", "a person and their sister at the sea", 2),
-            ("yo y mi hermano en la playa", "a person and their brother in the beach", 2),
+            ("yo y mi hermano en la playa", "a person and their brother on the beach", 2),
             ("ma femme et moi à Paris", "a person and their wife in Paris", 2),
             ("ich und meine zwei Freunde", "a person and their two friends", 3),
             ("me and Anna in Venice", "a person and Anna in Venice", 2),

@@ -59,7 +59,7 @@ impl Expander for Template {
         if cancel.is_canceled() {
             return Err(ExpandError::Canceled);
         }
-        let (sources, note) = match &self.grounding {
+        let (sources, note) = match self.grounding.as_ref().filter(|_| idea.ground) {
             Some(grounding) => grounding.look_up(&idea.text, &self.knowledge),
             None => (Vec::new(), None),
         };
@@ -71,6 +71,10 @@ impl Expander for Template {
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
         self.knowledge.safety.check(text)
+    }
+
+    fn can_ground(&self) -> bool {
+        self.grounding.is_some()
     }
 
     fn name(&self) -> &str {

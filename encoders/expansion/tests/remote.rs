@@ -28,10 +28,13 @@ fn remote(stub: &Stub) -> Remote {
     Remote::new(knowledge(), options(stub))
 }
 
+fn asked(idea: &str) -> Idea {
+    Idea { ground: true, ..Idea::new(idea, 5) }
+}
+
 fn ask(expander: &dyn Expander, idea: &str) -> (Result<Expansion, ExpandError>, String) {
     let mut seen = String::new();
-    let result =
-        expander.expand(&Idea::new(idea, 5), &mut |text| seen.push_str(text), &CancelFlag::default());
+    let result = expander.expand(&asked(idea), &mut |text| seen.push_str(text), &CancelFlag::default());
     (result, seen)
 }
 
@@ -202,6 +205,9 @@ fn the_template_takes_topics_from_the_web_and_nothing_else() {
     let search = Stub::serve(|_, _| Answer::of(200, search_answer()));
     let grounding = Some(Arc::new(Grounding::new(&search.url, None, Duration::from_secs(20))));
     let backend = Template::new(knowledge()).grounded(grounding);
+    assert!(backend.can_ground() && !Template::new(knowledge()).can_ground());
+    let unasked = backend.expand(&Idea::new("me in Ivrea", 5), &mut |_| (), &CancelFlag::default()).unwrap();
+    assert_eq!((unasked.sources.len(), search.asked().len()), (0, 0), "only where it is wanted");
     let (made, _) = ask(&backend, "me in Ivrea");
     let made = made.unwrap();
     assert!(!made.parts.setting.is_empty(), "the snippets speak of a carnival");

@@ -106,6 +106,13 @@ fn in_words_of(clause: &[&str], vocabulary: &Vocabulary) -> Option<String> {
         } else if let Some(one) = singular_of(&word).filter(|one| is_role && vocabulary.knows(one)) {
             (says, singular) = (true, true);
             words.push(one);
+        } else if !is_role && vocabulary.knows(&format!("{word}s")) && word.len() > 2 {
+            // "a mountain" where "mountains" is known
+            says = true;
+            if words.last().is_some_and(|word| ["a", "an"].contains(&word.as_str())) {
+                words.pop();
+            }
+            words.push(format!("{word}s"));
         } else if LITTLE.contains(&word.as_str()) || word.is_empty() {
         } else if is_role && !is_last && !OPENERS.contains(&word.as_str()) {
             // "as a brave knight" is as a knight, "as two knights" too
@@ -152,7 +159,7 @@ mod tests {
 
     fn vocabulary() -> Vocabulary {
         let words = "me a an the my and as an astronaut with red hat in on forest wearing smiling kitchen chef at pirate face man \
-                     beach witch i king brown vest";
+                     beach witch i king brown vest mountains";
         Vocabulary { words: words.split_whitespace().map(Into::into).collect(), phrases: Default::default() }
     }
 
@@ -172,6 +179,8 @@ mod tests {
             ("wearing green trousers and a red hat", "a red hat"),
             ("me with their hat", "me with hat"),
             ("me wearing", "me"),
+            ("me with a mountain", "me with mountains"),
+            ("a mountain", "mountains"),
         ] {
             assert_eq!(known_clauses(text, &vocabulary()).text(), kept, "{text}");
         }

@@ -63,6 +63,9 @@ pub struct Idea {
     /// The word that the identity adapter wants behind the word for the person.
     #[serde(default)]
     pub trigger_word: Option<String>,
+    /// May be looked up on the web, where the expander has a search server.
+    #[serde(default)]
+    pub ground: bool,
 }
 
 fn yes() -> bool {
@@ -80,6 +83,7 @@ impl Idea {
             style: None,
             person: true,
             trigger_word: None,
+            ground: false,
         }
     }
 }
@@ -177,6 +181,13 @@ pub struct Source {
     pub snippet: String,
 }
 
+impl Source {
+    /// Whether the address is one of the web: others are never shown as a link.
+    pub fn is_web(&self) -> bool {
+        ["https://", "http://"].iter().any(|scheme| self.url.starts_with(scheme))
+    }
+}
+
 /// What came of an idea.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expansion {
@@ -242,6 +253,11 @@ pub trait Expander: Send + Sync {
     /// # Errors
     /// [`ExpandError::Refused`].
     fn check(&self, text: &str) -> Result<(), ExpandError>;
+
+    /// Whether ideas can be looked up on the web ([`Idea::ground`]).
+    fn can_ground(&self) -> bool {
+        false
+    }
 
     /// Name of the backend.
     fn name(&self) -> &str;

@@ -37,3 +37,35 @@ test("history: 5,000 pictures, only those in sight in the page; search; keys", a
   await page.getByRole("searchbox").fill("zebra");
   await page.getByText("Nothing found").waitFor();
 });
+
+test("the large picture walks on over pictures that were not loaded yet", async () => {
+  await call("POST", "/mock/seed", { person: "Eileen", pictures: 230 });
+  const page = await open();
+  await page.goto(`${base}/#/history`);
+  // the list asks for 200 at a time: the wall is not scrolled, so that the rest is not there
+  await page.setViewportSize({ width: 500, height: 500 });
+  await page.locator(".wall-tile img.here").first().waitFor();
+  const place = page.locator("dialog.viewer .place");
+  const shown = (text) => page.waitForFunction((words) => document.querySelector("dialog.viewer .place")?.textContent === words, text);
+  const asked = async () => (await call("GET", "/mock/requests")).filter((one) => one.path === "/v1/images").length;
+  await page.locator(".wall-tile button").first().click();
+  await page.locator("dialog.viewer .settings").waitFor();
+  assert.equal(await place.textContent(), "Picture 1", "how many there are is not known yet");
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await place.textContent(), "Picture 1", "before the first there is nothing");
+  assert.equal(await asked(), 1);
+  for (let at = 2; at <= 200; at += 1) await page.keyboard.press("ArrowRight");
+  await shown("Picture 200");
+  await call("POST", "/mock/settings", { fail: { "GET /v1/images": [503, "unavailable", "not now"] } });
+  await page.keyboard.press("ArrowRight");
+  await page.locator(".notice").first().waitFor();
+  await shown("Picture 200");
+  await call("POST", "/mock/settings", { fail: {} });
+  await page.keyboard.press("ArrowRight");
+  await shown("201 of 230");
+  for (let at = 202; at <= 230; at += 1) await page.keyboard.press("ArrowRight");
+  await shown("230 of 230");
+  await page.keyboard.press("ArrowRight");
+  await shown("1 of 230");
+  await page.locator("dialog.viewer .settings").waitFor();
+});

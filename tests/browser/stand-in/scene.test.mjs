@@ -177,3 +177,78 @@ test("words that the model does not know are named, also after a change, and so 
   await page.waitForFunction(() => !document.querySelector(".missing")?.textContent?.includes("Marta"));
   assert.ok(base);
 });
+
+test("what is not to be shown is a part of the scene: changed, taken away, overruled, and in the picture's details", async () => {
+  await someone();
+  const page = await open();
+  await idea(page).fill("as a pirate");
+  await written(page, "as a pirate");
+  const negative = part(page, "Not shown");
+  assert.equal(await negative.inputValue(), "blurry, extra fingers");
+  await negative.fill("crowd");
+  await negative.press("Enter");
+  await idea(page).fill("as a chef");
+  await written(page, "as a chef");
+  assert.equal(await negative.inputValue(), "crowd", "it stays with the next idea");
+  await page.keyboard.press("Control+Enter");
+  await page.locator("article.job").nth(1).waitFor();
+  assert.equal((await ordered()).expand.negative_prompt, "crowd");
+  await finished(page);
+  await card(page).locator(".open-picture").first().click();
+  await page.locator(".settings dt", { hasText: "What not to show" }).waitFor();
+  assert.match(await page.locator(".settings").textContent(), /What not to showcrowd/);
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "Remove: Not shown" }).click();
+  await page.locator(".part.add", { hasText: "Not shown" }).waitFor();
+  await page.keyboard.press("Control+Enter");
+  await page.locator("article.job").nth(2).waitFor();
+  assert.equal((await ordered()).expand.negative_prompt, "");
+  await page.locator("details.advanced").evaluate((details) => (details.open = true));
+  await page.getByLabel("What not to show").fill("rain");
+  await page.locator(".parts", { hasText: "Not shown" }).waitFor({ state: "detached" });
+});
+
+test("looking up on the web: off, only where the service can, and what was read is shown as text with safe links", async () => {
+  await someone();
+  const without = await open();
+  await idea(without).fill("in Ivrea");
+  await written(without, "in Ivrea");
+  assert.equal(await without.getByRole("switch", { name: /Look it up/ }).count(), 0);
+  assert.equal(await without.locator(".sources").count(), 0);
+  const sources = [
+    { title: "Carnival of Ivrea", url: "https://example.org/ivrea?a=1", snippet: "oranges" },
+    { title: "<img src=x onerror=\"window.hacked = 1\">Free oranges", url: "http://example.net/", snippet: "<script>window.hacked = 1</script>" },
+    { title: "Click me", url: "javascript:window.hacked=1", snippet: "" },
+    { title: "", url: "data:text/html,<script>window.hacked=1</script>", snippet: "" },
+  ];
+  await call("POST", "/mock/settings", { search: true, sources });
+  const page = await open();
+  const ground = page.getByRole("switch", { name: /Look it up/ });
+  await ground.waitFor();
+  assert.equal(await ground.isChecked(), false);
+  await idea(page).fill("in Ivrea at noon");
+  await written(page, "in Ivrea at noon");
+  assert.equal((await asked("/v1/prompts/expand")).at(-1).ground, undefined);
+  await ground.setChecked(true);
+  const list = page.locator(".expansion .sources");
+  await list.waitFor();
+  assert.equal((await asked("/v1/prompts/expand")).at(-1).ground, true);
+  const check = async (where) => {
+    const links = await where.locator("a").evaluateAll((all) => all.map((a) => [a.href, a.rel.includes("noopener"), a.target, a.textContent]));
+    assert.deepEqual(links, [
+      ["https://example.org/ivrea?a=1", true, "_blank", "Carnival of Ivrea"],
+      ["http://example.net/", true, "_blank", "<img src=x onerror=\"window.hacked = 1\">Free oranges"],
+    ]);
+    assert.equal(await where.locator("img, script").count(), 0);
+    assert.equal(await where.locator("li").count(), 4, "others stand there without a link");
+  };
+  await check(list);
+  await page.keyboard.press("Control+Enter");
+  await page.locator("article.job").nth(1).waitFor();
+  assert.equal((await ordered()).expand.sources.length, 4);
+  await finished(page);
+  await card(page).locator(".open-picture").first().click();
+  await page.locator("dialog.viewer .sources").waitFor();
+  await check(page.locator("dialog.viewer .sources"));
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+});

@@ -89,6 +89,7 @@ export function createComposer() {
       }),
       stylePicker(stops),
       h("div", { class: "row between scene-row" }, expandSwitch(), expansion.again),
+      groundSwitch(stops),
       expansion.element,
       advancedPanel(stops),
     ),
@@ -132,6 +133,19 @@ function expandSwitch() {
     })
     .catch(() => undefined);
   return element;
+}
+
+/** Looks ideas up on the web: there where the service has a search server, off until it is wanted. @param {(() => void)[]} stops */
+function groundSwitch(stops) {
+  const element = toggle(t("ground.switch"), draft.get().ground, (on) => amend({ ground: on }), t("ground.hint"));
+  const box = h("div", { class: "ground", hidden: true }, element);
+  limits()
+    .then((said) => {
+      if (!said.search) return amend({ ground: false });
+      stops.push(draft.watch((now) => (box.hidden = !now.expand)));
+    })
+    .catch(() => undefined);
+  return box;
 }
 
 /** Who is in the picture: the first chosen is "me", a second joins. @param {(() => void)[]} stops */

@@ -24,9 +24,10 @@ import { createStore } from "./store.js";
  * @property {string[]} people ids, at most two
  * @property {string} style
  * @property {boolean} expand
+ * @property {boolean} ground look the idea up on the web first
  * @property {Api.Expansion | null} expansion the scene, with what was changed by hand
  * @property {Api.Expansion | null} written the scene as it was written
- * @property {Partial<Api.Parts>} touched parts that were changed by hand: they outlive the next idea
+ * @property {Api.Touched} touched parts that were changed by hand: they outlive the next idea
  * @property {string} source what the scene was made of: it is stale where that is not `sourceOf` the draft
  * @property {number} turn seed of the scene
  * @property {Advanced} advanced
@@ -49,7 +50,7 @@ export const modelsChoice = {
 };
 
 /** @type {Draft} */
-const empty = { idea: "", people: [], style: "", expand: true, expansion: null, written: null, touched: {}, source: "", turn: 0, advanced: modelsChoice };
+const empty = { idea: "", people: [], style: "", expand: true, ground: false, expansion: null, written: null, touched: {}, source: "", turn: 0, advanced: modelsChoice };
 
 /** @returns {Draft | null} null in a tab that has asked for nothing yet */
 function restored() {
@@ -105,7 +106,7 @@ export function speaksOfMe(idea) {
 
 /** What a scene is made of. @param {Draft} of */
 export function sourceOf(of) {
-  return JSON.stringify([ideaText(of), of.style, of.expand, of.turn]);
+  return JSON.stringify([ideaText(of), of.style, of.expand, of.turn, ...(of.ground ? ["web"] : [])]);
 }
 
 /** People that still exist, of those chosen. @param {Draft} of */
@@ -195,7 +196,7 @@ export function advancedOf(input) {
 export async function expand(of, onText, signal) {
   const answer = await request("/v1/prompts/expand", {
     method: "POST",
-    json: { idea: ideaText(of), ...(of.style ? { style: of.style } : {}), ...(of.turn ? { seed: of.turn } : {}) },
+    json: { idea: ideaText(of), ...(of.style ? { style: of.style } : {}), ...(of.turn ? { seed: of.turn } : {}), ...(of.ground ? { ground: true } : {}) },
     headers: { Accept: "text/event-stream" },
     signal,
   });
@@ -215,7 +216,7 @@ export async function expand(of, onText, signal) {
 /**
  * A scene with parts that were changed by hand, put together again; what the model does not know of it is among `dropped`.
  * @param {Api.Expansion} written
- * @param {Partial<Api.Parts>} touched
+ * @param {Api.Touched} touched
  * @param {AbortSignal} signal
  * @returns {Promise<Api.Expansion>}
  */
@@ -225,12 +226,14 @@ export async function assemble(written, touched, signal) {
   /** @type {{ prompt: string, dropped?: string[] }} */
   const said = await answer.json();
   // what was dropped of a part that is no longer there says nothing any more
-  const gone = Object.keys(touched).map((slot) => written.parts[/** @type {keyof Api.Parts} */ (slot)].toLowerCase());
+  const { negative_prompt: _, ...parts } = touched;
+  const gone = Object.keys(parts).map((slot) => written.parts[/** @type {keyof Api.Parts} */ (slot)].toLowerCase());
   const still = (written.dropped ?? []).filter((words) => !gone.some((part) => part.includes(words.toLowerCase())));
   return { ...expansion, prompt: said.prompt, dropped: [...new Set([...still, ...(said.dropped ?? [])])] };
 }
 
-/** @param {Api.Expansion} written @param {Partial<Api.Parts>} touched @returns {Api.Expansion} */
+/** @param {Api.Expansion} written @param {Api.Touched} touched @returns {Api.Expansion} */
 export function overlaid(written, touched) {
-  return { ...written, parts: { ...written.parts, ...touched } };
+  const { negative_prompt = written.negative_prompt, ...parts } = touched;
+  return { ...written, negative_prompt, parts: { ...written.parts, ...parts } };
 }

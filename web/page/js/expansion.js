@@ -3,6 +3,7 @@
 import { button, fill, h, icon } from "./dom.js";
 import { amend, assemble, chosenPeople, draft, expand, noScene, overlaid, slots, sourceOf } from "./draft.js";
 import { t } from "./i18n.js";
+import { sourcesList } from "./sources.js";
 import { failure } from "./ui.js";
 
 const typingPause = 500;
@@ -17,6 +18,7 @@ export function createExpansion() {
   const trouble = h("div", { class: "trouble" });
   const missing = h("div", { class: "missing", "aria-live": "polite" });
   const notes = h("div", { class: "notes" });
+  const read = h("div", { class: "read" });
   const another = () => {
     // the same idea and seed give the same scene
     amend({ turn: crypto.getRandomValues(new Uint32Array(1))[0], touched: {} });
@@ -30,6 +32,7 @@ export function createExpansion() {
     missing,
     said,
     chips,
+    read,
     toldBox,
     notes,
   );
@@ -45,6 +48,8 @@ export function createExpansion() {
   let seen = "";
   /** @type {Api.Expansion | null} */
   let drawn = null;
+  /** Words of the settings take the place of the scene's own. */
+  let overruled = false;
 
   const stop = () => {
     clearTimeout(timer);
@@ -95,7 +100,7 @@ export function createExpansion() {
       });
   };
 
-  /** @param {Partial<Api.Parts>} change */
+  /** @param {Api.Touched} change */
   const changeParts = async (change) => {
     const { written, touched: before } = draft.get();
     if (!written) return;
@@ -117,6 +122,7 @@ export function createExpansion() {
   /** What the model is told, and what it is not. @param {Api.Expansion} expansion */
   const sayOf = (expansion) => {
     told.textContent = expansion.prompt;
+    fill(read, sourcesList(expansion.sources));
     const who = chosenPeople(draft.get());
     const lines = [
       expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : "",
@@ -132,6 +138,7 @@ export function createExpansion() {
     const now = draft.get();
     const { expansion } = now;
     drawn = now.written;
+    overruled = Boolean(now.advanced.negative.trim());
     markStale(running !== null);
     element.hidden = again.hidden = !now.expand || (!expansion && !running);
     chips.hidden = toldBox.hidden = !expansion;
@@ -139,16 +146,19 @@ export function createExpansion() {
       fill(chips);
       fill(missing);
       fill(notes);
+      fill(read);
       return;
     }
     sayOf(expansion);
-    const filled = slots.filter((slot) => expansion.parts[slot]);
-    const free = slots.filter((slot) => !expansion.parts[slot]);
+    /** @type {(Api.Slot | "negative_prompt")[]} */
+    const all = overruled ? [...slots] : [...slots, "negative_prompt"];
+    const filled = all.filter((slot) => saidOf(expansion, slot));
+    const free = all.filter((slot) => !saidOf(expansion, slot));
     fill(
       chips,
       partChip("subject", expansion.parts.subject, changeParts, null),
       ...filled.map((slot) =>
-        partChip(slot, expansion.parts[slot], changeParts, () => {
+        partChip(slot, saidOf(expansion, slot), changeParts, () => {
           changeParts({ [slot]: "" });
           drawParts();
         }),
@@ -182,7 +192,7 @@ export function createExpansion() {
   const stopWatching = draft.watch((now) => {
     const source = sourceOf(now);
     if (source === seen) {
-      if (now.written !== drawn && !running && timer === undefined) drawParts();
+      if ((now.written !== drawn || overruled !== Boolean(now.advanced.negative.trim())) && !running && timer === undefined) drawParts();
       return;
     }
     seen = source;
@@ -220,10 +230,15 @@ export function createExpansion() {
   };
 }
 
+/** @param {Api.Expansion} expansion @param {Api.Slot | "negative_prompt"} slot */
+function saidOf(expansion, slot) {
+  return slot === "negative_prompt" ? expansion.negative_prompt : expansion.parts[slot];
+}
+
 /**
- * @param {"subject" | Api.Slot} slot
+ * @param {"subject" | "negative_prompt" | Api.Slot} slot
  * @param {string} text
- * @param {(change: Partial<Api.Parts>) => void} change
+ * @param {(change: Api.Touched) => void} change
  * @param {(() => void) | null} remove
  */
 function partChip(slot, text, change, remove) {
@@ -251,7 +266,7 @@ function partChip(slot, text, change, remove) {
     null,
     h(
       "span",
-      { class: slot === "subject" ? "part subject" : "part" },
+      { class: slot === "subject" ? "part subject" : slot === "negative_prompt" ? "part negative" : "part" },
       h("span", { class: "part-name", "aria-hidden": "true" }, label),
       input,
       remove ? button({ icon: "close", label: t("expand.remove", { part: label }), hide: true, class: "bare", on: remove }) : null,

@@ -34,7 +34,7 @@ export function createHistory(query) {
 
   const layout = () => {
     const width = grid.clientWidth || 320;
-    const least = width < 560 ? 104 : 168;
+    const least = width < 560 ? 104 : width < 1400 ? 168 : 208;
     const columns = Math.max(2, Math.floor((width + gap) / (least + gap)));
     const side = (width - gap * (columns - 1)) / columns;
     return { columns, side };
@@ -102,12 +102,37 @@ export function createHistory(query) {
 
   const open = async (/** @type {number} */ index) => {
     const { openViewer } = await import("./viewer.js");
-    openViewer(images, index, () => restart(Math.max(pageSize, Math.min(images.length, 1000))));
+    openViewer(images, index, () => restart(Math.max(pageSize, Math.min(images.length, 1000))), {
+      count: () => (ended ? images.length : null),
+      // the wall behind the large picture grows along
+      more: async (last) => {
+        if (failed) ended = false;
+        for (;;) {
+          const at = images.findIndex((image) => image.id === last);
+          if (at >= 0 && at < images.length - 1) return images.slice(at + 1);
+          if (ended) return [];
+          await more();
+          if (failed) throw failed;
+        }
+      },
+    });
   };
 
-  const more = async (limit = pageSize) => {
-    if (loading || ended) return;
+  /** @type {Promise<void> | null} */
+  let coming = null;
+  /** Why the last page did not come. @type {unknown} */
+  let failed = null;
+
+  /** The next page; one at a time. */
+  const more = (limit = pageSize) => {
+    if (ended) return Promise.resolve();
+    if (!loading || !coming) coming = load(limit);
+    return coming;
+  };
+
+  const load = async (/** @type {number} */ limit) => {
     loading = true;
+    failed = null;
     const mine = turn;
     fill(foot, h("p", { class: "quiet-text" }, t("loading")));
     try {
@@ -121,6 +146,7 @@ export function createHistory(query) {
       if (ended && !images.length) fill(foot, nothing());
     } catch (error) {
       if (mine === turn) {
+        failed = error;
         loading = false;
         ended = true;
         fill(
@@ -188,7 +214,7 @@ export function createHistory(query) {
     if (scrollY < innerHeight) restart();
   };
   const stop = loadBar(filter, restart);
-  const element = h("div", { class: "screen" }, h("header", { class: "screen-head" }, h("h1", null, t("nav.history")), stop.element), grid, foot);
+  const element = h("div", { class: "screen wide" }, h("header", { class: "screen-head" }, h("h1", null, t("nav.history")), stop.element), grid, foot);
   requestAnimationFrame(() => restart());
   return {
     element,

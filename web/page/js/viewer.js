@@ -9,6 +9,7 @@ import { deleteImage, download, imageInfo, setFavourite, show } from "./images.j
 import { orderFor, submit } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
+import { sourcesList } from "./sources.js";
 import { confirm, failure, notice, openDialog } from "./ui.js";
 import { explainShort, likenessNumber, likenessWord } from "./words.js";
 
@@ -16,9 +17,18 @@ import { explainShort, likenessNumber, likenessWord } from "./words.js";
 
 const varyStrength = 0.45;
 
-/** @param {Item[]} items @param {number} start @param {() => void} [onChange] after something was deleted or marked */
-export function openViewer(items, start, onChange) {
+/**
+ * @param {Item[]} items
+ * @param {number} start
+ * @param {() => void} [onChange] after something was deleted or marked
+ * @param {{ count: () => number | null, more: (last: string) => Promise<Item[]> }} [beyond] how many there are in all, where that is
+ *   known, and the pictures behind one of an id; none where there are no more
+ */
+export function openViewer(items, start, onChange, beyond) {
   const list = [...items];
+  /** Whether there may be more behind the last one. */
+  let openEnded = Boolean(beyond);
+  let fetching = false;
   let at = Math.max(0, start);
   let turn = 0;
   /** @type {{ info: Api.Image | null, job: Api.Job | null, comparing: boolean }} */
@@ -35,8 +45,25 @@ export function openViewer(items, start, onChange) {
 
   const item = () => list[at];
   /** @param {number} by */
-  const go = (by) => {
-    if (list.length < 2) return;
+  const go = async (by) => {
+    if (by > 0 && at === list.length - 1 && openEnded && beyond) {
+      if (fetching) return;
+      fetching = true;
+      const known = list.length;
+      try {
+        const more = await beyond.more(list[known - 1].id);
+        openEnded = more.length > 0;
+        list.push(...more);
+      } catch (error) {
+        return notice(explainShort(error));
+      } finally {
+        fetching = false;
+      }
+      // closed, or gone elsewhere, while they came
+      if (!dialog.open || at !== known - 1) return;
+    }
+    // before the first there is nothing while the last is not known
+    if (list.length < 2 || (openEnded && at + by < 0)) return;
     at = (at + by + list.length) % list.length;
     open();
   };
@@ -93,8 +120,13 @@ export function openViewer(items, start, onChange) {
       h("figure", null, picture, h("figcaption", { class: "ai-mark" }, t("viewer.mark"))),
       many ? button({ icon: "left", label: t("viewer.previous"), hide: true, class: "round over previous", key: "ArrowLeft", on: () => go(-1) }) : null,
       many ? button({ icon: "right", label: t("viewer.next"), hide: true, class: "round over next", key: "ArrowRight", on: () => go(1) }) : null,
-      many ? h("p", { class: "place", "aria-live": "polite" }, t("viewer.place", { at: at + 1, of: list.length })) : null,
+      many ? h("p", { class: "place", "aria-live": "polite" }, placeText()) : null,
     );
+  };
+
+  const placeText = () => {
+    const of = openEnded ? (beyond?.count() ?? null) : list.length;
+    return of === null ? t("viewer.place.open", { at: at + 1 }) : t("viewer.place", { at: at + 1, of });
   };
 
   const acts = {
@@ -221,6 +253,7 @@ export function openViewer(items, start, onChange) {
         act({ icon: "trash", label: t("viewer.delete"), key: "Delete", class: "danger-text", on: acts.remove }, "delete"),
       ),
       settingsList(info, job),
+      sourcesList(job?.expansion?.sources),
     );
     if (focused) /** @type {HTMLElement | null} */ (side.querySelector(`[data-act="${focused}"]`))?.focus();
   };
@@ -279,7 +312,7 @@ function settingsList(info, job) {
     [t("advanced.scheduler"), input?.scheduler],
     [t("advanced.strength"), input?.people?.map((one) => one.scale ?? 1).join(", ")],
     [t("style.legend"), input?.style],
-    [t("advanced.negative"), input?.negative_prompt],
+    [t("advanced.negative"), input?.negative_prompt || job?.expansion?.negative_prompt],
     [t("expand.told"), job?.expansion?.prompt],
     [t("viewer.edit"), input?.edit ? String(input.edit.strength) : ""],
     [t("viewer.made"), moment(info.created)],

@@ -33,8 +33,18 @@ pub fn has_model() -> bool {
 /// # Errors
 /// Wrong input where a named backend is not there; a failure where it cannot be loaded.
 pub fn open(options: &ExpandOptions) -> Result<Box<dyn Expander>, Failure> {
+    open_with(options, grounding(options)?)
+}
+
+/// The same with a search server, or without one.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    options: &ExpandOptions,
+    grounding: Option<Arc<Grounding>>,
+) -> Result<Box<dyn Expander>, Failure> {
     let knowledge = Arc::new(Knowledge::built_in().map_err(Failure::failed)?);
-    let grounding = grounding(options)?;
     let template = Template::new(knowledge.clone()).grounded(grounding.clone());
     let best = match options.backend {
         Backend::Template => return Ok(Box::new(template)),
@@ -119,7 +129,12 @@ fn grounding(options: &ExpandOptions) -> Result<Option<Arc<Grounding>>, Failure>
         Failure::input("--ground needs a search server")
             .hint("set IMAGINE_SEARCH_URL, and IMAGINE_SEARCH_KEY for an API like Brave's")
     })?;
-    Ok(Some(Arc::new(Grounding::new(&url, text("IMAGINE_SEARCH_KEY"), SEARCH))))
+    Ok(Some(search(&url, text("IMAGINE_SEARCH_KEY"))))
+}
+
+/// A search server.
+pub fn search(url: &str, key: Option<String>) -> Arc<Grounding> {
+    Arc::new(Grounding::new(url, key, SEARCH))
 }
 
 fn named_file() -> Option<PathBuf> {

@@ -29,6 +29,7 @@ pub fn run(args: &ExpandArgs, cancel: &CancelFlag) -> Result<(), Failure> {
         dialect: dialect::of(&located.model)?,
         style: args.options.style.clone(),
         person: true,
+        ground: args.options.ground,
         ..Idea::new(args.idea.clone(), seed)
     };
     // The text is shown as it comes, where somebody may be watching.
@@ -72,6 +73,7 @@ pub fn of_prompt(
     let idea = Idea {
         dialect: dialect::of(&located.model)?,
         style: args.expansion.style.clone(),
+        ground: args.expansion.ground,
         person: !args.everyone().is_empty(),
         trigger_word: needs.and_then(|needs| needs.trigger_word.clone()),
         ..Idea::new(args.prompt.clone(), seed)

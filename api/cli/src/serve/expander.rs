@@ -35,6 +35,10 @@ impl Expander for ForModel {
         self.inner.check(text)
     }
 
+    fn can_ground(&self) -> bool {
+        self.inner.can_ground()
+    }
+
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -59,7 +63,10 @@ pub fn open(settings: &ExpandSettings, dialect: &Dialect) -> Result<Option<Arc<d
         ))
     })?;
     let options = ExpandOptions { backend, ..ExpandOptions::default() };
-    Ok(Some(Arc::new(ForModel { inner: backend::open(&options)?, dialect: dialect.clone() })))
+    let key = settings.search_key.as_ref().map(|key| key.expose().to_owned());
+    let grounding = settings.search_url.as_ref().map(|url| backend::search(url, key));
+    let inner = backend::open_with(&options, grounding)?;
+    Ok(Some(Arc::new(ForModel { inner, dialect: dialect.clone() })))
 }
 
 /// The safety rules, which count whoever expands, and where nobody does.
@@ -101,11 +108,27 @@ mod tests {
     #[test]
     fn the_backend_is_named_or_off() {
         let named = |name: &str| {
-            let settings = ExpandSettings { expander: name.into(), expand_by_default: true };
+            let settings = settings(name, None);
             open(&settings, &Dialect::Tags).map(|found| found.is_some()).map_err(|e| e.to_string())
         };
         assert_eq!((named("off"), named("template")), (Ok(false), Ok(true)));
         assert!(named("oracle").unwrap_err().contains("auto, "));
+    }
+
+    fn settings(expander: &str, search_url: Option<&str>) -> ExpandSettings {
+        ExpandSettings {
+            expander: expander.into(),
+            expand_by_default: true,
+            search_url: search_url.map(Into::into),
+            search_key: None,
+        }
+    }
+
+    #[test]
+    fn ideas_are_looked_up_where_a_search_server_is_named() {
+        let can = |url| open(&settings("template", url), &Dialect::Tags).unwrap().unwrap().can_ground();
+        assert!(!can(None));
+        assert!(can(Some("http://127.0.0.1:1")));
     }
 
     #[test]
@@ -127,8 +150,7 @@ mod tests {
 
     #[test]
     fn every_idea_is_worded_for_the_model() {
-        let settings = ExpandSettings { expander: "template".into(), expand_by_default: true };
-        let expander = open(&settings, &small()).unwrap().unwrap();
+        let expander = open(&settings("template", None), &small()).unwrap().unwrap();
         // As a worker asks, which does not say for which model.
         let idea = Idea { style: Some("open-sea".into()), ..Idea::new("me as a pirate", 1) };
         let expansion = expander.expand(&idea, &mut |_| (), &CancelFlag::default()).unwrap();

@@ -1,6 +1,6 @@
 //! From what a client asks for to what a worker is told, with every value checked.
 
-use imagine_contract::{Expansion, Stage, assemble};
+use imagine_contract::{Expansion, Source, Stage, assemble};
 use imagine_store::{JobInput, PersonInput, Priority, UploadId};
 use serde_json::Value;
 
@@ -22,6 +22,9 @@ pub(crate) struct Planned {
     /// Pictures and masks that were stored for it, to be forgotten if the job is not made after all.
     pub uploads: Vec<UploadId>,
 }
+
+/// Sources of an expansion that are kept.
+const SOURCES: usize = 10;
 
 /// JavaScript's numbers are exact up to here.
 const LARGEST_SEED: u64 = (1 << 53) - 1;
@@ -305,6 +308,9 @@ fn expansion(app: &App, request: &JobRequest, model: &ModelCard) -> Outcome<(boo
         None => Ok((can && app.config.expand.expand_by_default && !request.prompt.trim().is_empty(), None)),
         Some(Expand::Edited(edited)) => {
             let mut expansion = Expansion::clone(edited);
+            // They come from the client, and are shown as links.
+            expansion.sources.retain(Source::is_web);
+            expansion.sources.truncate(SOURCES);
             let assembled = assemble(&expansion.parts, &model.dialect);
             text("expand", &assembled.prompt, app.config.limits.prompt_chars)?;
             if !assembled.prompt.is_empty() {

@@ -22,6 +22,14 @@ pub struct ImageFilter {
     pub text: Option<String>,
 }
 
+/// Words of a search that are looked for; more say nothing new.
+const WORDS: usize = 8;
+
+/// Each word of a search, to be found anywhere.
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().take(WORDS).map(anywhere).collect()
+}
+
 impl Store {
     pub async fn image(&self, tenant: &str, id: ImageId) -> Result<Option<Image>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM images WHERE id = $1 AND tenant = $2");
@@ -29,7 +37,7 @@ impl Store {
         row.as_ref().map(image_of).transpose()
     }
 
-    /// A tenant's pictures, newest first.
+    /// A tenant's pictures, newest first; by text those whose prompt holds every word of it.
     ///
     /// # Errors
     /// [`StoreError::Cursor`].
@@ -40,19 +48,22 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<Image>, StoreError> {
         let like = self.dialect().like();
+        let words = words(filter.text.as_deref().unwrap_or_default());
+        let said: String =
+            (0..words.len()).map(|i| format!(" AND prompt {like} ${} ESCAPE '!'", i + 6)).collect();
         let sql = format!(
             "SELECT {COLUMNS} FROM images i WHERE tenant = $1 AND ($2 = '' OR id < $2)
              AND ($3 = '' OR EXISTS (SELECT 1 FROM image_people p WHERE p.image = i.id AND p.person = $3))
-             AND ($4 < 0 OR favourite = $4) AND prompt {like} $5 ESCAPE '!' ORDER BY id DESC LIMIT $6"
+             AND ($4 < 0 OR favourite = $4){said} ORDER BY id DESC LIMIT $5"
         );
         let after = page.cursor::<ImageId>()?;
         let person = filter.person.map(|id| id.to_string()).unwrap_or_default();
         let favourite = filter.favourite.map_or(-1, i64::from);
-        let text = anywhere(filter.text.as_deref().unwrap_or_default());
         let limit = page.limit();
         let rows = self
             .read_all(&sql, |q| {
-                q.bind(tenant).bind(after).bind(person).bind(favourite).bind(text).bind(limit + 1)
+                let q = q.bind(tenant).bind(after).bind(person).bind(favourite).bind(limit + 1);
+                words.into_iter().fold(q, |q, word| q.bind(word))
             })
             .await?;
         let images = rows.iter().map(image_of).collect::<Result<Vec<_>, _>>()?;

@@ -110,7 +110,7 @@ impl Expander for Llama {
     ) -> Result<Expansion, ExpandError> {
         // Refused here, before the model is asked.
         let understood = self.knowledge.understand(idea)?;
-        let (sources, note) = match &self.grounding {
+        let (sources, note) = match self.grounding.as_ref().filter(|_| idea.ground) {
             Some(grounding) => grounding.look_up(&idea.text, &self.knowledge),
             None => (Vec::new(), None),
         };
@@ -130,6 +130,10 @@ impl Expander for Llama {
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
         self.knowledge.safety.check(text)
+    }
+
+    fn can_ground(&self) -> bool {
+        self.grounding.is_some()
     }
 
     fn name(&self) -> &str {

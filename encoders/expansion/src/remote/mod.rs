@@ -244,7 +244,9 @@ fn tool() -> Value {
 impl Remote {
     /// Lets the model ask for one search, and searches.
     fn ground(&self, idea: &Idea, cancel: &CancelFlag) -> Result<(Vec<Source>, Option<String>), ExpandError> {
-        let Some(grounding) = &self.options.grounding else { return Ok((Vec::new(), None)) };
+        let Some(grounding) = self.options.grounding.as_ref().filter(|_| idea.ground) else {
+            return Ok((Vec::new(), None));
+        };
         let body = self.body(idea, &self.messages(idea, &[]), true);
         let answer = self.ask(&body, &mut |_| {}, cancel)?;
         Ok(match answer.search {
@@ -273,6 +275,10 @@ impl Expander for Remote {
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
         self.knowledge.safety.check(text)
+    }
+
+    fn can_ground(&self) -> bool {
+        self.options.grounding.is_some()
     }
 
     fn name(&self) -> &str {
