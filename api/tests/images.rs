@@ -1,7 +1,12 @@
+use std::sync::Arc;
+
 use axum::http::Method;
+use imagine_api::Parts;
+use imagine_store::Policy;
 use serde_json::json;
 
 use crate::app::TestApp;
+use crate::support::Addressed;
 
 #[tokio::test]
 async fn pictures_are_sent_whole_in_part_or_not_at_all() {
@@ -33,6 +38,33 @@ async fn pictures_are_sent_whole_in_part_or_not_at_all() {
         let picture = app.get(job["output"][0]["url"].as_str().unwrap()).await;
         assert_eq!(picture.header("content-type"), format!("image/{format}"));
     }
+}
+
+#[tokio::test]
+async fn a_picture_s_address_is_given_where_it_has_one_and_is_asked_for() {
+    let in_bucket = |parts: &mut Parts| {
+        parts.archive.blobs = Arc::new(Addressed(Arc::clone(&parts.archive.blobs)));
+    };
+    let app = TestApp::with(&[], Policy::default(), in_bucket).await;
+    let job = app.drawn(json!({"prompt": "a"})).await;
+    let path = job["output"][0]["url"].as_str().unwrap();
+    let answer = app.get(&format!("{path}?link=true")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (307, "no-store"));
+    let address = answer.header("location");
+    assert!(
+        address.starts_with("https://bucket.example/images/") && address.ends_with("?seconds=300"),
+        "{address}"
+    );
+    for plain in [path.to_owned(), format!("{path}?link=false")] {
+        assert_eq!(app.get(&plain).await.status.as_u16(), 200, "only where it is asked for");
+    }
+    let missing =
+        path.replace(job["output"][0]["id"].as_str().unwrap(), "img_01a21e436efd7532993ebddf04b5e53d");
+    app.get(&format!("{missing}?link=true")).await.problem(404, "not_found");
+
+    let app = TestApp::new().await;
+    let path = app.drawn(json!({"prompt": "a"})).await["output"][0]["url"].as_str().unwrap().to_owned();
+    assert_eq!(app.get(&format!("{path}?link=true")).await.status.as_u16(), 200, "a folder has no addresses");
 }
 
 #[tokio::test]

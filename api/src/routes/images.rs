@@ -1,5 +1,7 @@
 //! Pictures.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -51,19 +53,42 @@ pub(crate) async fn list(
     Ok(Json(List::new(found.data.iter().map(|image| ImageBody::of(image, &link)).collect(), found.next)))
 }
 
+/// How a picture is to be had.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BytesQuery {
+    /// Rather than the bytes, an address in the object storage from which anyone may read them for five minutes. Pictures
+    /// that lie in a folder of the server have none, and are sent.
+    #[serde(default)]
+    #[param(default = false)]
+    pub link: bool,
+}
+
+/// How long such an address is good for.
+const LINK_TIME: Duration = Duration::from_secs(300);
+
 /// A picture's bytes, whole or in part.
-#[utoipa::path(get, path = "/v1/images/{id}", tag = "images", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/images/{id}", tag = "images", params(("id" = String, Path), BytesQuery), responses(
     (status = OK, content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"))),
     (status = PARTIAL_CONTENT, content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"))),
+    (status = TEMPORARY_REDIRECT, description = "To the address, where `link` asks for it", headers(("Location" = String))),
     (status = NOT_MODIFIED, description = "The client has it already"),
     (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn bytes(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<BytesQuery>,
     headers: HeaderMap,
 ) -> Outcome<Response> {
     let image = find(&app, &caller, &id).await?;
+    if query.link
+        && let Some(address) = app.parts.archive.blobs.presigned(&image.blob, LINK_TIME).await?
+    {
+        // Not to be kept: the address runs out, and who has it needs no key.
+        let headers = [(header::LOCATION, address.as_str()), (header::CACHE_CONTROL, "no-store")];
+        return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
+    }
     let name = format!("{id}.{}", image.format.name());
     let tag = format!("\"{}\"", hex(&image.sha256));
     send(&app, &image.blob, image.bytes, image.format.content_type(), &tag, &name, &headers).await

@@ -1,5 +1,6 @@
 //! The service with stand-ins for what draws, looks and expands: no model, no network, no waiting.
 
+mod addressed;
 pub mod artist;
 mod cards;
 mod expander;
@@ -13,6 +14,7 @@ use imagine_api::{Config, ModelCard, Parts, Rules, Style};
 use imagine_contract::{Dialect, Expander, IdentityNeeds, ModelInfo};
 use imagine_store::{Archive, LocalBlobs, Policy, Store, Vault};
 
+pub use addressed::Addressed;
 pub use artist::Artist;
 pub use cards::{SKIN, StandInCards};
 pub use expander::StandInExpander;
