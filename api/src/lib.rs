@@ -23,6 +23,7 @@ mod serve;
 mod telemetry;
 mod webhook;
 mod wire;
+mod worker_probe;
 
 pub use app::{Check, GpuMemory, Parts, Rules};
 pub use config::Config;
@@ -33,3 +34,4 @@ pub use outbox::webhook_secret;
 pub use serve::{ServeError, Service, serve};
 pub use telemetry::TelemetryError;
 pub use wire::model::{ModelCard, Style};
+pub use worker_probe::WorkerProbe;

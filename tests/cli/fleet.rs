@@ -48,23 +48,32 @@ impl Shared {
     }
 }
 
-/// A worker's process; killed when dropped.
-struct Worker(Child);
+/// A worker's process, and where it tells of itself; killed when dropped.
+struct Worker(Child, String);
 
 impl Worker {
     fn start(place: &Workplace, shared: &Shared, name: &str, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = place.command();
         // Few rows, so that one worker takes eight jobs at a time and leaves some to the other.
         command.args(["worker", "--worker-name", name, "--rows", "2", "--device", "cpu", "--data-dir", name]);
+        command.args(["--worker-listen", "127.0.0.1:0"]);
         shared.tell(&mut command);
         change(&mut command);
         let log = std::fs::File::create(place.path(&format!("log-{name}"))).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let log = || std::fs::read_to_string(place.path(&format!("log-{name}"))).unwrap_or_default();
-        assert_eq!(line, format!("working as {name}\n"), "{}", log());
-        Self(child)
+        let address = lines.next().and_then(|line| line.strip_prefix("listening on ").map(String::from));
+        let address = address.unwrap_or_else(|| panic!("{}", log()));
+        assert_eq!(lines.next(), Some(format!("working as {name}")), "{}", log());
+        Self(child, address)
+    }
+
+    /// What it tells of itself, to anybody.
+    fn get(&self, path: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut response = agent.get(format!("{}{path}", self.1)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 }
 
@@ -134,6 +143,14 @@ fn two_workers_draw_what_a_server_takes_in_and_one_may_die() {
         |worker: &str, status: &str| format!("FROM jobs WHERE worker = '{worker}' AND status = '{status}'");
     let (done, running) = (of("one", "succeeded"), of("one", "running"));
     let both = format!("SELECT ((SELECT COUNT(*) {done}) > 0 AND (SELECT COUNT(*) {running}) > 0)::int");
+    for worker in [&first, &second] {
+        let (status, health) = worker.get("/health/ready");
+        assert!(status == 200 && health.contains("\"model\":\"ok\""), "{health}");
+        let (status, metrics) = worker.get("/metrics");
+        assert!(status == 200 && metrics.contains("imagine_batch_size_most 2\n"), "{metrics}");
+        assert_eq!(worker.get("/health/live").0, 200);
+        assert_eq!(worker.get("/v1/people").0, 404, "nothing but itself");
+    }
     shared.until("the first worker finishes a job and is at others", &both);
     signal(&first.0, "KILL");
     let interrupted = shared.count(&format!("SELECT COUNT(*) {running}"));

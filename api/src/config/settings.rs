@@ -87,6 +87,7 @@ settings! {
     worker: WorkerSettings {
         work: bool = "true", "`imagine serve` draws too. False where `imagine worker` does it elsewhere.";
         worker_name: Option<String> = "", "Name in logs and job rows. Without it the machine's name and the process id.";
+        worker_listen: Option<SocketAddr> = "", "Address on which `imagine worker` answers `/health/live`, `/health/ready` and `/metrics`, without a key. Without it it listens nowhere.";
         lease_seconds: u64 = "30", "A job whose worker has not been heard of for so long goes to another.";
         attempts: u32 = "3", "So often a job is begun at most.";
     }

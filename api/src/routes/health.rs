@@ -1,14 +1,21 @@
 //! Whether the server lives, and whether it can work.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use imagine_store::Priority;
+use imagine_contract::Studio;
+use imagine_store::{Archive, Priority};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+
+/// The type of `/metrics`.
+pub(crate) const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What was checked.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -17,44 +24,54 @@ pub struct Health {
     pub status: String,
     pub version: String,
     /// Of each part, `ok` or what is wrong, without particulars.
-    pub checks: std::collections::BTreeMap<String, String>,
+    pub checks: BTreeMap<String, String>,
 }
 
 /// The process answers.
 #[utoipa::path(get, path = "/health/live", tag = "health", responses((status = OK, body = Health)))]
 pub(crate) async fn live() -> Json<Health> {
-    Json(health(std::collections::BTreeMap::new()).1)
+    Json(health(Checks::new()).1)
 }
 
 /// The model is loaded, the database and the pictures' place can be written.
 #[utoipa::path(get, path = "/health/ready", tag = "health", responses(
     (status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
 pub(crate) async fn ready(State(app): State<App>) -> Response {
-    let told = |result: Result<(), String>, part: &str| {
-        let text = result.err().map_or("ok", |reason| {
-            tracing::warn!(part, %reason, "not ready");
-            "unavailable"
-        });
-        (part.to_owned(), text.to_owned())
-    };
-    let database = app.store().check().await.map_err(|e| e.to_string());
-    let blobs = app.parts.archive.blobs.check().await.map_err(|e| e.to_string());
-    let studio = match &app.parts.studio {
+    let mut checks = checks(&app.parts.archive, app.parts.studio.as_ref()).await;
+    let draining = if app.is_draining() { Err("shutting down".to_owned()) } else { Ok(()) };
+    checks.extend([checked(draining, "accepting")]);
+    told(checks)
+}
+
+/// Of each part that work needs, `ok` or what is wrong.
+pub(crate) type Checks = BTreeMap<String, String>;
+
+/// Database, place for pictures, model.
+pub(crate) async fn checks(archive: &Archive, studio: Option<&Arc<dyn Studio>>) -> Checks {
+    let database = archive.store.check().await.map_err(|e| e.to_string());
+    let blobs = archive.blobs.check().await.map_err(|e| e.to_string());
+    let studio = match studio {
         Some(studio) if !studio.load().healthy => Err("the model has failed".to_owned()),
         _ => Ok(()),
     };
-    let draining = if app.is_draining() { Err("shutting down".to_owned()) } else { Ok(()) };
-    let checks = [
-        told(database, "database"),
-        told(blobs, "blobs"),
-        told(studio, "model"),
-        told(draining, "accepting"),
-    ];
-    let (status, body) = health(checks.into());
+    [checked(database, "database"), checked(blobs, "blobs"), checked(studio, "model")].into()
+}
+
+fn checked(result: Result<(), String>, part: &str) -> (String, String) {
+    let text = result.err().map_or("ok", |reason| {
+        tracing::warn!(part, %reason, "not ready");
+        "unavailable"
+    });
+    (part.to_owned(), text.to_owned())
+}
+
+/// The answer to these.
+pub(crate) fn told(checks: Checks) -> Response {
+    let (status, body) = health(checks);
     (status, Json(body)).into_response()
 }
 
-fn health(checks: std::collections::BTreeMap<String, String>) -> (StatusCode, Health) {
+fn health(checks: Checks) -> (StatusCode, Health) {
     let ok = checks.values().all(|check| check == "ok");
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = if ok { "ok" } else { "unavailable" };
@@ -78,6 +95,5 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     if let Some(bytes) = app.parts.gpu_memory.as_ref().and_then(|read| read()) {
         app.metrics.gpu_memory(bytes);
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, METRICS)], app.metrics.text()).into_response()
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use imagine_api::{Config, GpuMemory, Logging, Parts};
+use imagine_api::{Config, GpuMemory, Logging, Parts, WorkerProbe};
 use imagine_contract::{Dialect, Expander, FaceReader, ModelInfo, Studio};
 use imagine_pipeline::composite::all_but_faces;
 use imagine_pipeline::device_memory::gpu_memory_in_use;
@@ -119,10 +119,25 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
     let (config, _logging) = configured(&args.config)?;
     run(async {
         let archive = open_archive(&config).await?;
+        // Before the model is loaded: a port that is taken is told at once.
+        let listener = match config.worker.worker_listen {
+            Some(address) => Some(
+                TcpListener::bind(address).await.map_err(|e| Failure::failed(format!("{address}: {e}")))?,
+            ),
+            None => None,
+        };
         let (studio, known) = studio(&config).await?;
         let expander = expander(&config, &known.card.dialect).await?;
-        let worker = worker(&config, &archive, studio, &known.faces, expander);
+        let gpu_memory = gpu_memory(&known.card.info);
+        let worker = worker(&config, &archive, Arc::clone(&studio), &known.faces, expander);
         let stop = Stop::new()?;
+        if let Some(listener) = listener {
+            let address = listener.local_addr().map_err(Failure::failed)?;
+            say(&format!("listening on http://{address}"))?;
+            let probe = WorkerProbe { archive, studio, gpu_memory };
+            // It answers until the process ends, also while the last jobs are finished.
+            tokio::spawn(probe.serve(listener, std::future::pending()));
+        }
         say(&format!("working as {}", worker.options.name))?;
         let drained = worker.run(stop.wait()).await;
         if drained.released > 0 {
