@@ -22,7 +22,7 @@ from shots import sample_shot  # noqa: E402
 
 PHOTOS = ROOT / 'tests' / 'browser' / 'photos'
 SEED, RENDERED, SIDE = 1, 1024, 512
-PEOPLE = (15, 17, 22, 24, 31, 39, 59, 61, 94)
+PEOPLE = (15, 17, 22, 24, 31, 39, 44, 59, 61, 94)
 SOMEONE, ANOTHER, THIRD = 17, 39, 59
 WIDE, HIGH = 640, 480  # of the camera
 
