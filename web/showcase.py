@@ -46,7 +46,7 @@ def draw(program, photo, prompt, seed, count, out, card=()):
     return {picture['seed']: Image.open(picture['path']).convert('RGB') for picture in json.loads(said)['pictures']}
 
 
-def webp(picture, path, quality=82):
+def webp(picture, path, quality=60):  # the first load of the page has 150 KB
     picture.save(path, quality=quality, method=6)
 
 
