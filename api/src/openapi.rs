@@ -60,6 +60,7 @@ fn documented(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(openai::generations))
         .routes(routes!(models::models))
         .routes(routes!(models::model))
+        .routes(routes!(models::model_of_repository))
         .routes(routes!(models::styles))
         .routes(routes!(models::limits))
         .routes(routes!(models::consent))

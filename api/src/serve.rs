@@ -77,8 +77,8 @@ impl Drop for Service {
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Answers requests until `shutdown`; then refuses new work and goes on with the rest until the worker beside it has
-/// `drained`, so that what it still draws can be had, and, where workers elsewhere draw, until nobody waits for a job; then lets requests under way end. All of the end takes
-/// `shutdown_seconds` at most.
+/// `drained`, so that what it still draws can be had, and, where workers elsewhere draw, until nobody waits for a job;
+/// then lets requests under way end. All of the end takes `shutdown_seconds` at most.
 ///
 /// # Errors
 /// The configuration or the socket cannot be used.

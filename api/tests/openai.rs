@@ -68,6 +68,17 @@ async fn one_model_is_looked_up_by_its_name_or_a_built_in_one() {
 }
 
 #[tokio::test]
+async fn a_model_of_the_hub_is_found_by_its_repository() {
+    let app =
+        TestApp::with(&[], Default::default(), |parts| parts.models[0].info.name = "someone/tiny".into())
+            .await;
+    for path in ["/v1/models/someone/tiny", "/v1/models/someone%2Ftiny"] {
+        assert_eq!(app.get(path).await.expect(200)["id"], "someone/tiny");
+    }
+    app.get("/v1/models/someone/else").await.problem(404, "model_not_found");
+}
+
+#[tokio::test]
 async fn refusals_are_read_by_their_clients() {
     let app = TestApp::new().await;
     let post = async |body: Value| app.post("/v1/images/generations", &body).await;

@@ -77,9 +77,7 @@ impl EncoderChoice<'_> {
             }
         }
     }
-}
 
-impl EncoderChoice<'_> {
     /// Why `chosen` may be the wrong one although its embeddings have the right width: a pack is named whose
     /// recogniser is not, as far as its name tells, the one that the adapter was trained with.
     pub fn doubt(&self, chosen: &ChosenEncoder) -> Option<String> {

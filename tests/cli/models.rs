@@ -261,7 +261,8 @@ fn after_a_pull_nothing_needs_the_network() {
     let mut generate = machine.place.command();
     generate.args(["generate", "--prompt", "a red hat", "--steps", "2", "--device", "cpu", "--seed", "3"]);
     generate.args(["--model", CHECKPOINT, "--out", "again.png"]);
-    finish(generate.output().unwrap()).done();
+    let run = finish(generate.output().unwrap()).done();
+    assert!(run.stdout.contains("someone/tiny on cpu"), "{}", run.stdout);
 }
 
 #[test]

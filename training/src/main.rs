@@ -315,6 +315,7 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             photos,
             out,
             pictures,
+            seeded: 20,
             seed,
             steps,
             guidance_scale: guidance,

@@ -74,6 +74,7 @@ pub fn run(progress: &Progress) -> Result<(), TrainingError> {
             photos: None,
             out: progress.out.clone(),
             pictures: progress.pictures,
+            seeded: 0,
             seed: 0,
             steps: None,
             guidance_scale: None,

@@ -57,7 +57,7 @@ impl ModelChoice {
             own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
         let own_controlnet = own(&located.controlnet, |needs| needs.key_points);
         let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
-        let told = Preset::of_checkpoint(&located.model);
+        let told = Preset::of_checkpoint(&located.model).filter(|_| located.model.is_file());
         let preset = self.preset.clone().or_else(|| located.preset.clone());
         if let (None, Some(told)) = (&preset, told) {
             let file = located.model.display();

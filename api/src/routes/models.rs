@@ -20,6 +20,21 @@ pub(crate) async fn models(State(app): State<App>) -> Json<List<ModelBody>> {
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)), responses(
     (status = OK, body = ModelBody), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn model(State(app): State<App>, Path(id): Path<String>) -> Outcome<Json<ModelBody>> {
+    named(&app, id)
+}
+
+/// One model that is called by its repository. Clients put the name into the path as it is.
+#[utoipa::path(get, path = "/v1/models/{owner}/{name}", tag = "models",
+    params(("owner" = String, Path), ("name" = String, Path)), responses(
+    (status = OK, body = ModelBody), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn model_of_repository(
+    State(app): State<App>,
+    Path((owner, name)): Path<(String, String)>,
+) -> Outcome<Json<ModelBody>> {
+    named(&app, format!("{owner}/{name}"))
+}
+
+fn named(app: &App, id: String) -> Outcome<Json<ModelBody>> {
     let name = (!app.config.openai.openai_aliases.contains(&id)).then_some(id.as_str());
     let missing = || Problem::not_found("model", &id).specific("model_not_found");
     let card = app.model(name).ok_or_else(missing)?;

@@ -43,6 +43,8 @@ pub struct Evaluation {
     /// Receives `starter.md`, `starter.json` and the sheets.
     pub out: PathBuf,
     pub pictures: usize,
+    /// People who are also drawn with several seeds each, for how far those are apart; not told of none.
+    pub seeded: usize,
     pub seed: u64,
     /// How to draw: the checkpoint's own numbers where left open.
     pub steps: Option<u32>,

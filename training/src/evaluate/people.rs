@@ -27,8 +27,8 @@ pub const KEPT: f32 = 12.0;
 const ON_SHEET: (usize, usize) = (12, 3);
 /// Pictures on the sheet of failures, and of roles.
 const MOST_SHOWN: usize = 24;
-/// People whose pictures are drawn with several seeds.
-const SEEDED: (usize, usize) = (20, 4);
+/// Pictures of one prompt with a seed each.
+const SEEDS: usize = 4;
 /// What a prompt can ask for; the rest of [`QUESTIONS`] belongs to the person.
 const ASKED: [&str; 5] = ["role", "place", "hat", "clothes colour", "expression"];
 
@@ -302,17 +302,17 @@ fn seeds_apart(
     rng: &mut StdRng,
 ) -> Result<(f32, f32), TrainingError> {
     let (mut made, mut drawn) = (Vec::new(), Vec::new());
-    for person in people.iter().take(SEEDED.0) {
+    for person in people.iter().take(studio.evaluation.seeded) {
         let Some(scene) = person.shots.choose(rng) else { continue };
         let prompt = captions::in_full(scene);
         let mut pictures = Vec::new();
-        for _ in 0..SEEDED.1 {
+        for _ in 0..SEEDS {
             pictures.push(studio.draw(&prompt, &person.identity, rng.random::<u32>().into())?.picture);
         }
         made.extend(mean_apart(&pictures));
         let shots = data.frames.iter().filter(|frame| frame.person == person.reference.person);
         let shots: Vec<RgbImage> =
-            shots.take(SEEDED.1).map(|frame| picture_of(studio, frame, false)).collect::<Result<_, _>>()?;
+            shots.take(SEEDS).map(|frame| picture_of(studio, frame, false)).collect::<Result<_, _>>()?;
         drawn.extend(mean_apart(&shots));
     }
     let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;

@@ -7,6 +7,7 @@ mod model;
 
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,9 +76,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let archive = open_archive(&config).await?;
         check_keys(&config, &archive).await?;
         // Before the model is loaded: a port that is taken is told at once.
-        let listen = config.server.listen;
-        let listener =
-            TcpListener::bind(listen).await.map_err(|e| Failure::failed(format!("{listen}: {e}")))?;
+        let listener = bound(config.server.listen).await?;
         let address = listener.local_addr().map_err(Failure::failed)?;
         let (studio, known) = match config.worker.work {
             true => studio(&config).await.map(|(studio, known)| (Some(studio), known))?,
@@ -121,9 +120,7 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
         let archive = open_archive(&config).await?;
         // Before the model is loaded: a port that is taken is told at once.
         let listener = match config.worker.worker_listen {
-            Some(address) => Some(
-                TcpListener::bind(address).await.map_err(|e| Failure::failed(format!("{address}: {e}")))?,
-            ),
+            Some(address) => Some(bound(address).await?),
             None => None,
         };
         let (studio, known) = studio(&config).await?;
@@ -145,6 +142,10 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+async fn bound(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| Failure::failed(format!("{address}: {e}")))
 }
 
 /// The configuration, and what is to be held while the process works.

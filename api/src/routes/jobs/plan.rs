@@ -84,7 +84,7 @@ async fn checked(
     if let Some(webhook) = &request.webhook {
         crate::webhook::check_url(&webhook.url, app.webhooks)?;
     }
-    let people = match one_shot {
+    let mut people = match one_shot {
         Some(person) => vec![PersonInput::new(person)],
         None => people(app, caller, &request.people, model, &files).await?,
     };
@@ -101,7 +101,6 @@ async fn checked(
         (rules.negative_prompt)(negative).map_err(|e| Problem::from(e).param("negative_prompt"))?;
     }
     // What takes a while comes last.
-    let mut people = people;
     for (index, (person, input)) in request.people.iter().zip(&mut people).enumerate() {
         input.mask = files.person_mask(app, caller, (index, person), uploads).await?;
     }
