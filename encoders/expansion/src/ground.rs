@@ -126,10 +126,12 @@ fn clean(hit: Hit, knowledge: &Knowledge) -> Option<Source> {
         let line: String = out.split_whitespace().collect::<Vec<_>>().join(" ");
         line.chars().take(most).collect::<String>()
     };
-    let url = plain(&hit.url, 500);
-    let snippet = plain(&hit.content, SNIPPET);
-    let fit = [&snippet, &plain(&hit.title, 120)].iter().all(|text| knowledge.safety.check(text).is_ok());
-    let source = Source { title: plain(&hit.title, 120), url, snippet };
+    let source = Source {
+        title: plain(&hit.title, 120),
+        url: plain(&hit.url, 500),
+        snippet: plain(&hit.content, SNIPPET),
+    };
+    let fit = [&source.snippet, &source.title].iter().all(|text| knowledge.safety.check(text).is_ok());
     (source.is_web() && fit && !source.snippet.is_empty()).then_some(source)
 }
 

@@ -191,10 +191,10 @@ mod tests {
     use super::*;
     use crate::template::Template;
 
-    /// The words of a model that was taught few, and of one that was taught more.
+    /// The words of a model that was taught few, and of the shipped one.
     fn vocabularies() -> [Vocabulary; 2] {
         let small = include_str!("../tests/small_vocabulary.json");
-        let larger = include_str!("../tests/larger_vocabulary.json");
+        let larger = include_str!("../../../models/starter/vocabulary.json");
         [small, larger].map(|text| serde_json::from_str(text).unwrap())
     }
 
@@ -208,8 +208,6 @@ mod tests {
     fn everyday_ideas_read_well_in_a_small_models_words() {
         let template = Template::new(std::sync::Arc::new(Knowledge::built_in().unwrap()));
         let lines = include_str!("../tests/everyday.tsv").lines().filter(|line| !line.starts_with('#'));
-        let shipped: Vocabulary =
-            serde_json::from_str(include_str!("../../../models/starter/vocabulary.json")).unwrap();
         let mut wrong = Vec::new();
         for line in lines {
             let [text, small, larger, dropped] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
@@ -219,10 +217,6 @@ mod tests {
                 if made != wanted || (unsaid != dropped && small == larger) {
                     wrong.push(format!("{text}: {made:?}, without {unsaid:?}"));
                 }
-            }
-            let (made, _) = subject(&template, text, &shipped);
-            if made != small && made != larger {
-                wrong.push(format!("{text}, shipped model: {made:?}"));
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
