@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use imagine_identity::IdentityError;
 use imagine_identity::runtime::face_models;
+use imagine_pipeline::device::device_name;
 use tch::Device;
 
 use crate::batches::LATENTS_FILE;
@@ -18,11 +19,11 @@ use crate::export;
 const HELD_OUT: u32 = 100;
 /// Shares of the time that the stages may take. What is left is for reading, the cards and the report.
 const RENDER: f64 = 0.26;
-const VAE: f64 = 0.18;
-const UNET: f64 = 0.22;
-const IDENTITY: f64 = 0.10;
-const DECODER: f64 = 0.05;
-const DISTIL: f64 = 0.06;
+const VAE: f64 = 0.10;
+const UNET: f64 = 0.27;
+const IDENTITY: f64 = 0.13;
+const DECODER: f64 = 0.03;
+const DISTIL: f64 = 0.05;
 const JUDGE: f64 = 0.04;
 
 /// Arguments of different kinds as one list.
@@ -40,6 +41,9 @@ pub struct Recipe {
     pub assets: Option<PathBuf>,
     pub people: u32,
     pub photos: Option<PathBuf>,
+    /// The people have been rendered elsewhere.
+    pub rendered: bool,
+    pub device: Device,
 }
 
 /// Batches of the stages: a CPU is busy with few pictures, a GPU wants many.
@@ -47,11 +51,13 @@ struct Batches {
     vae: &'static str,
     unet: &'static str,
     identity: &'static str,
+    identity_rows: &'static str,
     judge: &'static str,
 }
 
-const ON_CPU: Batches = Batches { vae: "4", unet: "24", identity: "16", judge: "32" };
-const ON_GPU: Batches = Batches { vae: "128", unet: "512", identity: "256", judge: "256" };
+const ON_CPU: Batches = Batches { vae: "4", unet: "24", identity: "16", identity_rows: "6", judge: "32" };
+const ON_GPU: Batches =
+    Batches { vae: "128", unet: "1024", identity: "512", identity_rows: "64", judge: "256" };
 
 impl Recipe {
     fn at(&self, name: &str) -> PathBuf {
@@ -59,7 +65,8 @@ impl Recipe {
     }
 
     fn share(&self, of: f64) -> OsString {
-        format!("{:.2}", self.minutes * of).into()
+        let all = if self.rendered { 1.0 - RENDER } else { 1.0 };
+        format!("{:.2}", self.minutes * of / all).into()
     }
 
     /// Does what `work` does, unless it has been done.
@@ -85,7 +92,7 @@ impl Recipe {
     fn own(&self, command: &str, arguments: &[OsString]) -> Result<(), TrainingError> {
         let program = std::env::current_exe().map_err(TrainingError::io(Path::new("this program")))?;
         let mut process = Command::new(program);
-        process.arg(command).args(arguments);
+        process.arg(command).args(arguments).args(["--device", &device_name(self.device)]);
         finished(spawned(&mut process)?, &process)
     }
 
@@ -164,9 +171,11 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     std::fs::create_dir_all(&recipe.work).map_err(TrainingError::io(&recipe.work))?;
     let [train, heldout, first, starter, fast, judge] =
         ["train", "heldout", "first", "starter", "fast", "judge"].map(|name| recipe.at(name));
-    let batches = if Device::cuda_if_available() == Device::Cpu { ON_CPU } else { ON_GPU };
+    let batches = if recipe.device == Device::Cpu { ON_CPU } else { ON_GPU };
     let vocabulary = recipe.render.join("vocabulary.json");
-    recipe.stage("render", || recipe.render())?;
+    if !recipe.rendered {
+        recipe.stage("render", || recipe.render())?;
+    }
     recipe.stage("cards", || {
         recipe.own("cards", &arguments!["--data", &train])?;
         recipe.own("landmarks", &arguments!["--data", &train])
@@ -184,7 +193,17 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     })?;
     recipe.stage("identity", || {
         begin_beside(&first, &starter)?;
-        let loss = arguments!["--bf16", "--rate", "4e-4", "--identity-weight", "0.5", "--from", &first];
+        let loss = arguments![
+            "--bf16",
+            "--rate",
+            "4e-4",
+            "--identity-weight",
+            "0.5",
+            "--identity-rows",
+            batches.identity_rows,
+            "--from",
+            &first
+        ];
         recipe.train("unet", &starter, IDENTITY, batches.identity, &loss)
     })?;
     recipe.stage("decoder", || {

@@ -124,9 +124,9 @@ impl Cards {
 
     /// The vector of a reference with noise, and without parts that are left out by chance, as a person may leave
     /// them out: [`CARD_WIDTH`](imagine_identity::card::CARD_WIDTH) numbers. None where there is no card.
-    pub fn vector(&self, data: &Dataset, frame: usize, rng: &mut StdRng) -> Option<Vec<f32>> {
+    pub fn vector(&self, frames: &[Frame], frame: usize, rng: &mut StdRng) -> Option<Vec<f32>> {
         let measured = self.measured.get(frame)?.as_ref()?;
-        let person = data.frames.get(frame)?;
+        let person = frames.get(frame)?;
         let mut card = IdentityCard::default();
         if !rng.random_bool(DROP_GROUP) {
             card.descriptor = Descriptor::from_values(measured.descriptor.clone()).map(known);
@@ -181,12 +181,11 @@ fn noise(rng: &mut StdRng, spread: f32) -> f32 {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use rand::SeedableRng;
-    use tch::Tensor;
 
     use super::*;
 
     /// A frame as the renderer writes it.
-    fn dataset() -> Dataset {
+    fn frame() -> Frame {
         let frame = serde_json::json!({
             "file": "images/a.png", "photo": "photos/a.jpg", "person": 1, "shot": 0, "sface": null,
             "identity": {"sex": "woman", "age": "young", "skin": "tan", "hair": "brown bob", "hair_visible": true,
@@ -195,14 +194,7 @@ mod tests {
                         "pose": "facing the camera", "light": "neon light", "place": "forest"},
             "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
         });
-        let empty = || Tensor::from_slice::<f32>(&[]);
-        Dataset {
-            frames: vec![serde_json::from_value(frame).unwrap()],
-            pixels: empty(),
-            embeddings: empty(),
-            mean_embedding: empty(),
-            people: vec![vec![0]],
-        }
+        serde_json::from_value(frame).unwrap()
     }
 
     #[test]
@@ -216,8 +208,8 @@ mod tests {
             render_mean: vec![0.1; DESCRIPTOR_WIDTH],
             photo_mean: vec![0.0; DESCRIPTOR_WIDTH],
         };
-        let (data, mut rng) = (dataset(), StdRng::seed_from_u64(1));
-        let drawn: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&data, 0, &mut rng).unwrap()).collect();
+        let (frames, mut rng) = ([frame()], StdRng::seed_from_u64(1));
+        let drawn: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&frames, 0, &mut rng).unwrap()).collect();
         let mean = |at: usize| drawn.iter().map(|vector| vector[at]).sum::<f32>() / drawn.len() as f32;
         // A woman with glasses and hair to the chin; nobody's beard, known half of the time; no colour of hair.
         for (at, low, high) in [
@@ -234,6 +226,6 @@ mod tests {
         let years = mean(146) / mean(147) * 15.0 + 45.0;
         assert!((years - 30.0).abs() < 1.5, "{years}");
         assert_ne!(drawn[0][0], drawn[1][0]);
-        assert!(cards.vector(&data, 1, &mut rng).is_none());
+        assert!(cards.vector(&frames, 1, &mut rng).is_none());
     }
 }

@@ -1,14 +1,13 @@
-//! The rendered people: pictures in memory as bytes, with what is known of each.
+//! The rendered people: what is known of each and of each of their pictures.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::error::TrainingError;
-use crate::pictures::framed;
 
 /// What is true of a person in all shots and visible in this one.
 #[derive(Clone, Debug, Deserialize)]
@@ -63,11 +62,9 @@ pub struct Frame {
     pub attributes: Attributes,
 }
 
-/// Frames with a face, their pictures, and the frames of each person.
+/// Frames with a face, and the frames of each person.
 pub struct Dataset {
     pub frames: Vec<Frame>,
-    /// [N, S, S, 3], u8
-    pub pixels: Tensor,
     /// [N, E], f32
     pub embeddings: Tensor,
     /// Mean of `embeddings`: [1, E]
@@ -104,25 +101,11 @@ pub fn read_frames(dir: &Path) -> Result<Vec<Frame>, TrainingError> {
 }
 
 impl Dataset {
-    /// Reads a folder made by `render/make_dataset.py`; of each picture the framed
-    /// part is shown, `size` × `size`.
-    pub fn read(dir: &Path, size: u32) -> Result<Self, TrainingError> {
+    /// Reads a folder made by `render/make_dataset.py` or `render/pack.py`.
+    pub fn read(dir: &Path) -> Result<Self, TrainingError> {
         let frames = read_frames(dir)?;
         if frames.len() < 2 {
             return Err(TrainingError::TooFew { path: dir.into(), found: frames.len(), needed: 2 });
-        }
-        let mut pictures = Vec::with_capacity(frames.len());
-        for frame in &frames {
-            let path = dir.join(&frame.file);
-            let image =
-                image::open(&path).map_err(|source| TrainingError::Image { path: path.clone(), source })?;
-            let rgb = image.to_rgb8();
-            if rgb.width() != rgb.height() || rgb.width() < size {
-                return Err(TrainingError::Size { path, found: rgb.dimensions(), expected: (size, size) });
-            }
-            let rgb = framed(&rgb, size);
-            let side = i64::from(size);
-            pictures.push(Tensor::f_from_data_size(rgb.as_raw(), &[side, side, 3], Kind::Uint8)?);
         }
         let rows: Vec<Tensor> =
             frames.iter().filter_map(|f| f.sface.as_deref()).map(Tensor::from_slice).collect();
@@ -134,17 +117,8 @@ impl Dataset {
         Ok(Self {
             mean_embedding: embeddings.mean_dim([0i64].as_slice(), true, Kind::Float),
             embeddings,
-            pixels: Tensor::f_stack(&pictures, 0)?,
             people: people.into_values().filter(|p| p.len() >= 2).collect(),
             frames,
         })
-    }
-
-    /// Pixels of these frames in [-1, 1]: [B, 3, S, S], channels last in memory, which convolutions on
-    /// a CPU like best.
-    pub fn batch(&self, rows: &[i64], kind: Kind, device: Device) -> Tensor {
-        let rows = Tensor::from_slice(rows);
-        let pixels = self.pixels.index_select(0, &rows).permute([0, 3, 1, 2]); // [B, 3, S, S]
-        pixels.to_device(device).to_kind(kind) / 127.5 - 1.0
     }
 }

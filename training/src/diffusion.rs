@@ -25,11 +25,17 @@ impl NoiseSchedule {
     /// than independent draws. Logit-normal, as in Esser et al. (arXiv 2403.03206): the middle of the range,
     /// where faces take shape, is drawn most often.
     pub fn draw(&self, rows: i64, device: Device) -> Tensor {
-        let spread =
-            Tensor::arange(rows, (Kind::Float, device)) + Tensor::rand([rows], (Kind::Float, device));
+        // Drawn on the CPU: the same for a seed wherever the networks compute, and CUDA compiles this function
+        // when it is first asked for.
+        let options = (Kind::Float, Device::Cpu);
+        let spread = Tensor::arange(rows, options) + Tensor::rand([rows], options);
         let normal = (spread / rows as f64).clamp(1e-4, 1.0 - 1e-4).special_ndtri(); // [rows]
         let part = (normal * TIMESTEP_SPREAD + TIMESTEP_CENTRE).sigmoid();
-        (part * TRAIN_STEPS as f64).floor().clamp(0.0, (TRAIN_STEPS - 1) as f64).to_kind(Kind::Int64)
+        (part * TRAIN_STEPS as f64)
+            .floor()
+            .clamp(0.0, (TRAIN_STEPS - 1) as f64)
+            .to_kind(Kind::Int64)
+            .to_device(device)
     }
 
     /// Signal and noise factors of each row: 2 × [B, 1, 1, 1]

@@ -9,13 +9,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use imagine_unet::{CrossKv, Weights};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::batches::{Batch, Batches};
+use crate::batches::Batches;
 use crate::dataset::Dataset;
 use crate::diffusion::{NoiseSchedule, face_weights};
+use crate::drawing::{Stream, Wish};
 use crate::error::TrainingError;
 use crate::export;
 use crate::files::{read_tensors, write_json, write_tensors};
@@ -100,11 +99,45 @@ impl Distillation {
     }
 }
 
+impl Distillation {
+    /// Steps until the time is up.
+    fn go(
+        &self,
+        run: &DistilRun,
+        batches: &Batches,
+        optimizer: &mut AdamW,
+        mut stream: Stream,
+    ) -> Result<(), TrainingError> {
+        let nothing = batches.nothing(run.batch)?;
+        let clock = Instant::now();
+        let (mut sum, mut count) = (0.0, 0u32);
+        while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
+            let batch = batches.batch(stream.next()?)?;
+            let heard = Heard {
+                student: self.student.cross(&batch)?,
+                teacher: no_grad(|| self.teacher.cross(&batch))?,
+                nobody: no_grad(|| self.teacher.cross(&nothing))?,
+            };
+            let loss = self.loss(&batches.clean(&batch), &heard);
+            loss.backward();
+            optimizer.step(rate);
+            sum += loss.double_value(&[]);
+            count += 1;
+            let steps = optimizer.steps();
+            if steps % 50 == 0 {
+                let seconds = clock.elapsed().as_secs_f64();
+                println!("distil {steps}: loss {:.4} rate {rate:.1e} {seconds:.0} s", sum / f64::from(count));
+                (sum, count) = (0.0, 0);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Distils and leaves a checkpoint folder that draws in few steps, and a snapshot.
 pub fn train(run: &DistilRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
-    let mut rng = StdRng::seed_from_u64(run.seed);
-    let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
+    let data = Dataset::read(&run.data)?;
     let batches = Batches::new(&data, &run.data, &run.out, run.device, run.kind)?;
     let vocabulary = batches.vocabulary();
     let [unet, text, adapter] = std::array::from_fn(|_| Weights::fresh(run.device, run.kind));
@@ -124,28 +157,12 @@ pub fn train(run: &DistilRun) -> Result<(), TrainingError> {
         schedule: NoiseSchedule::new(run.device),
         guidance_scale: run.guidance_scale,
     };
-    let nothing = batches.nothing(run.batch)?;
-    let clock = Instant::now();
-    let (mut sum, mut count) = (0.0, 0u32);
-    while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let batch: Batch = batches.draw(run.batch, false, |_| true, &mut rng)?;
-        let heard = Heard {
-            student: distillation.student.cross(&batch)?,
-            teacher: no_grad(|| distillation.teacher.cross(&batch))?,
-            nobody: no_grad(|| distillation.teacher.cross(&nothing))?,
-        };
-        let loss = distillation.loss(&batches.clean(&batch), &heard);
-        loss.backward();
-        optimizer.step(rate);
-        sum += loss.double_value(&[]);
-        count += 1;
-        let steps = optimizer.steps();
-        if steps % 50 == 0 {
-            let seconds = clock.elapsed().as_secs_f64();
-            println!("distil {steps}: loss {:.4} rate {rate:.1e} {seconds:.0} s", sum / f64::from(count));
-            (sum, count) = (0.0, 0);
-        }
-    }
+    let drawer = batches.drawer(&data);
+    let all = Wish { rows: run.batch, whole: false, known: None };
+    std::thread::scope(|scope| {
+        let stream = drawer.stream(scope, &all, run.seed, optimizer.steps() as u64);
+        distillation.go(run, &batches, &mut optimizer, stream)
+    })?;
     println!("distil: stopped at step {}", optimizer.steps());
     write_tensors(&snapshot, &optimizer.state())?;
     export::write_checkpoint(&run.out, &optimizer, vocabulary)?;

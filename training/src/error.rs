@@ -24,6 +24,8 @@ pub enum TrainingError {
     Image { path: PathBuf, source: image::ImageError },
     #[error("{path}: picture is {found:?}, expected a square of at least {expected:?}")]
     Size { path: PathBuf, found: (u32, u32), expected: (u32, u32) },
+    #[error("{path}: the strip is {found:?}, too small to hold shot {shot} of its person")]
+    Strip { path: PathBuf, found: (u32, u32), shot: u32 },
     #[error("{path}: holds {found} usable pictures, at least {needed} are needed")]
     TooFew { path: PathBuf, found: usize, needed: usize },
     #[error("{path}: {reason}")]

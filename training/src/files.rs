@@ -17,25 +17,16 @@ fn bytes_of(tensor: &Tensor) -> Result<(Dtype, Vec<usize>, Vec<u8>), TrainingErr
         Kind::Int64 => Dtype::I64,
         _ => Dtype::F32,
     };
-    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-    let count = tensor.numel();
-    let bytes = match dtype {
-        Dtype::F16 => {
-            let mut values = vec![half::f16::ZERO; count];
-            tensor.f_copy_data(&mut values, count)?;
-            values.iter().flat_map(|v| v.to_le_bytes()).collect()
-        }
-        Dtype::I64 => {
-            let mut values = vec![0i64; count];
-            tensor.f_copy_data(&mut values, count)?;
-            values.iter().flat_map(|v| v.to_le_bytes()).collect()
-        }
-        _ => {
-            let mut values = vec![0f32; count];
-            tensor.to_kind(Kind::Float).f_copy_data(&mut values, count)?;
-            values.iter().flat_map(|v| v.to_le_bytes()).collect()
-        }
+    let kind = match dtype {
+        Dtype::F16 => Kind::Half,
+        Dtype::I64 => Kind::Int64,
+        _ => Kind::Float,
     };
+    let tensor = tensor.detach().to_kind(kind).to_device(Device::Cpu).contiguous();
+    let count = tensor.numel();
+    // Numbers lie as they do in the file: every machine that libtorch runs on is little-endian.
+    let mut bytes = vec![0u8; count * kind.elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, count)?;
     Ok((dtype, tensor.size().iter().map(|&d| d as usize).collect(), bytes))
 }
 

@@ -48,6 +48,11 @@ impl IdentityLoss {
         self.alignments.get(row as usize).is_some_and(Option::is_some)
     }
 
+    /// The same of all pictures.
+    pub fn known(&self) -> Vec<bool> {
+        self.alignments.iter().map(Option::is_some).collect()
+    }
+
     /// The loss of each predicted picture, 0 to 2: [B]. `pixels` [B, 3, S, S] are in [-1, 1]; `rows` say which
     /// pictures they are to be, all of them known.
     pub fn of(&self, pixels: &Tensor, rows: &[i64]) -> Result<Tensor, TrainingError> {

@@ -17,7 +17,8 @@ use crate::dataset::{Dataset, Frame};
 use crate::error::TrainingError;
 use crate::files::{write_json, write_tensors};
 use crate::optimizer::{AdamW, AdamWConfig};
-use crate::recipe::{PICTURE_SIZE, Schedule};
+use crate::recipe::Schedule;
+use crate::renders::Renders;
 
 /// Channels behind each halving of the picture.
 const CHANNELS: [i64; 5] = [24, 48, 96, 144, 192];
@@ -154,7 +155,8 @@ fn spoiled(pixels: &Tensor, rng: &mut StdRng) -> Tensor {
 pub fn train(run: &JudgeRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
     let mut rng = StdRng::seed_from_u64(run.seed);
-    let data = Dataset::read(&run.data, PICTURE_SIZE as u32)?;
+    let data = Dataset::read(&run.data)?;
+    let renders = Renders::read(&run.data, &data.frames, run.device)?;
     let mut answers: Answers = Vec::new();
     for question in QUESTIONS {
         let mut found: Vec<String> = data.frames.iter().filter_map(|frame| truth(frame, question)).collect();
@@ -172,7 +174,7 @@ pub fn train(run: &JudgeRun) -> Result<(), TrainingError> {
     let (mut sum, mut count) = (0.0, 0);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
         let rows: Vec<i64> = (0..run.batch).map(|_| rng.random_range(0..data.frames.len()) as i64).collect();
-        let mut pixels = data.batch(&rows, Kind::Float, run.device);
+        let mut pixels = renders.batch(&rows, Kind::Float, run.device);
         if rng.random_bool(0.5) {
             pixels = pixels.flip([3]);
         }
@@ -203,8 +205,9 @@ pub fn train(run: &JudgeRun) -> Result<(), TrainingError> {
     let pairs = data.frames.iter().filter_map(pair).collect();
     write_json(&run.out.join(LEARNT), &Learnt { answers, pairs })?;
     let judge = Judge::read(&run.out, run.device)?;
-    let heldout = Dataset::read(&run.heldout, PICTURE_SIZE as u32)?;
-    for (question, right, of) in judge.right(&heldout) {
+    let heldout = Dataset::read(&run.heldout)?;
+    let renders = Renders::read(&run.heldout, &heldout.frames, run.device)?;
+    for (question, right, of) in judge.right(&heldout.frames, &renders) {
         println!("judge: {question}: right on {right} of {of} held-out renders");
     }
     Ok(())
@@ -270,21 +273,21 @@ impl Judge {
     }
 
     /// The same of all pictures of a data set: [N, F]
-    pub fn features_of(&self, data: &Dataset) -> Tensor {
-        let rows: Vec<i64> = (0..data.frames.len() as i64).collect();
-        let parts = rows.chunks(64).map(|rows| self.features(&data.batch(rows, Kind::Float, self.device)));
+    pub fn features_of(&self, renders: &Renders) -> Tensor {
+        let rows: Vec<i64> = (0..renders.count()).collect();
+        let parts = rows.chunks(64).map(|rows| self.features(&renders.batch(rows, Kind::Float, self.device)));
         Tensor::cat(&parts.collect::<Vec<_>>(), 0)
     }
 
     /// Of every question: how often the answer is right, of how many that have one.
-    pub fn right(&self, data: &Dataset) -> Vec<(&'static str, usize, usize)> {
+    pub fn right(&self, frames: &[Frame], renders: &Renders) -> Vec<(&'static str, usize, usize)> {
         let mut counts = vec![(0, 0); QUESTIONS.len()];
-        let rows: Vec<i64> = (0..data.frames.len() as i64).collect();
+        let rows: Vec<i64> = (0..renders.count()).collect();
         for rows in rows.chunks(64) {
-            let found = self.answers(&data.batch(rows, Kind::Float, self.device));
+            let found = self.answers(&renders.batch(rows, Kind::Float, self.device));
             for (&row, answers) in rows.iter().zip(&found) {
                 for (n, question) in QUESTIONS.iter().enumerate() {
-                    let Some(true_one) = truth(&data.frames[row as usize], question) else { continue };
+                    let Some(true_one) = truth(&frames[row as usize], question) else { continue };
                     counts[n].0 += usize::from(answers[n] == true_one);
                     counts[n].1 += 1;
                 }

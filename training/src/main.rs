@@ -9,6 +9,7 @@ mod cards;
 mod dataset;
 mod diffusion;
 mod distil;
+mod drawing;
 mod error;
 mod evaluate;
 mod export;
@@ -26,16 +27,19 @@ mod pictures;
 mod plot;
 mod progress;
 mod recipe;
+mod renders;
 mod tokenizer;
 mod train_unet;
 mod train_vae;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use tch::{Device, Kind};
+use imagine_pipeline::DeviceChoice;
+use tch::{Cuda, Device, Kind};
 
 use crate::error::TrainingError;
 use crate::recipe::Schedule;
@@ -43,6 +47,9 @@ use crate::recipe::Schedule;
 /// Train the starter model.
 #[derive(Parser)]
 struct Cli {
+    /// Where the networks compute: auto, cpu, cuda, cuda:0, …
+    #[arg(long, global = true, default_value = "auto", value_parser = DeviceChoice::from_str)]
+    device: DeviceChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -180,6 +187,9 @@ enum Command {
         /// Folder of photos of real people, for the report.
         #[arg(long)]
         photos: Option<PathBuf>,
+        /// `WORK/train` and `WORK/heldout` are there already, rendered or packed elsewhere: nothing is rendered.
+        #[arg(long)]
+        rendered: bool,
     },
     /// Measure a checkpoint on people it has never seen, and write the report.
     Evaluate {
@@ -250,7 +260,12 @@ enum Command {
 }
 
 fn run(cli: Cli) -> Result<(), TrainingError> {
-    let device = Device::cuda_if_available();
+    // Before anything else of libtorch: it looks for CUDA once.
+    let device = cli.device.resolve()?;
+    if device != Device::Cpu {
+        // Shapes stay the same from step to step: the fastest convolution is worth a search.
+        Cuda::cudnn_set_benchmark(true);
+    }
     match cli.command {
         Command::Tokenizer { vocabulary, out } => tokenizer::build(&vocabulary, &out),
         Command::CardMeasure { pictures, out, every, cast } => {
@@ -258,8 +273,8 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             card_measure::run(&card_measure::CardRun { pictures, out, every, cast })
         }
         Command::Landmarks { data } => landmarks::find(&data),
-        Command::All { work, minutes, python, render, assets, people, photos } => {
-            all::run(&all::Recipe { work, minutes, python, render, assets, people, photos })
+        Command::All { work, minutes, python, render, assets, people, photos, rendered } => {
+            all::run(&all::Recipe { work, minutes, python, render, assets, people, photos, rendered, device })
         }
         Command::Judge { run: args, heldout } => judge::train(&judge::JudgeRun {
             heldout,
@@ -320,9 +335,10 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             steps,
             guidance_scale: guidance,
             identity_scale,
+            device,
         }),
         Command::Progress { run, heldout, judge, out, pictures } => {
-            progress::run(&progress::Progress { run, heldout, judge, out, pictures })
+            progress::run(&progress::Progress { run, heldout, judge, out, pictures, device })
         }
         Command::Vae { run: args, bf16, decoder_only, from, identity_weight } => {
             train_vae::train(&train_vae::VaeRun {

@@ -37,23 +37,79 @@ impl Default for AdamWConfig {
     }
 }
 
+/// One parameter: its leaf, and its part of every buffer of its group.
 struct Slot {
     leaf: Tensor,
     master: Tensor,
     mean: Tensor,
     variance: Tensor,
     ema: Tensor,
-    /// Takes Muon's steps.
-    orthogonal: bool,
 }
 
-impl Slot {
-    /// Hands the new weights on: to the leaf, and to the average.
-    fn finish(&mut self, decay: f64) {
+/// Parameters whose numbers lie one after the other, so that an operation is done for all of them at once: a GPU takes
+/// longer to be told of a small operation than to do it.
+struct Group {
+    /// Numbers of the parameters among the slots, in the order in which they lie.
+    members: Vec<usize>,
+    /// Matrices [out, rest] that take Muon's steps; those of one group have one shape.
+    matrix: Option<[i64; 2]>,
+    /// [all numbers]
+    leaf: Tensor,
+    master: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    ema: Tensor,
+}
+
+impl Group {
+    /// Moves the parameters into buffers of their own, of which the leaves and the slots become parts.
+    fn of(members: Vec<(usize, Tensor)>, matrix: Option<[i64; 2]>) -> (Self, Vec<Slot>) {
+        let (members, mut leaves): (Vec<usize>, Vec<Tensor>) = members.into_iter().unzip();
+        let leaf = Tensor::cat(&leaves.iter().map(|l| l.detach().reshape([-1])).collect::<Vec<_>>(), 0);
+        let master = leaf.to_kind(Kind::Float).copy();
+        let (mean, variance, ema) = (master.zeros_like(), master.zeros_like(), master.copy());
+        let mut begin = 0;
+        let slots = leaves
+            .iter_mut()
+            .map(|own| {
+                let (shape, count) = (own.size(), own.numel() as i64);
+                let part = |of: &Tensor| of.narrow(0, begin, count).view(shape.as_slice());
+                own.set_data(&part(&leaf));
+                let [master, mean, variance, ema] = [&master, &mean, &variance, &ema].map(part);
+                begin += count;
+                Slot { leaf: own.shallow_clone(), master, mean, variance, ema }
+            })
+            .collect();
+        (Self { members, matrix, leaf, master, mean, variance, ema }, slots)
+    }
+
+    /// The gradients of all, one after the other, f32: [all numbers]; zero where there is none.
+    fn gradients(&self, slots: &[(String, Slot)]) -> Tensor {
+        let of = |&member: &usize| {
+            let leaf = &slots[member].1.leaf;
+            let gradient = leaf.grad();
+            if gradient.defined() { gradient.reshape([-1]) } else { leaf.zeros_like().reshape([-1]) }
+        };
+        Tensor::cat(&self.members.iter().map(of).collect::<Vec<_>>(), 0).to_kind(Kind::Float)
+    }
+
+    /// One step along `g`, which is consumed; `bias` are the corrections of AdamW's two averages.
+    fn step(&mut self, mut g: Tensor, learning_rate: f64, decay: f64, bias: (f64, f64), c: &AdamWConfig) {
+        let _ = self.master.g_mul_scalar_(1.0 - learning_rate * c.weight_decay);
+        if let Some([rows, columns]) = self.matrix {
+            let _ = self.mean.lerp_(&g, 1.0 - MUON_MOMENTUM);
+            let _ = g.lerp_(&self.mean, MUON_MOMENTUM);
+            let update = orthogonalised(&g.view([-1, rows, columns])).view([-1]); // [all numbers]
+            self.master -= update * learning_rate;
+        } else {
+            let _ = self.mean.lerp_(&g, 1.0 - c.beta1);
+            let _ = self.variance.lerp_(&g.square(), 1.0 - c.beta2);
+            let mut spread = (&self.variance / bias.1).sqrt_();
+            let _ = spread.g_add_scalar_(c.eps);
+            self.master -= &self.mean / spread * (learning_rate / bias.0);
+        }
         self.leaf.copy_(&self.master);
         let _ = self.ema.lerp_(&self.master, 1.0 - decay);
-        // Last: in f32 the gradient and the leaf's are one tensor.
-        self.leaf.zero_grad();
     }
 }
 
@@ -67,34 +123,31 @@ fn is_inner_matrix(key: &str, weight: &Tensor) -> bool {
     weight.dim() >= 2 && !outer.iter().any(|name| key.contains(name))
 }
 
-/// The nearest matrix with equal singular values, by five Newton-Schulz steps (the quintic of Jordan et
-/// al. 2024), with a root mean square of 0.2 a number, like a step of AdamW. Convolutions count as
-/// matrices [out, rest].
+/// The nearest matrices with equal singular values, by five Newton-Schulz steps (the quintic of Jordan et
+/// al. 2024), with a root mean square of 0.2 a number, like a step of AdamW: [N, out, rest] → [N, out, rest]
 ///
 /// A step multiplies by a polynomial of x·xᵀ from the left, so all five are found from that small matrix alone and
 /// applied to x once: half the work where x is much wider than high, as convolutions are.
-fn orthogonalised(step: &Tensor) -> Tensor {
-    let shape = step.size();
-    let matrix = step.flatten(1, -1); // [out, rest]
-    let (rows, columns) = (matrix.size()[0], matrix.size()[1]);
+fn orthogonalised(matrices: &Tensor) -> Tensor {
+    let (rows, columns) = (matrices.size()[1], matrices.size()[2]);
     let tall = rows > columns;
-    let x = if tall { matrix.transpose(0, 1) } else { matrix }; // [small, large]
-    let x = &x / (x.norm() + 1e-12);
+    let x = if tall { matrices.transpose(1, 2) } else { matrices.shallow_clone() }; // [N, small, large]
+    let x = &x / (x.norm_scalaropt_dim(2, [1, 2], true) + 1e-12);
     // In f32: rounded to bf16, a square of low rank gets negative eigenvalues, and each step makes those twelve times
     // larger. Few pictures a step and no momentum yet are enough for that.
-    let mut square = x.matmul(&x.transpose(0, 1)); // [small, small]
-    let mut product = Tensor::eye(square.size()[0], (Kind::Float, square.device()));
+    let mut square = x.matmul(&x.transpose(1, 2)); // [N, small, small]
+    let one = Tensor::eye(square.size()[1], (Kind::Float, square.device()));
+    let mut product = one.expand_as(&square);
     for round in 0..NEWTON_SCHULZ_STEPS {
-        let polynomial = &square * -4.775 + square.matmul(&square) * 2.0315;
-        let _ = polynomial.diagonal(0, 0, 1).g_add_scalar_(3.4445);
+        let polynomial = &square * -4.775 + square.matmul(&square) * 2.0315 + &one * 3.4445;
         product = polynomial.matmul(&product);
         if round + 1 < NEWTON_SCHULZ_STEPS {
             square = polynomial.matmul(&square).matmul(&polynomial);
         }
     }
     let x = product.matmul(&x);
-    let x = if tall { x.transpose(0, 1) } else { x };
-    x.reshape(&shape).to_kind(step.kind()) * (0.2 * (rows.max(columns) as f64).sqrt())
+    let x = if tall { x.transpose(1, 2) } else { x };
+    x.contiguous() * (0.2 * (rows.max(columns) as f64).sqrt())
 }
 
 const NEWTON_SCHULZ_STEPS: usize = 5;
@@ -102,7 +155,9 @@ const NEWTON_SCHULZ_STEPS: usize = 5;
 /// The optimiser of any number of named leaves.
 pub struct AdamW {
     config: AdamWConfig,
-    slots: BTreeMap<String, Slot>,
+    /// By key, in order.
+    slots: Vec<(String, Slot)>,
+    groups: Vec<Group>,
     steps: i32,
 }
 
@@ -110,23 +165,28 @@ pub struct AdamW {
 const PARTS: [&str; 4] = ["master", "mean", "variance", "ema"];
 
 impl AdamW {
+    /// Takes the leaves over: they have one type and one device.
     pub fn new(leaves: BTreeMap<String, Tensor>, config: AdamWConfig) -> Self {
-        let slots = leaves
-            .into_iter()
-            .map(|(key, leaf)| {
-                let master = leaf.detach().to_kind(Kind::Float).copy();
-                let slot = Slot {
-                    mean: master.zeros_like(),
-                    variance: master.zeros_like(),
-                    ema: master.copy(),
-                    orthogonal: config.orthogonal && is_inner_matrix(&key, &master),
-                    master,
-                    leaf,
-                };
-                (key, slot)
-            })
-            .collect();
-        Self { config, slots, steps: 0 }
+        let mut alike: BTreeMap<Option<[i64; 2]>, Vec<(usize, Tensor)>> = BTreeMap::new();
+        let mut keys = Vec::with_capacity(leaves.len());
+        for (number, (key, leaf)) in leaves.into_iter().enumerate() {
+            let matrix = (config.orthogonal && is_inner_matrix(&key, &leaf)).then(|| {
+                let out = leaf.size()[0];
+                [out, leaf.numel() as i64 / out]
+            });
+            keys.push(key);
+            alike.entry(matrix).or_default().push((number, leaf));
+        }
+        let mut groups = Vec::new();
+        let mut slots: Vec<(usize, Slot)> = Vec::new();
+        for (matrix, members) in alike {
+            let (group, own) = Group::of(members, matrix);
+            slots.extend(group.members.iter().copied().zip(own));
+            groups.push(group);
+        }
+        slots.sort_by_key(|(number, _)| *number);
+        let slots = keys.into_iter().zip(slots.into_iter().map(|(_, slot)| slot)).collect();
+        Self { config, slots, groups, steps: 0 }
     }
 
     /// Steps taken so far.
@@ -136,7 +196,7 @@ impl AdamW {
 
     /// Number of trainable values.
     pub fn parameter_count(&self) -> usize {
-        self.slots.values().map(|s| s.leaf.numel()).sum()
+        self.slots.iter().map(|(_, s)| s.leaf.numel()).sum()
     }
 
     /// Takes one step with the gradients at the leaves, and clears them. Returns the global norm of
@@ -144,48 +204,21 @@ impl AdamW {
     pub fn step(&mut self, learning_rate: f64) -> f64 {
         no_grad(|| {
             let c = self.config;
-            let mut gradients = Vec::with_capacity(self.slots.len());
-            let mut square_sum = 0.0;
-            for slot in self.slots.values() {
-                let gradient = slot.leaf.grad();
-                if gradient.defined() {
-                    let g = gradient.to_kind(Kind::Float);
-                    square_sum += g.square().sum(Kind::Double).double_value(&[]);
-                    gradients.push(Some(g));
-                } else {
-                    gradients.push(None);
-                }
-            }
-            let norm = square_sum.sqrt();
+            let gradients: Vec<Tensor> =
+                self.groups.iter().map(|group| group.gradients(&self.slots)).collect();
+            let squares: Vec<Tensor> = gradients.iter().map(|g| g.square().sum(Kind::Double)).collect();
+            let norm = Tensor::stack(&squares, 0).sum(Kind::Double).sqrt().double_value(&[]);
+            self.slots.iter_mut().for_each(|(_, slot)| slot.leaf.zero_grad());
             if !norm.is_finite() {
-                self.slots.values_mut().for_each(|slot| slot.leaf.zero_grad());
                 return norm;
             }
             self.steps += 1;
             let clip = (c.max_norm / (norm + 1e-6)).min(1.0);
-            let correct1 = 1.0 - c.beta1.powi(self.steps);
-            let correct2 = 1.0 - c.beta2.powi(self.steps);
+            let bias = (1.0 - c.beta1.powi(self.steps), 1.0 - c.beta2.powi(self.steps));
             // A young average follows the weights closely, as in Karras et al. (arXiv 2206.00364).
             let decay = c.ema_decay.min((1.0 + f64::from(self.steps)) / (10.0 + f64::from(self.steps)));
-            for (slot, gradient) in self.slots.values_mut().zip(gradients) {
-                let Some(mut g) = gradient else { continue };
-                let _ = g.g_mul_scalar_(clip);
-                if slot.orthogonal {
-                    let _ = slot.mean.lerp_(&g, 1.0 - MUON_MOMENTUM);
-                    let update = orthogonalised(&g.lerp(&slot.mean, MUON_MOMENTUM));
-                    let _ = slot.master.g_mul_scalar_(1.0 - learning_rate * c.weight_decay);
-                    slot.master -= update * learning_rate;
-                    slot.finish(decay);
-                    continue;
-                }
-                let _ = slot.mean.lerp_(&g, 1.0 - c.beta1);
-                let _ = slot.variance.lerp_(&g.square(), 1.0 - c.beta2);
-                let _ = slot.master.g_mul_scalar_(1.0 - learning_rate * c.weight_decay);
-                let mut spread = (&slot.variance / correct2).sqrt_();
-                let _ = spread.g_add_scalar_(c.eps);
-                let update = &slot.mean / spread * (learning_rate / correct1);
-                slot.master -= update;
-                slot.finish(decay);
+            for (group, g) in self.groups.iter_mut().zip(gradients) {
+                group.step(g * clip, learning_rate, decay, bias, &c);
             }
             norm
         })
@@ -195,7 +228,7 @@ impl AdamW {
     pub fn begin_at(&mut self, weights: &BTreeMap<String, Tensor>) -> Result<(), String> {
         no_grad(|| {
             for (key, slot) in &mut self.slots {
-                let found = weights.get(key).filter(|t| t.size() == slot.master.size());
+                let found = weights.get(key.as_str()).filter(|t| t.size() == slot.master.size());
                 slot.master.copy_(found.ok_or_else(|| key.clone())?);
                 slot.ema.copy_(&slot.master);
                 slot.leaf.copy_(&slot.master);
@@ -269,18 +302,18 @@ mod tests {
     #[test]
     fn orthogonal_steps_have_equal_singular_values() {
         tch::manual_seed(1);
-        for shape in [[6i64, 20], [20, 6]] {
+        for shape in [[2i64, 6, 20], [2, 20, 6]] {
             let step = orthogonalised(&Tensor::randn(shape, (Kind::Float, Device::Cpu)));
-            let (_, values, _) = (&step / (0.2 * 20f64.sqrt())).svd(true, true);
+            let (_, values, _) = (step.get(1) / (0.2 * 20f64.sqrt())).svd(true, true);
             let (low, high) = (values.min().double_value(&[]), values.max().double_value(&[]));
             assert!(low > 0.5 && high < 1.4, "{low} {high}");
         }
         // Of a gradient of low rank, as few pictures give it, no direction may grow beyond that.
         let part = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
         let step = orthogonalised(
-            &part([192, 3]).matmul(&part([3, 576])).to_kind(Kind::BFloat16).to_kind(Kind::Float),
+            &part([192, 3]).matmul(&part([3, 576])).to_kind(Kind::BFloat16).to_kind(Kind::Float).unsqueeze(0),
         );
-        let (_, values, _) = (&step / (0.2 * 576f64.sqrt())).svd(true, true);
+        let (_, values, _) = (step.get(0) / (0.2 * 576f64.sqrt())).svd(true, true);
         let high = values.max().double_value(&[]);
         assert!(high < 1.4, "{high}");
         let weight = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tch::Device;
 
 use crate::error::TrainingError;
 use crate::evaluate::{self, Evaluation, Report};
@@ -20,6 +21,7 @@ pub struct Progress {
     pub out: PathBuf,
     /// Pictures of each checkpoint.
     pub pictures: usize,
+    pub device: Device,
 }
 
 /// What one checkpoint draws.
@@ -79,6 +81,7 @@ pub fn run(progress: &Progress) -> Result<(), TrainingError> {
             steps: None,
             guidance_scale: None,
             identity_scale: 1.0,
+            device: progress.device,
         })?;
         let row = Row::of(step, &report);
         println!("progress: {row:?}");

@@ -24,6 +24,8 @@ pub const RENDER_SIZE: u32 = 128;
 pub const TEXT_LENGTH: i64 = 48;
 /// Width of the text condition and of identity tokens.
 pub const CROSS_DIM: i64 = 128;
+/// Pictures of which latents are computed together on a CPU.
+pub const ENCODED_AT_ONCE: usize = 64;
 /// Standard deviation of the noise on latents while the autoencoder is trained.
 pub const LATENT_SPREAD: f64 = 0.1;
 /// Weights of the latents' mean square and of the spread that the encoder reports.
@@ -99,7 +101,7 @@ fn vae_json(scaling_factor: f64) -> Value {
         "_class_name": "AutoencoderKL",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "block_out_channels": [16, 32, 64, 96],
+        "block_out_channels": [32, 64, 96, 128],
         "down_block_types": vec!["DownEncoderBlock2D"; 4],
         "up_block_types": vec!["UpDecoderBlock2D"; 4],
         "in_channels": 3,

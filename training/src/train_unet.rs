@@ -11,9 +11,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::batches::Batches;
+use crate::batches::{Batch, Batches};
 use crate::dataset::Dataset;
 use crate::diffusion::{NoiseSchedule, face_weights};
+use crate::drawing::{Stream, Wish};
 use crate::error::TrainingError;
 use crate::export;
 use crate::files::{read_tensors, write_tensors};
@@ -47,10 +48,9 @@ pub struct UNetRun {
 /// Trains and leaves a checkpoint folder, a snapshot and sample sheets in `run.out`.
 pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
-    let mut rng = StdRng::seed_from_u64(run.seed);
-    let data = Dataset::read(&run.data, recipe::PICTURE_SIZE as u32)?;
+    let data = Dataset::read(&run.data)?;
     let batches = Batches::new(&data, &run.data, &run.out, run.device, run.kind)?;
-    let identity_loss = match run.identity_weight {
+    let identity = match run.identity_weight {
         weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, run.kind)?),
         _ => None,
     };
@@ -60,7 +60,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     let networks = Networks::new(&unet_weights, &text_weights, &adapter_weights, vocabulary)?;
     let leaves = export::joined(&unet_weights, &text_weights, &adapter_weights);
     let mut optimizer = AdamW::new(leaves, AdamWConfig { orthogonal: true, ..AdamWConfig::default() });
-    let snapshot = run.out.join("unet-snapshot.safetensors");
+    let snapshot = run.out.join(SNAPSHOT);
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
         println!("unet: going on at step {}", optimizer.steps());
     } else if let Some(folder) = &run.from {
@@ -73,72 +73,104 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         data.people.len(),
         optimizer.parameter_count()
     );
-    let clock = Instant::now();
+    let drawer = batches.drawer(&data);
+    let all = Wish { rows: run.batch, whole: false, known: None };
+    let looked_at =
+        Wish { rows: run.identity_rows, whole: true, known: identity.as_ref().map(IdentityLoss::known) };
     let training = Training {
         networks,
-        batches,
+        batches: &batches,
         schedule: NoiseSchedule::new(run.device),
         vae: open_vae(&run.out, run.device, run.kind)?,
+        vocabulary,
         run,
     };
-    let mut losses = LossFile::open(&run.out, optimizer.steps())?;
-    let mut sums = (0.0, 0.0, 0u32);
-    while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let loss = training.loss(&mut rng)?;
-        loss.backward();
-        let mut unlike = 0.0;
-        if let Some(identity) = &identity_loss {
-            let loss = training.unlike(identity, &mut rng)?;
-            (&loss * run.identity_weight).backward();
-            unlike = loss.double_value(&[]);
-        }
-        optimizer.step(rate);
-        sums = (sums.0 + loss.double_value(&[]), sums.1 + unlike, sums.2 + 1);
-        let steps = optimizer.steps();
-        if steps % 50 == 0 {
-            let seconds = clock.elapsed().as_secs_f64();
-            let n = f64::from(sums.2);
-            let (loss, unlike) = (sums.0 / n, sums.1 / n);
-            println!("unet {steps}: loss {loss:.4} unlike {unlike:.4} rate {rate:.1e} {seconds:.0} s");
-            losses.add(Losses { step: steps, loss, unlike, rate })?;
-            sums = (0.0, 0.0, 0);
-        }
-        if steps % 500 == 0 {
-            write_tensors(&snapshot, &optimizer.state())?;
-            export::write_checkpoint(&run.out, &optimizer, vocabulary)?;
-        }
-        if run.keep_every > 0 && steps % run.keep_every == 0 {
-            let kept = run.out.join(CHECKPOINTS).join(steps.to_string());
-            export::write_checkpoint(&kept, &optimizer, vocabulary)?;
-            export::copy_unlearnt(&run.out, &kept)?;
-        }
-    }
-    println!("unet: stopped at step {}", optimizer.steps());
-    write_tensors(&snapshot, &optimizer.state())?;
-    export::write_checkpoint(&run.out, &optimizer, vocabulary)
+    std::thread::scope(|scope| {
+        let first = optimizer.steps() as u64;
+        let pictures = drawer.stream(scope, &all, run.seed, first);
+        let looks =
+            identity.as_ref().map(|identity| (identity, drawer.stream(scope, &looked_at, !run.seed, first)));
+        training.go(&mut optimizer, pictures, looks)
+    })
 }
 
+/// From which a stopped run goes on.
+const SNAPSHOT: &str = "unet-snapshot.safetensors";
+/// Steps between two savings.
+const SAVED_EVERY: i32 = 500;
 /// The folder below a run's in which its checkpoints are kept by their step.
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// What stays the same from step to step.
 struct Training<'a> {
     networks: Networks,
-    batches: Batches<'a>,
+    batches: &'a Batches,
     schedule: NoiseSchedule,
     vae: AutoencoderKl,
+    vocabulary: i64,
     run: &'a UNetRun,
 }
 
 impl Training<'_> {
+    /// Steps until the time is up.
+    fn go(
+        &self,
+        optimizer: &mut AdamW,
+        mut pictures: Stream,
+        mut looks: Option<(&IdentityLoss, Stream)>,
+    ) -> Result<(), TrainingError> {
+        let run = self.run;
+        let mut rng = StdRng::seed_from_u64(run.seed);
+        let mut losses = LossFile::open(&run.out, optimizer.steps())?;
+        let zeros = || Tensor::zeros([2], (Kind::Float, run.device));
+        // On the device until they are read, so that a step does not wait for the one before.
+        let (mut sums, mut count) = (zeros(), 0u32);
+        let clock = Instant::now();
+        while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
+            let loss = self.loss(&self.batches.batch(pictures.next()?)?)?;
+            loss.backward();
+            let mut unlike = loss.zeros_like();
+            if let Some((identity, stream)) = &mut looks {
+                unlike = self.unlike(identity, &self.batches.batch(stream.next()?)?, &mut rng)?;
+                (&unlike * run.identity_weight).backward();
+            }
+            optimizer.step(rate);
+            sums += Tensor::stack(&[loss.detach(), unlike.detach()], 0);
+            count += 1;
+            let steps = optimizer.steps();
+            if steps % 50 == 0 {
+                let seconds = clock.elapsed().as_secs_f64();
+                let mean = |which: i64| sums.double_value(&[which]) / f64::from(count);
+                let (loss, unlike) = (mean(0), mean(1));
+                println!("unet {steps}: loss {loss:.4} unlike {unlike:.4} rate {rate:.1e} {seconds:.0} s");
+                losses.add(Losses { step: steps, loss, unlike, rate })?;
+                (sums, count) = (zeros(), 0);
+            }
+            if steps % SAVED_EVERY == 0 {
+                self.save(optimizer)?;
+            }
+            if run.keep_every > 0 && steps % run.keep_every == 0 {
+                let kept = run.out.join(CHECKPOINTS).join(steps.to_string());
+                export::write_checkpoint(&kept, optimizer, self.vocabulary)?;
+                export::copy_unlearnt(&run.out, &kept)?;
+            }
+        }
+        println!("unet: stopped at step {}", optimizer.steps());
+        self.save(optimizer)
+    }
+
+    fn save(&self, optimizer: &AdamW) -> Result<(), TrainingError> {
+        write_tensors(&self.run.out.join(SNAPSHOT), &optimizer.state())?;
+        export::write_checkpoint(&self.run.out, optimizer, self.vocabulary)
+    }
+
     /// The v-prediction loss of one batch, in which the face counts more than what is around it.
-    fn loss(&self, rng: &mut StdRng) -> Result<Tensor, TrainingError> {
-        let batch = self.batches.draw(self.run.batch, false, |_| true, rng)?;
-        let clean = self.batches.clean(&batch);
+    fn loss(&self, batch: &Batch) -> Result<Tensor, TrainingError> {
+        let clean = self.batches.clean(batch);
         let noise = clean.randn_like();
         let steps = self.schedule.draw(batch.rows(), self.run.device);
         let noisy = self.schedule.add_noise(&clean, &noise, &steps);
-        let made = self.networks.predict(&noisy, &steps, &self.networks.cross(&batch)?);
+        let made = self.networks.predict(&noisy, &steps, &self.networks.cross(batch)?);
         let wanted = self.schedule.velocity(&clean, &noise, &steps);
         // Every timestep counts the same: Min-SNR weights (arXiv 2303.09556) were tried, and hold back the
         // high noise where the condition decides; after 24,000 pictures the person was still ignored.
@@ -150,9 +182,12 @@ impl Training<'_> {
     /// mistakes: noisy renders, in which only the outlines are left, are denoised in a few strides without
     /// gradients; the clean picture that the last prediction stands for is looked at (as ReFL, arXiv
     /// 2304.05977, does with its reward). Less noise counts more.
-    fn unlike(&self, identity: &IdentityLoss, rng: &mut StdRng) -> Result<Tensor, TrainingError> {
-        let known = |row| identity.knows(row);
-        let batch = self.batches.draw(self.run.identity_rows, true, known, rng)?;
+    fn unlike(
+        &self,
+        identity: &IdentityLoss,
+        batch: &Batch,
+        rng: &mut StdRng,
+    ) -> Result<Tensor, TrainingError> {
         let (from, to): (Vec<f64>, Vec<f64>) = (0..batch.targets.len())
             .map(|_| {
                 let (lowest, highest) = recipe::ROLLOUT_FROM;
@@ -168,9 +203,9 @@ impl Training<'_> {
                 from.iter().zip(&to).map(|(from, to)| (from + (to - from) * part) as i64).collect();
             Tensor::from_slice(&steps).to_device(self.run.device)
         };
-        let cross = self.networks.cross(&batch)?;
+        let cross = self.networks.cross(batch)?;
         let predict = |noisy: &Tensor, steps: &Tensor| self.networks.predict(noisy, steps, &cross);
-        let clean = self.batches.clean(&batch);
+        let clean = self.batches.clean(batch);
         let mut noisy = self.schedule.add_noise(&clean, &clean.randn_like(), &at(0.0));
         no_grad(|| {
             for stride in 0..strides as u32 {

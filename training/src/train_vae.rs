@@ -17,6 +17,7 @@ use crate::identity_loss::IdentityLoss;
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::pictures::write_sheet;
 use crate::recipe::{self, Schedule};
+use crate::renders::Renders;
 
 /// The weights in a checkpoint folder.
 const VAE_FILE: &str = "vae/diffusion_pytorch_model.safetensors";
@@ -72,22 +73,22 @@ fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
 
 /// Random pictures, half of the batches mirrored: [B, 3, S, S], and their rows as [`IdentityLoss`] counts.
 fn draw(
-    data: &Dataset,
+    renders: &Renders,
     identity: Option<&IdentityLoss>,
     rng: &mut StdRng,
     run: &VaeRun,
 ) -> (Tensor, Vec<i64>) {
-    let count = data.frames.len();
+    let count = renders.count();
     let mut rows = Vec::with_capacity(run.batch);
     while rows.len() < run.batch {
-        let row = rng.random_range(0..count) as i64;
+        let row = rng.random_range(0..count);
         if identity.is_none_or(|identity| identity.knows(row)) {
             rows.push(row);
         }
     }
-    let pixels = data.batch(&rows, Kind::Float, run.device);
+    let pixels = renders.batch(&rows, Kind::Float, run.device);
     if rng.random_bool(0.5) {
-        rows.iter_mut().for_each(|row| *row += count as i64);
+        rows.iter_mut().for_each(|row| *row += count);
         return (pixels.flip([3]), rows);
     }
     (pixels, rows)
@@ -98,7 +99,8 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     tch::manual_seed(run.seed as i64);
     let mut rng = StdRng::seed_from_u64(run.seed);
     let config: AutoencoderKlConfig = recipe::vae_config();
-    let data = Dataset::read(&run.data, config.sample_size as u32)?;
+    let data = Dataset::read(&run.data)?;
+    let renders = Renders::read(&run.data, &data.frames, run.device)?;
     let weights = Weights::fresh(run.device, run.kind);
     let model = AutoencoderKl::new(&weights.root(), &config)?;
     let mut optimizer =
@@ -118,7 +120,7 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let clock = Instant::now();
     let mut sums = (0.0, 0.0, 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
-        let (pixels, rows) = draw(&data, identity.as_ref(), &mut rng, run);
+        let (pixels, rows) = draw(&renders, identity.as_ref(), &mut rng, run);
         let seen = pixels.to_kind(run.kind);
         let latents = if run.decoder_only { no_grad(|| model.encode(&seen)) } else { model.encode(&seen) };
         // A fixed, small spread instead of a learnt one: early noise of variance one would drown the
@@ -149,11 +151,11 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
         }
         if steps % 1000 == 0 {
             write_tensors(&snapshot, &optimizer.state())?;
-            export(&optimizer, &config, &data, run)?;
+            export(&optimizer, &config, &renders, run)?;
         }
     }
     write_tensors(&snapshot, &optimizer.state())?;
-    export(&optimizer, &config, &data, run)
+    export(&optimizer, &config, &renders, run)
 }
 
 /// Writes the averaged weights with a scaling factor measured on the data, and a sheet of pictures
@@ -161,7 +163,7 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
 fn export(
     optimizer: &AdamW,
     config: &AutoencoderKlConfig,
-    data: &Dataset,
+    renders: &Renders,
     run: &VaeRun,
 ) -> Result<(), TrainingError> {
     let VaeRun { out, device, decoder_only, .. } = run;
@@ -173,9 +175,9 @@ fn export(
     no_grad(|| {
         let weights = Weights::open_folder(&folder, device, Kind::Float)?;
         let model = AutoencoderKl::new(&weights.root(), config)?;
-        let every = (data.frames.len() / 32).max(1);
-        let rows: Vec<i64> = (0..data.frames.len()).step_by(every).take(32).map(|i| i as i64).collect();
-        let pixels = data.batch(&rows, Kind::Float, device);
+        let every = (renders.count() / 32).max(1);
+        let rows: Vec<i64> = (0..renders.count()).step_by(every as usize).take(32).collect();
+        let pixels = renders.batch(&rows, Kind::Float, device);
         let latents = model.encode(&pixels).mean;
         // A U-Net that knows these latents goes on with the factor that it was trained with.
         let known = folder.join("config.json");

@@ -50,6 +50,7 @@ pub struct Evaluation {
     pub steps: Option<u32>,
     pub guidance_scale: Option<f64>,
     pub identity_scale: f64,
+    pub device: Device,
 }
 
 /// Everything that was measured.
@@ -150,7 +151,10 @@ pub fn measure(evaluation: &Evaluation) -> Result<(Report, [Vec<RgbImage>; 3]), 
     let engine = StableDiffusion::load(&LoadOptions {
         model: evaluation.model.clone(),
         adapter: Some(evaluation.model.join(ADAPTER_FILE)),
-        device: DeviceChoice::Auto,
+        device: match evaluation.device {
+            Device::Cuda(index) => DeviceChoice::Cuda(index),
+            _ => DeviceChoice::Cpu,
+        },
         dtype: DtypeChoice::Auto,
         ..LoadOptions::default()
     })?;
@@ -162,7 +166,7 @@ pub fn measure(evaluation: &Evaluation) -> Result<(Report, [Vec<RgbImage>; 3]), 
         card_encoder: Encoder::card()?,
         detector: FaceDetector::open(&models.join(YUNET_FILE))?,
         cards: CardReader::built_in()?,
-        judge: Judge::read(&evaluation.judge, Device::cuda_if_available())?,
+        judge: Judge::read(&evaluation.judge, evaluation.device)?,
         drawn: 0,
         seconds: 0.0,
     };

@@ -9,7 +9,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde::Serialize;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::frechet;
 use super::tally::{Tallies, Tally, centred, colour_distance, correlation, dot, mean, median};
@@ -20,6 +20,7 @@ use crate::error::TrainingError;
 use crate::judge::{QUESTIONS, truth};
 use crate::pictures::framed;
 use crate::recipe::PICTURE_SIZE;
+use crate::renders::Renders;
 
 /// ΔE up to which a colour is kept.
 pub const KEPT: f32 = 12.0;
@@ -89,7 +90,7 @@ struct Scene<'a> {
 /// held-out people also shows roles in places that are new.
 pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, TrainingError> {
     let folder = studio.evaluation.heldout.clone();
-    let data = Dataset::read(&folder, PICTURE_SIZE as u32)?;
+    let data = Dataset::read(&folder)?;
     let sface = |frame: &Frame| frame.sface.clone().unwrap_or_default();
     let all: Vec<Vec<f32>> = data.frames.iter().map(sface).collect();
     let middle = mean(all.iter().map(Vec::as_slice));
@@ -140,7 +141,8 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
     }
     let seeds_apart = seeds_apart(studio, &people, &data, rng)?;
     let ceiling = ceiling(&people, &all, &middle, &data);
-    let judged = studio.judge.right(&data);
+    let renders = Renders::read(&folder, &data.frames, Device::Cpu)?;
+    let judged = studio.judge.right(&data.frames, &renders);
     let followed = |found: &[Tally; QUESTIONS.len()]| -> Tallies {
         QUESTIONS.iter().zip(found).filter(|(_, t)| t.of > 0).map(|(q, t)| ((*q).to_owned(), *t)).collect()
     };
@@ -156,7 +158,7 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
         judge_on_renders: judged.into_iter().map(|(q, yes, of)| (q.to_owned(), Tally { yes, of })).collect(),
         skin: (median(&counted.skin), kept(&counted.skin)),
         hair: (median(&counted.hair), kept(&counted.hair)),
-        frechet: frechet_to_renders(studio, &data, &features)?,
+        frechet: frechet_to_renders(studio, &renders, &features)?,
         yaw_correlation: correlation(&counted.yaws),
         seeds_apart,
         groups: counted.groups,
@@ -273,10 +275,10 @@ fn ceiling(people: &[Person], all: &[Vec<f32>], middle: &[f32], data: &Dataset) 
 /// Of pictures' features [F] to those of the renders; and, as what to compare it with, of every other render to the rest.
 fn frechet_to_renders(
     studio: &Studio,
-    data: &Dataset,
+    renders: &Renders,
     features: &[Tensor],
 ) -> Result<(f64, f64), TrainingError> {
-    let renders = studio.judge.features_of(data); // [N, F]
+    let renders = studio.judge.features_of(renders); // [N, F]
     let made = Tensor::f_stack(features, 0)?; // [pictures, F]
     let every_other = |from: i64| renders.slice(0, from, None, 2);
     Ok((frechet::distance(&made, &renders), frechet::distance(&every_other(0), &every_other(1))))
