@@ -57,7 +57,7 @@ struct Batches {
 
 const ON_CPU: Batches = Batches { vae: "4", unet: "24", identity: "16", identity_rows: "6", judge: "32" };
 const ON_GPU: Batches =
-    Batches { vae: "128", unet: "1024", identity: "512", identity_rows: "64", judge: "256" };
+    Batches { vae: "128", unet: "1024", identity: "512", identity_rows: "128", judge: "256" };
 
 impl Recipe {
     fn at(&self, name: &str) -> PathBuf {
