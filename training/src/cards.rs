@@ -106,15 +106,20 @@ impl Cards {
         let mut found = read(folder)?;
         let measured: Vec<Option<MeasuredCard>> =
             data.frames.iter().map(|frame| found.remove(&frame.file).flatten()).collect();
-        let count = measured.iter().flatten().count();
-        if count == 0 {
+        if measured.iter().flatten().next().is_none() {
             return Err(TrainingError::NoCards { path: file_of(folder), data: folder.into() });
         }
+        Ok(Self::new(measured, descriptor_mean().map_err(IdentityError::from)?))
+    }
+
+    /// What was measured by frame, and the mean descriptor of photos.
+    pub fn new(measured: Vec<Option<MeasuredCard>>, photo_mean: Vec<f32>) -> Self {
+        let count = measured.iter().flatten().count();
         let mut render_mean = vec![0.0; DESCRIPTOR_WIDTH];
         for card in measured.iter().flatten() {
             render_mean.iter_mut().zip(&card.descriptor).for_each(|(m, v)| *m += v / count as f32);
         }
-        Ok(Self { measured, render_mean, photo_mean: descriptor_mean().map_err(IdentityError::from)? })
+        Self { measured, render_mean, photo_mean }
     }
 
     /// Whether a frame can condition a picture.

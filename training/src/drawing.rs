@@ -164,3 +164,62 @@ fn caption(example: &Example, describe: bool, rng: &mut StdRng) -> String {
         .collect::<Vec<_>>()
         .join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use std::path::Path;
+
+    use imagine_identity::card::DESCRIPTOR_WIDTH;
+
+    use super::*;
+    use crate::cards::MeasuredCard;
+
+    fn frame(person: u32, shot: u32) -> Frame {
+        let frame = serde_json::json!({
+            "file": format!("images/{person:05}_{shot}.png"), "photo": null, "person": person, "shot": shot,
+            "sface": null,
+            "identity": {"sex": "man", "age": "young", "skin": "tan", "hair": "brown bob", "hair_visible": true,
+                         "beard": null, "glasses": null},
+            "clauses": {"role": "chef", "clothes": null, "hat": null, "expression": "smiling",
+                        "pose": "turned to the left", "light": "neon light", "place": "forest"},
+            "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
+        });
+        serde_json::from_value(frame).unwrap()
+    }
+
+    #[test]
+    fn batches_depend_on_seed_and_number_alone_and_show_another_shot_than_the_card() {
+        let frames = [frame(1, 0), frame(1, 1), frame(1, 2), frame(2, 0), frame(2, 1)];
+        let people = [vec![0, 1, 2], vec![3, 4]];
+        let card = |value: f32| {
+            Some(MeasuredCard { descriptor: vec![value; DESCRIPTOR_WIDTH], skin: None, hair: None })
+        };
+        // Only first shots have cards, so none of them can be drawn but by another first shot.
+        let measured = vec![card(0.2), None, None, card(-0.2), None];
+        let cards = Cards::new(measured, vec![0.0; DESCRIPTOR_WIDTH]);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter/tokenizer");
+        let tokenizer = ClipTokenizer::from_folder(&folder).unwrap();
+        let drawer = Drawer { frames: &frames, people: &people, cards: &cards, tokenizer: &tokenizer };
+        let known = (0..10).map(|row| row != 4).collect();
+        let wish = Wish { rows: 16, whole: true, known: Some(known) };
+        let batches = |seed, first, count| -> Vec<Drawn> {
+            std::thread::scope(|scope| {
+                let mut stream = drawer.stream(scope, &wish, seed, first);
+                (0..count).map(|_| stream.next().unwrap()).collect()
+            })
+        };
+        let all = batches(5, 0, 7);
+        let later = batches(5, 3, 4);
+        for (a, b) in all[3..].iter().zip(&later) {
+            assert_eq!((&a.targets, &a.ids, &a.cards), (&b.targets, &b.ids, &b.cards));
+        }
+        assert_ne!(all[0].targets, batches(6, 0, 1)[0].targets);
+        for target in all.iter().flat_map(|batch| &batch.targets) {
+            let shot = target % 5;
+            assert!(shot != 0 && shot != 3 && *target != 4, "row {target}");
+        }
+        let width = all[0].cards.len() / 16;
+        assert!(all[0].cards.chunks(width).all(|card| card.iter().any(|number| *number != 0.0)));
+    }
+}
