@@ -105,8 +105,10 @@ impl LinearDecoder {
         let (x, y) = (x.f_to_kind(Kind::Double)?, y.f_to_kind(Kind::Double)?);
         let ridge = Tensor::f_eye(channels + 1, (Kind::Double, device))? * RIDGE * x.size()[0] as f64;
         let normal = x.f_tr()?.f_matmul(&x)? + ridge; // [C + 1, C + 1]
-        let weights = Tensor::f_linalg_solve(&normal, &x.f_tr()?.f_matmul(&y)?, true)?;
-        Ok(Self { weights: weights.f_to_kind(Kind::Float)? })
+        // So few numbers that a GPU's solver, a library of its own, is not worth loading.
+        let [normal, right] = [normal, x.f_tr()?.f_matmul(&y)?].map(|t| t.to_device(Device::Cpu));
+        let weights = Tensor::f_linalg_solve(&normal, &right, true)?;
+        Ok(Self { weights: weights.f_to_kind(Kind::Float)?.f_to_device(device)? })
     }
 
     /// Latents [N, C, h, w] → colours [N, 3, h, w] in [-1, 1]

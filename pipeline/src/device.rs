@@ -44,6 +44,9 @@ impl FromStr for DeviceChoice {
 
 impl DeviceChoice {
     /// The device, after looking for CUDA where that is wanted.
+    ///
+    /// To be asked before libtorch computes anything: it looks for CUDA once, for which a convolution on the CPU is
+    /// enough, and a GPU whose library is loaded after that is not there for the rest of the process.
     pub fn resolve(self) -> Result<Device, PipelineError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -150,6 +153,14 @@ pub fn kind_name(kind: Kind) -> &'static str {
 /// Threads that one tensor operation is divided among on the CPU.
 pub fn threads() -> i32 {
     tch::get_num_threads()
+}
+
+/// Waits until the device has done all that it was given. A GPU is given work ahead: a step that was only begun must
+/// not count as taken, nor its time as the time of the next thing that waits.
+pub(crate) fn wait_for(device: Device) {
+    if let Device::Cuda(index) = device {
+        Cuda::synchronize(index as i64);
+    }
 }
 
 /// The name of a device, as `--device` spells it.

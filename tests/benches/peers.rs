@@ -14,7 +14,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What is compared: key, how it is called, unit divisor, unit.
-const ROWS: [(&str, &str, f64, &str); 7] = [
+const ROWS: [(&str, &str, f64, &str); 8] = [
     ("step_seconds", "a step", 1.0, "s"),
     ("first_step_seconds", "the first step", 1.0, "s"),
     ("decode_seconds", "decoding", 1.0, "s"),
@@ -22,6 +22,7 @@ const ROWS: [(&str, &str, f64, &str); 7] = [
     ("load_seconds", "loading", 1.0, "s"),
     ("cold_start_seconds", "process start to first step", 1.0, "s"),
     ("peak_memory_bytes", "peak memory", 1e9, "GB"),
+    ("gpu_memory_bytes", "memory of the GPU", 1e9, "GB"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -110,3 +110,10 @@ fn a_place_that_cannot_be_written_is_refused_before_any_work() {
     place.run(PROMPT.iter().chain(&["--out", "me.png", "--n", "2"])).refused(&["me.png", "2 pictures"]);
     assert_eq!(place.names(""), ["taken"]);
 }
+
+/// libtorch looks for a GPU once, before it first computes; a photo is measured on the CPU.
+#[test]
+fn a_device_that_is_not_there_is_named_before_a_photo_is_read() {
+    let more = ["--photo", "missing.jpg", "--device", "cuda:99"];
+    Workplace::new().run(PROMPT.iter().chain(&more)).refused(&["cuda:99"]);
+}

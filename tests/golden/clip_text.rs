@@ -1,19 +1,19 @@
 //! The CLIP text encoder against transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`.
 
 use imagine_encoders::{ClipTextConfig, ClipTextModel};
-use imagine_tests::{Golden, assert_close, fixtures};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind};
 use imagine_unet::weights::{Weights, WeightsError};
-use tch::{Device, Kind};
+use tch::Kind;
 
 const TOLERANCE: f64 = 1e-5;
 
 fn load(case: &str) -> ClipTextModel {
-    ClipTextModel::from_folder(&fixtures("clip_text").join(case), Device::Cpu, Kind::Float)
+    ClipTextModel::from_folder(&fixtures("clip_text").join(case), device(), kind())
         .unwrap_or_else(|e| panic!("{case}: {e}"))
 }
 
 fn compare(case: &str, layers: usize, projected: bool) {
-    let golden = Golden::read("clip_text", &format!("{case}/io.safetensors"));
+    let golden = Golden::here("clip_text", &format!("{case}/io.safetensors"));
     let out = load(case).forward(&golden.get("ids"), true).unwrap_or_else(|e| panic!("{case}: {e}"));
     assert_close("last hidden state", &out.last_hidden_state, &golden.get("last_hidden_state"), TOLERANCE);
     assert_close("pooled", &out.pooled, &golden.get("pooled"), TOLERANCE);
@@ -56,7 +56,7 @@ fn quick_gelu_with_projection() {
 #[test]
 fn a_shorter_prompt_has_the_same_states() {
     // The attention is causal, so what stands after a prompt cannot change it.
-    let golden = Golden::read("clip_text", "quick_gelu/io.safetensors");
+    let golden = Golden::here("clip_text", "quick_gelu/io.safetensors");
     let ids = golden.get("ids").narrow(1, 0, 6);
     let out = load("quick_gelu").forward(&ids, false).expect("six tokens are few enough");
     assert!(out.hidden_states.is_empty());
@@ -70,9 +70,9 @@ fn a_shorter_prompt_has_the_same_states() {
 
 #[test]
 fn bf16_stays_near_f32() {
-    let golden = Golden::read("clip_text", "gelu_projection/io.safetensors");
+    let golden = Golden::here("clip_text", "gelu_projection/io.safetensors");
     let dir = fixtures("clip_text").join("gelu_projection");
-    let model = ClipTextModel::from_folder(&dir, Device::Cpu, Kind::BFloat16).expect("the fixture loads");
+    let model = ClipTextModel::from_folder(&dir, device(), Kind::BFloat16).expect("the fixture loads");
     let out = model.forward(&golden.get("ids"), false).expect("the fixture's ids are valid");
     assert_eq!(out.last_hidden_state.kind(), Kind::BFloat16);
     assert_close("states", &out.last_hidden_state, &golden.get("last_hidden_state"), 0.05);
@@ -84,7 +84,7 @@ fn a_checkpoint_that_does_not_fit_its_config_is_refused() {
     let build = |change: fn(&mut ClipTextConfig)| {
         let mut config = ClipTextConfig::from_file(&dir.join("config.json")).expect("the fixture's config");
         change(&mut config);
-        let weights = Weights::open_folder(&dir, Device::Cpu, Kind::Float).expect("the fixture's weights");
+        let weights = Weights::open_folder(&dir, device(), kind()).expect("the fixture's weights");
         let built = ClipTextModel::new(&weights.root(), &config).map(drop).map_err(|e| e.to_string());
         built.and_then(|()| weights.finish(&ClipTextModel::IGNORED).map_err(|e: WeightsError| e.to_string()))
     };
@@ -108,7 +108,7 @@ fn a_projection_that_the_config_names_must_be_there() {
     let dir = fixtures("clip_text").join("quick_gelu");
     let mut config = ClipTextConfig::from_file(&dir.join("config.json")).expect("the fixture's config");
     config.architectures = vec!["CLIPTextModelWithProjection".into()];
-    let weights = Weights::open_folder(&dir, Device::Cpu, Kind::Float).expect("the fixture's weights");
+    let weights = Weights::open_folder(&dir, device(), kind()).expect("the fixture's weights");
     let error =
         ClipTextModel::new(&weights.root(), &config).map(drop).expect_err("no projection in the file");
     assert!(error.to_string().contains("\"text_projection.weight\" is missing"), "{error}");

@@ -1,19 +1,19 @@
 //! The CLIP vision encoder against transformers' `CLIPVisionModel` and `CLIPVisionModelWithProjection`.
 
 use imagine_encoders::{ClipVisionConfig, ClipVisionModel};
-use imagine_tests::{Golden, assert_close, fixtures};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind};
 use imagine_unet::weights::{Weights, WeightsError};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
 fn load(case: &str) -> ClipVisionModel {
-    ClipVisionModel::from_folder(&fixtures("clip_vision").join(case), Device::Cpu, Kind::Float)
+    ClipVisionModel::from_folder(&fixtures("clip_vision").join(case), device(), kind())
         .unwrap_or_else(|e| panic!("{case}: {e}"))
 }
 
 fn compare(case: &str, projected: bool) {
-    let golden = Golden::read("clip_vision", &format!("{case}/io.safetensors"));
+    let golden = Golden::here("clip_vision", &format!("{case}/io.safetensors"));
     let model = load(case);
     let out = model.forward(&golden.get("pixel_values")).unwrap_or_else(|e| panic!("{case}: {e}"));
     assert_close("last hidden state", &out.last_hidden_state, &golden.get("last_hidden_state"), TOLERANCE);
@@ -56,9 +56,9 @@ fn the_vision_tower_of_a_whole_clip() {
 
 #[test]
 fn bf16_stays_near_f32() {
-    let golden = Golden::read("clip_vision", "gelu_projection/io.safetensors");
+    let golden = Golden::here("clip_vision", "gelu_projection/io.safetensors");
     let dir = fixtures("clip_vision").join("gelu_projection");
-    let model = ClipVisionModel::from_folder(&dir, Device::Cpu, Kind::BFloat16).expect("the fixture loads");
+    let model = ClipVisionModel::from_folder(&dir, device(), Kind::BFloat16).expect("the fixture loads");
     let out = model.forward(&golden.get("pixel_values")).expect("the fixture's pictures fit");
     assert_eq!(out.last_but_one.kind(), Kind::BFloat16);
     assert_close("last but one", &out.last_but_one, &golden.get("last_but_one"), 0.05);
@@ -68,7 +68,7 @@ fn bf16_stays_near_f32() {
 fn pixel_values_of_another_shape_or_type_are_refused() {
     let model = load("quick_gelu");
     let message =
-        |size: &[i64], kind| model.forward(&Tensor::zeros(size, (kind, Device::Cpu))).expect_err("refused");
+        |size: &[i64], kind| model.forward(&Tensor::zeros(size, (kind, device()))).expect_err("refused");
     for (size, kind, expected) in [
         (vec![1, 3, 12, 13], Kind::Float, "[1, 3, 12, 13]"),
         (vec![1, 4, 12, 12], Kind::Float, "[1, 4, 12, 12]"),
@@ -87,7 +87,7 @@ fn a_checkpoint_that_does_not_fit_its_config_is_refused() {
     let build = |change: fn(&mut ClipVisionConfig)| {
         let mut config = ClipVisionConfig::from_file(&dir.join("config.json")).expect("the fixture's config");
         change(&mut config);
-        let weights = Weights::open_folder(&dir, Device::Cpu, Kind::Float).expect("the fixture's weights");
+        let weights = Weights::open_folder(&dir, device(), kind()).expect("the fixture's weights");
         let built = ClipVisionModel::new(&weights.root(), &config).map(drop).map_err(|e| e.to_string());
         built
             .and_then(|()| weights.finish(&ClipVisionModel::IGNORED).map_err(|e: WeightsError| e.to_string()))

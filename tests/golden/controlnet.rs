@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use imagine_tests::{Golden, assert_close, fixtures};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind};
 use imagine_unet::{
     AddedCondition, Condition, ControlNetConfig, ControlNetModel, ControlResiduals, UNet2DConditionModel,
     UNetConfig, Weights,
 };
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -19,8 +19,7 @@ fn dir(case: &str, part: &str) -> PathBuf {
 
 fn load(case: &str) -> (UNet2DConditionModel, ControlNetModel) {
     let open = |part: &str| {
-        Weights::open_folder(&dir(case, part), Device::Cpu, Kind::Float)
-            .unwrap_or_else(|e| panic!("{case}: {e}"))
+        Weights::open_folder(&dir(case, part), device(), kind()).unwrap_or_else(|e| panic!("{case}: {e}"))
     };
     let config = UNetConfig::from_file(&dir(case, "unet/config.json")).expect("the fixture's config");
     let weights = open("unet");
@@ -41,7 +40,7 @@ fn condition(text: Tensor) -> Condition {
 
 fn compare(case: &str) {
     let (unet, net) = load(case);
-    let golden = Golden::read("controlnet", &format!("{case}/io.safetensors"));
+    let golden = Golden::here("controlnet", &format!("{case}/io.safetensors"));
     for size in ["even", "odd"] {
         let get = |name: &str| golden.get(&format!("{size}.{name}"));
         let sample = get("sample");
@@ -92,7 +91,7 @@ fn blue_first_and_a_middle_without_attention() {
 #[test]
 fn the_parts_of_two_people_make_the_whole() {
     let (_, net) = load("sd1");
-    let golden = Golden::read("controlnet", "sd1/io.safetensors");
+    let golden = Golden::here("controlnet", "sd1/io.safetensors");
     let get = |name: &str| golden.get(&format!("even.{name}"));
     let picture = get("picture").to_kind(Kind::Float) / 255.0;
     let picture = net.embed_picture(&picture, (8, 4)).expect("a picture of the latents' size");
@@ -100,8 +99,8 @@ fn the_parts_of_two_people_make_the_whole() {
     let whole = net.forward(&get("sample"), &get("timesteps"), &own, None, &picture, 1.0);
     let above = Tensor::cat(
         &[
-            Tensor::ones([1, 1, 5, 4], (Kind::Float, Device::Cpu)),
-            Tensor::zeros([1, 1, 3, 4], (Kind::Float, Device::Cpu)),
+            Tensor::ones([1, 1, 5, 4], (Kind::Float, device())),
+            Tensor::zeros([1, 1, 3, 4], (Kind::Float, device())),
         ],
         2,
     ); // [1, 1, 8, 4]
@@ -124,12 +123,12 @@ fn the_parts_of_two_people_make_the_whole() {
 fn a_picture_of_another_size_is_refused_with_both() {
     let (_, net) = load("sd1");
     for shape in [[1, 3, 64, 40], [1, 4, 64, 32], [0, 3, 64, 32]] {
-        let picture = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let picture = Tensor::zeros(shape, (Kind::Float, device()));
         let error =
             net.embed_picture(&picture, (8, 4)).expect_err("8 × 4 cells are 64 × 32 pixels").to_string();
         assert!(error.contains(&format!("{shape:?}")) && error.contains("[rows, 3, 64, 32]"), "{error}");
     }
-    let flat = Tensor::zeros([3, 64, 32], (Kind::Float, Device::Cpu));
+    let flat = Tensor::zeros([3, 64, 32], (Kind::Float, device()));
     assert!(net.embed_picture(&flat, (8, 4)).is_err(), "no rows");
 }
 
@@ -187,10 +186,10 @@ fn what_is_not_implemented_is_refused_by_name() {
 fn gradients_reach_every_weight() {
     tch::manual_seed(5);
     let config = ControlNetConfig::from_file(&dir("sd1", "controlnet/config.json")).expect("the config");
-    let weights = Weights::fresh(Device::Cpu, Kind::Float);
+    let weights = Weights::fresh(device(), kind());
     let net = ControlNetModel::new(&weights.root(), &config).expect("the fixture's config");
     let (unet, _) = load("sd1");
-    let golden = Golden::read("controlnet", "sd1/io.safetensors");
+    let golden = Golden::here("controlnet", "sd1/io.safetensors");
     let get = |name: &str| golden.get(&format!("even.{name}"));
     let picture = get("picture").to_kind(Kind::Float) / 255.0;
     let picture = net.embed_picture(&picture, (8, 4)).expect("a picture of the latents' size");

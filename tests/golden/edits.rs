@@ -2,12 +2,12 @@
 //! back of the original.
 
 use imagine_contract::{Edit, EditMask, Engine, EngineError, GenerateRequest, GrayPixels, Rest, RgbPixels};
-use imagine_pipeline::{DtypeChoice, StableDiffusion};
-use imagine_tests::{Golden, fixtures};
+use imagine_pipeline::StableDiffusion;
+use imagine_tests::{Golden, dtype, fixtures};
 use safetensors::Dtype;
 
 use crate::broken_files::{CheckpointCopy, Stored, read_safetensors};
-use crate::picture_runs::{Comparison, Run, generate, largest_difference, load, mask, picture};
+use crate::picture_runs::{Comparison, Run, apart, generate, load, mask, picture};
 
 fn pictures() -> Golden {
     Golden::read("edits", "pictures.safetensors")
@@ -27,7 +27,7 @@ fn model(run: &Run) -> StableDiffusion {
             tensors.insert("conv_in.weight".into(), layer);
         });
     }
-    load(copy.path(""), None, DtypeChoice::F32)
+    load(copy.path(""), None, dtype())
 }
 
 fn named(name: &str) -> Run {
@@ -116,7 +116,7 @@ fn a_picture_of_several_is_drawn_alike_alone() {
         for picture in generate(&mut model, &together) {
             let alone = GenerateRequest { seed: picture.seed, count: 1, ..together.clone() };
             let alone = generate(&mut model, &alone).remove(0);
-            assert!(largest_difference(&alone.pixels.rgb, &picture.pixels.rgb) <= 1, "{name}");
+            assert_eq!(apart(&alone.pixels.rgb, &picture.pixels.rgb), None, "{name}");
         }
     }
 }

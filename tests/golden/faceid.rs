@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imagine_identity::adapters::{Adapter, AdapterError, AdapterOptions, Combine, ReferenceFeatures};
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::unet_2d_condition::attention_layers;
 use imagine_unet::{Condition, IdentityTokens, UNet2DConditionModel, UNetConfig, Weights};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::broken_files::{Stored, read_safetensors, write_safetensors};
 
@@ -24,13 +24,13 @@ fn published(name: &str) -> PathBuf {
 /// Opens an adapter that puts several references side by side.
 fn open(file: &Path) -> Result<Adapter, AdapterError> {
     let options = AdapterOptions { combine: Some(Combine::Concatenate), ..AdapterOptions::default() };
-    Adapter::open(file, &options, Device::Cpu, Kind::Float)
+    Adapter::open(file, &options, device(), kind())
 }
 
 /// The tiny U-Net with an adapter, in the order in which a checkpoint is loaded.
 fn load(file: &Path, config: &UNetConfig) -> Result<(Adapter, UNet2DConditionModel), AdapterError> {
     let adapter = open(file)?;
-    let weights = Weights::open_folder(&fixtures("faceid").join("unet"), Device::Cpu, Kind::Float)?;
+    let weights = Weights::open_folder(&fixtures("faceid").join("unet"), device(), kind())?;
     adapter.merge_lora(&weights, config)?;
     let mut unet = UNet2DConditionModel::new(&weights.root(), config).expect("the fixture's U-Net");
     weights.finish(&[])?;
@@ -45,7 +45,7 @@ fn refusal(file: &Path, config: &UNetConfig) -> String {
 fn evaluate(unet: &UNet2DConditionModel, io: &Golden, identity: Option<(Tensor, &[f32])>) -> Tensor {
     let identities = identity.into_iter().map(|(tokens, scale)| IdentityTokens {
         tokens,
-        scale: Tensor::from_slice(scale),
+        scale: Tensor::from_slice(scale).to_device(device()),
         region: None,
     });
     let cross = unet.cross_kv(&Condition { text: io.get("text"), identities: identities.collect() });
@@ -53,7 +53,7 @@ fn evaluate(unet: &UNet2DConditionModel, io: &Golden, identity: Option<(Tensor, 
 }
 
 fn compare(name: &str, width: i64, count: i64) {
-    let io = Golden::read("faceid", "io.safetensors");
+    let io = Golden::here("faceid", "io.safetensors");
     let (adapter, unet) = load(&published(name), &config()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let get = |what: &str| io.get(&format!("{name}.{what}"));
     assert_eq!((adapter.needs().embedding_width, adapter.cross_dim()), (Some(width), 6));
@@ -91,7 +91,7 @@ fn sface_embeddings_and_lora() {
 #[test]
 fn the_portrait_variant_has_sixteen_tokens_and_no_lora() {
     compare("portrait", 512, 16);
-    let io = Golden::read("faceid", "io.safetensors");
+    let io = Golden::here("faceid", "io.safetensors");
     let (_, unet) = load(&published("portrait"), &config()).expect("the fixture's adapter");
     assert_close("without identity", &evaluate(&unet, &io, None), &io.get("plain"), TOLERANCE);
     let shown = relative_error(&io.get("portrait.output.1"), &io.get("plain"));
@@ -112,8 +112,8 @@ fn layers_are_numbered_down_up_middle() {
 fn another_base_is_refused_with_both_widths() {
     let config = UNetConfig::from_file(&fixtures("unet").join("sd2/config.json")).expect("the config");
     let adapter = open(&published("arcface")).expect("the fixture's adapter");
-    let weights = Weights::open_folder(&fixtures("unet").join("sd2"), Device::Cpu, Kind::Float)
-        .expect("the fixture's weights");
+    let weights =
+        Weights::open_folder(&fixtures("unet").join("sd2"), device(), kind()).expect("the fixture's weights");
     let error = adapter.merge_lora(&weights, &config).expect_err("6 is not 10").to_string();
     assert!(error.contains("arcface.safetensors"), "{error}");
     assert!(error.contains("6 wide") && error.contains("10 wide"), "{error}");

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use imagine_contract::{
     Engine, GenerateRequest, GrayPixels, Identity, KeyPoints, Reference, Region, RgbPixels, Stage,
 };
-use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, PipelineError, StableDiffusion};
-use imagine_tests::{Golden, fixtures};
+use imagine_pipeline::{LoadOptions, PipelineError, StableDiffusion};
+use imagine_tests::{Golden, fixtures, place};
 use serde::Deserialize;
 use tch::Kind;
 
-use crate::picture_runs::{Comparison, Run, bytes, generate, largest_difference};
+use crate::picture_runs::{Comparison, Run, apart, bytes, generate, largest_difference};
 
 /// What a run has beside a request's own fields.
 #[derive(Deserialize)]
@@ -58,8 +58,8 @@ fn options(who: &Who) -> LoadOptions {
         model: fixtures(checkpoint).join("checkpoint"),
         adapter: Some(fixtures("identities").join(&who.adapter_file)),
         image_encoder,
-        device: DeviceChoice::Cpu,
-        dtype: DtypeChoice::F32,
+        device: place().choice,
+        dtype: place().dtype,
         ..LoadOptions::default()
     }
 }
@@ -166,7 +166,7 @@ fn instant_id_keeps_people_apart() {
         r.people[0].region = Some(Region::Box([0.0, 0.0, 1.0, 1.0]));
         r.people[1].scale = 0.0;
     });
-    assert!(largest_difference(&alone, &beside_nobody) <= 1);
+    assert_eq!(apart(&alone, &beside_nobody), None);
     // Whoever is no longer heard leaves the ControlNet, too.
     let late = draw(&|r| r.people[1].steps = [0.0, 0.5]);
     assert!(largest_difference(&drawn, &late) > 1);

@@ -7,12 +7,12 @@ use imagine_identity::adapters::{
     Adapter, AdapterKind, AdapterOptions, FaceCondition, IdentityNet, ReferenceFeatures,
 };
 use imagine_identity::key_point_image::{KeyPointImage, KeyPoints};
-use imagine_tests::{Golden, assert_close, fixtures};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind};
 use imagine_unet::{
     AddedCondition, Condition, CrossKv, IdentityTokens, UNet2DConditionModel, UNetConfig, Weights,
 };
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 /// Of the latents, in cells.
@@ -32,7 +32,7 @@ struct InstantId {
 impl InstantId {
     /// In the order in which a checkpoint is loaded.
     fn load() -> Self {
-        let (device, kind) = (Device::Cpu, Kind::Float);
+        let (device, kind) = (device(), kind());
         let adapter = Adapter::open(&dir("ip-adapter.bin"), &AdapterOptions::default(), device, kind)
             .unwrap_or_else(|e| panic!("{e}"));
         let config = UNetConfig::from_file(&dir("unet/config.json")).expect("the fixture's config");
@@ -43,7 +43,7 @@ impl InstantId {
         adapter.attach(&mut unet).unwrap_or_else(|e| panic!("{e}"));
         let net = IdentityNet::open(&dir("ControlNetModel"), device, kind).unwrap_or_else(|e| panic!("{e}"));
         net.check_base(&config).expect("made for each other");
-        Self { adapter, net, unet, io: Golden::read("instant_id", "io.safetensors") }
+        Self { adapter, net, unet, io: Golden::here("instant_id", "io.safetensors") }
     }
 
     /// Tokens of [nobody, the person]: [2, T, C]
@@ -64,7 +64,7 @@ impl InstantId {
     }
 
     fn cross(&self, scale: f64) -> CrossKv {
-        let scale = Tensor::full([2], scale, (Kind::Float, Device::Cpu));
+        let scale = Tensor::full([2], scale, (Kind::Float, device()));
         let identities = vec![IdentityTokens { tokens: self.tokens(), scale, region: None }];
         self.unet.cross_kv(&Condition { text: self.io.get("text"), identities })
     }
@@ -130,7 +130,7 @@ fn what_does_not_fit_is_refused_with_both_sizes() {
     };
     let error = condition(&model.tokens(), 72);
     assert!(error.contains("[1, 3, 72, 72]") && error.contains("[rows, 3, 72, 64]"), "{error}");
-    let error = condition(&Tensor::zeros([2, 4, 8], (Kind::Float, Device::Cpu)), 64);
+    let error = condition(&Tensor::zeros([2, 4, 8], (Kind::Float, device())), 64);
     assert!(error.contains("ControlNetModel") && error.contains("6 wide"), "{error}");
     assert!(error.contains("[2, 4, 8]"), "{error}");
     let other = UNetConfig::from_file(&fixtures("unet").join("sd1/config.json")).expect("a config");
@@ -141,9 +141,8 @@ fn what_does_not_fit_is_refused_with_both_sizes() {
 #[test]
 fn damaged_folders_are_refused_by_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let open = || {
-        IdentityNet::open(folder.path(), Device::Cpu, Kind::Float).map(drop).expect_err("damaged").to_string()
-    };
+    let open =
+        || IdentityNet::open(folder.path(), device(), kind()).map(drop).expect_err("damaged").to_string();
     assert!(open().contains("config.json"), "{}", open());
     let config = std::fs::read_to_string(dir("ControlNetModel/config.json")).expect("the config");
     let file = folder.path().join("config.json");

@@ -8,10 +8,10 @@ use imagine_encoders::{ClipImageProcessor, ClipVisionModel};
 use imagine_identity::adapters::{
     Adapter, AdapterError, AdapterKind, AdapterOptions, ClipStates, Combine, ReferenceFeatures,
 };
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::unet_2d_condition::UNet2DConditionModel;
 use imagine_unet::{AddedCondition, Condition, IdentityTokens, UNetConfig, Weights};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::broken_files::{Stored, read_safetensors, write_safetensors};
 
@@ -31,7 +31,7 @@ fn config(base: &str) -> UNetConfig {
 }
 
 fn open(file: &Path, options: &AdapterOptions) -> Result<Adapter, AdapterError> {
-    Adapter::open(file, options, Device::Cpu, Kind::Float)
+    Adapter::open(file, options, device(), kind())
 }
 
 /// A tiny U-Net with an adapter, in the order in which a checkpoint is loaded.
@@ -42,7 +42,7 @@ fn load(
 ) -> Result<(Adapter, UNet2DConditionModel), AdapterError> {
     let config = config(base);
     let adapter = open(file, options)?;
-    let weights = Weights::open_folder(&unet_folder(base), Device::Cpu, Kind::Float)?;
+    let weights = Weights::open_folder(&unet_folder(base), device(), kind())?;
     adapter.merge_lora(&weights, &config)?;
     let mut unet = UNet2DConditionModel::new(&weights.root(), &config).expect("the fixture's U-Net");
     weights.finish(&[])?;
@@ -54,7 +54,7 @@ fn load(
 fn step(base: &str, unet: &UNet2DConditionModel, io: &Golden, nobody: &Tensor, person: &Tensor) -> Tensor {
     let identity = IdentityTokens {
         tokens: Tensor::cat(&[nobody, person], 0),
-        scale: Tensor::full([2], SCALE, (Kind::Float, Device::Cpu)),
+        scale: Tensor::full([2], SCALE, (Kind::Float, device())),
         region: None,
     };
     let cross = unet.cross_kv(&Condition { text: io.get("text"), identities: vec![identity] });
@@ -74,7 +74,7 @@ fn picture(io: &Golden, index: usize) -> RgbImage {
 /// of zero pixel values.
 fn clip_states(io: &Golden, states: ClipStates) -> (Vec<Tensor>, Tensor) {
     let dir = published("image_encoder");
-    let model = ClipVisionModel::from_folder(&dir, Device::Cpu, Kind::Float).expect("the fixture's encoder");
+    let model = ClipVisionModel::from_folder(&dir, device(), kind()).expect("the fixture's encoder");
     let processor = ClipImageProcessor::from_folder(&dir, model.config().image_size as u32)
         .expect("CLIP's own steps of that size");
     let each = (0..2).map(|index| {
@@ -113,7 +113,7 @@ fn compare(
     kind: AdapterKind,
     tokens_of_one: i64,
 ) {
-    let io = Golden::read("ip_adapters", "io.safetensors");
+    let io = Golden::here("ip_adapters", "io.safetensors");
     let options = AdapterOptions { combine: Some(Combine::Concatenate), ..options };
     let (adapter, unet) = load(base, file, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!((adapter.kind(), adapter.cross_dim()), (kind, 6));
@@ -205,7 +205,7 @@ fn faceid_plus_and_its_version_2_by_name_and_by_choice() {
 
 #[test]
 fn the_lora_acts_where_the_identity_does_not() {
-    let io = Golden::read("ip_adapters", "io.safetensors");
+    let io = Golden::here("ip_adapters", "io.safetensors");
     for (base, file, name) in [
         ("sd1", "ip-adapter-faceid_sd15.safetensors", "faceid"),
         ("sdxl", "ip-adapter-faceid_sdxl.safetensors", "faceid"),
@@ -224,7 +224,7 @@ fn the_lora_acts_where_the_identity_does_not() {
 
 #[test]
 fn several_references_are_averaged_or_stand_side_by_side() {
-    let io = Golden::read("ip_adapters", "io.safetensors");
+    let io = Golden::here("ip_adapters", "io.safetensors");
     let tokens = |file: &str, options: AdapterOptions| {
         let adapter = open(&published(file), &options).expect(file);
         let (references, zeros) = references(&adapter, &io);
@@ -257,7 +257,7 @@ fn several_references_are_averaged_or_stand_side_by_side() {
 
 #[test]
 fn the_states_of_clip_are_those_of_diffusers() {
-    let io = Golden::read("ip_adapters", "io.safetensors");
+    let io = Golden::here("ip_adapters", "io.safetensors");
     for (states, name) in [(ClipStates::Projected, "plain"), (ClipStates::LastButOne, "plus")] {
         let (each, zeros) = clip_states(&io, states);
         let person = io.get(&format!("clip.{name}.person"));
@@ -270,10 +270,10 @@ fn the_states_of_clip_are_those_of_diffusers() {
 
 #[test]
 fn bf16_stays_near_f32() {
-    let io = Golden::read("ip_adapters", "io.safetensors");
+    let io = Golden::here("ip_adapters", "io.safetensors");
     let file = published("ip-adapter-faceid-plusv2_sdxl.safetensors");
     let adapter =
-        Adapter::open(&file, &AdapterOptions::default(), Device::Cpu, Kind::BFloat16).expect("an adapter");
+        Adapter::open(&file, &AdapterOptions::default(), device(), Kind::BFloat16).expect("an adapter");
     let (references, _) = references(&adapter, &io);
     let tokens = adapter.tokens(&references[..1]).expect("tokens");
     assert_eq!(tokens.kind(), Kind::BFloat16);
@@ -411,7 +411,7 @@ fn a_lora_that_was_not_merged_is_noticed() {
     let config = config("sd1");
     let file = published("ip-adapter-faceid_sd15.safetensors");
     let adapter = open(&file, &AdapterOptions::default()).expect("the fixture's adapter");
-    let weights = Weights::open_folder(&unet_folder("sd1"), Device::Cpu, Kind::Float).expect("weights");
+    let weights = Weights::open_folder(&unet_folder("sd1"), device(), kind()).expect("weights");
     let mut unet = UNet2DConditionModel::new(&weights.root(), &config).expect("the fixture's U-Net");
     let message = adapter.attach(&mut unet).expect_err("a LoRA is left").to_string();
     assert!(message.contains("_lora."), "{message}");
@@ -419,11 +419,11 @@ fn a_lora_that_was_not_merged_is_noticed() {
 
 #[test]
 fn features_that_are_missing_or_wrong_are_refused() {
-    let io = Golden::read("ip_adapters", "io.safetensors");
+    let io = Golden::here("ip_adapters", "io.safetensors");
     let adapter = |file: &str| open(&published(file), &AdapterOptions::default()).expect(file);
     let plus = adapter("ip-adapter-faceid-plus_sd15.safetensors");
     let tokens = |adapter: &Adapter, embedding: Option<&[i64]>, clip: Option<&[i64]>| {
-        let zeros = |size: Option<&[i64]>| size.map(|s| Tensor::zeros(s, (Kind::Float, Device::Cpu)));
+        let zeros = |size: Option<&[i64]>| size.map(|s| Tensor::zeros(s, (Kind::Float, device())));
         let features =
             ReferenceFeatures { embedding: zeros(embedding), raw_embedding: None, clip: zeros(clip) };
         adapter.tokens(&[features]).map(drop).map_err(|e| e.to_string())

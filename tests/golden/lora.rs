@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use imagine_encoders::{ClipTextConfig, ClipTextModel};
 use imagine_pipeline::lora::{Layout, LoraFile, Network, TextEncoderSlot};
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::{AddedCondition, Condition, UNet2DConditionModel, UNetConfig, Weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -32,7 +32,7 @@ fn unet_config(base: &str) -> UNetConfig {
 }
 
 fn weights(base: &str, part: &str) -> Weights {
-    Weights::open_folder(&fixtures("lora").join(base).join(part), Device::Cpu, Kind::Float)
+    Weights::open_folder(&fixtures("lora").join(base).join(part), device(), kind())
         .unwrap_or_else(|e| panic!("{base}/{part}: {e}"))
 }
 
@@ -44,7 +44,7 @@ fn unet_output(base: &str, loras: &[(&LoraFile, f64)]) -> Result<Tensor, Box<dyn
     }
     let model = UNet2DConditionModel::new(&weights.root(), &config)?;
     weights.finish(&[])?;
-    let inputs = Golden::read("lora", &format!("{base}/inputs.safetensors"));
+    let inputs = Golden::here("lora", &format!("{base}/inputs.safetensors"));
     let added = inputs
         .names()
         .contains(&"time_ids".to_string())
@@ -67,7 +67,7 @@ fn text_output(
     let config = ClipTextConfig::from_file(&fixtures("lora").join(base).join(part).join("config.json"))?;
     let model = ClipTextModel::new(&weights.root(), &config)?;
     weights.finish(&ClipTextModel::IGNORED)?;
-    let ids = Golden::read("lora", &format!("{base}/inputs.safetensors")).get("ids");
+    let ids = Golden::here("lora", &format!("{base}/inputs.safetensors")).get("ids");
     Ok(model.forward(&ids, false)?.last_hidden_state)
 }
 
@@ -75,7 +75,7 @@ fn text_output(
 /// plain one where Python's does.
 fn compare(base: &str, case: &str, loras: &[(&str, f64)]) {
     let _no_grad = tch::no_grad_guard();
-    let golden = Golden::read("lora", "outputs.safetensors");
+    let golden = Golden::here("lora", "outputs.safetensors");
     let files: Vec<(LoraFile, f64)> = loras.iter().map(|(name, w)| (open(base, name), *w)).collect();
     let loras: Vec<(&LoraFile, f64)> = files.iter().map(|(file, weight)| (file, *weight)).collect();
     let check = |part: &str, found: Tensor| {
@@ -286,7 +286,7 @@ fn another_base_model_is_named_as_the_reason() {
 fn a_linear_layer_is_a_convolution_of_one_pixel() -> Outcome {
     let _no_grad = tch::no_grad_guard();
     let dir = tempfile::tempdir()?;
-    let golden = Golden::read("lora", "outputs.safetensors");
+    let golden = Golden::here("lora", "outputs.safetensors");
     let pixel = |key: &str, shape: &[usize]| match *shape {
         [a, b] if key.contains("_proj_in.") => Some((key.to_string(), vec![a, b, 1, 1])),
         [a, b, 1, 1] if key.contains("_proj_in.") => Some((key.to_string(), vec![a, b])),
@@ -313,7 +313,7 @@ fn pefts_own_files_need_their_configuration() -> Outcome {
     let config = r#"{"peft_type": "LORA", "r": 3, "lora_alpha": 5, "use_rslora": false,
                      "rank_pattern": {"ff.net.2": 2}, "alpha_pattern": {"attn2.to_q": 1, "ff.net.2": 4}}"#;
     std::fs::write(dir.path().join("adapter_config.json"), config)?;
-    let expected = Golden::read("lora", "outputs.safetensors").get("sd1.peft.unet");
+    let expected = Golden::here("lora", "outputs.safetensors").get("sd1.peft.unet");
     let lora = LoraFile::open(&path)?;
     assert_close("PEFT's own", &unet_output("sd1", &[(&lora, 1.0)])?, &expected, TOLERANCE);
     Ok(())
@@ -344,7 +344,7 @@ fn whole_numbers_and_second_names_are_read() -> Outcome {
         Ok::<_, safetensors::SafeTensorError>(path)
     };
     let whole = LoraFile::open(&write(&all, "whole.safetensors")?)?;
-    let expected = Golden::read("lora", "outputs.safetensors").get("sdxl.original.unet");
+    let expected = Golden::here("lora", "outputs.safetensors").get("sdxl.original.unet");
     assert_close("whole alphas", &unet_output("sdxl", &[(&whole, 1.0)])?, &expected, TOLERANCE);
 
     // One layer more, under diffusers' name: all others have the names that are left out then.

@@ -11,10 +11,10 @@ use imagine_identity::adapters::{
     split_at_trigger,
 };
 use imagine_pipeline::lora::{LoraFile, Network};
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::{UNetConfig, Weights};
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -28,7 +28,7 @@ fn file(version: u8) -> PathBuf {
 fn load(version: u8) -> Result<(PhotoMaker, ClipVisionModel), Failure> {
     let config: ClipVisionConfig =
         serde_json::from_str(&std::fs::read_to_string(fixtures("photomaker").join("vision.json"))?)?;
-    let photomaker = PhotoMaker::open(&file(version), None, Device::Cpu, Kind::Float)?;
+    let photomaker = PhotoMaker::open(&file(version), None, device(), kind())?;
     let vision = ClipVisionModel::new(&photomaker.vision(), &config)?;
     photomaker.finish(&ClipVisionModel::IGNORED)?;
     Ok((photomaker, vision))
@@ -52,7 +52,7 @@ fn features(
 fn compare(version: u8, embedded: bool) -> Result<(), Failure> {
     let _no_grad = tch::no_grad_guard();
     let (photomaker, vision) = load(version)?;
-    let golden = Golden::read("photomaker", "io.safetensors");
+    let golden = Golden::here("photomaker", "io.safetensors");
     let prompt = golden.get("prompt");
     for people in [1, 3] {
         let tokens = photomaker.tokens(&features(&vision, &golden, people, embedded)?)?;
@@ -88,7 +88,7 @@ fn version_2_reads_the_picture_with_the_face_embedding() -> Result<(), Failure> 
 fn the_lora_is_read_from_the_file() -> Result<(), Failure> {
     let _no_grad = tch::no_grad_guard();
     let base = fixtures("lora").join("sdxl/unet");
-    let weights = Weights::open_folder(&base, Device::Cpu, Kind::Float)?;
+    let weights = Weights::open_folder(&base, device(), kind())?;
     let lora = LoraFile::open_below(&file(1), PhotoMaker::LORA_PREFIX)?;
     assert_eq!(lora.describe().ranks, Some((2, 2)));
     let count = lora.describe().layers[&Network::UNet];
@@ -138,8 +138,8 @@ fn prompts_are_those_of_the_published_pipeline() -> Result<(), Failure> {
 
 #[test]
 fn what_does_not_fit_is_refused_with_the_reason() -> Result<(), Failure> {
-    let golden = Golden::read("photomaker", "io.safetensors");
-    let open = |path: PathBuf, wanted| PhotoMaker::open(&path, wanted, Device::Cpu, Kind::Float);
+    let golden = Golden::here("photomaker", "io.safetensors");
+    let open = |path: PathBuf, wanted| PhotoMaker::open(&path, wanted, device(), kind());
     let message =
         |result: Result<PhotoMaker, PhotoMakerError>| result.err().map(|e| e.to_string()).unwrap_or_default();
     let other = message(open(file(1), Some(PhotoMakerVersion::V2)));

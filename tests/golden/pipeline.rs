@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use imagine_contract::{CancelFlag, Engine, EngineError, Event, GenerateRequest, Identity};
+use imagine_pipeline::device::device_name;
 use imagine_pipeline::{DtypeChoice, StableDiffusion};
-use imagine_tests::{Golden, fixtures};
+use imagine_tests::{Golden, device, dtype, fixtures};
 
 use crate::broken_files::CheckpointCopy;
-use crate::picture_runs::{self, Comparison, generate, largest_difference};
+use crate::picture_runs::{self, Comparison, NEARLY, apart, generate, largest_difference, mean_difference};
 
 fn load_from(model: PathBuf, adapter: bool, dtype: DtypeChoice) -> StableDiffusion {
     let file = fixtures("pipeline").join("adapter.safetensors");
@@ -15,7 +16,7 @@ fn load_from(model: PathBuf, adapter: bool, dtype: DtypeChoice) -> StableDiffusi
 }
 
 fn load(adapter: bool) -> StableDiffusion {
-    load_from(fixtures("pipeline").join("checkpoint"), adapter, DtypeChoice::F32)
+    load_from(fixtures("pipeline").join("checkpoint"), adapter, dtype())
 }
 
 fn pictures() -> Golden {
@@ -50,7 +51,7 @@ impl Run {
         let copy = CheckpointCopy::new();
         let scheduler = fixtures("pipeline").join(format!("{file}.json"));
         copy.write("scheduler/scheduler_config.json", std::fs::read(scheduler).expect("a scheduler's file"));
-        load_from(copy.path(""), self.0.adapter, DtypeChoice::F32)
+        load_from(copy.path(""), self.0.adapter, dtype())
     }
 }
 
@@ -73,8 +74,7 @@ fn every_picture_of_several_is_drawn_alike_alone() {
             let alone = GenerateRequest { seed: picture.seed, count: 1, ..run.request() };
             let alone = generate(&mut model, &alone);
             // Sums over a batch may be rounded in another order.
-            let difference = largest_difference(&alone[0].pixels.rgb, &picture.pixels.rgb);
-            assert!(difference <= 1, "{name}, picture {i}: {difference}/255");
+            assert_eq!(apart(&alone[0].pixels.rgb, &picture.pixels.rgb), None, "{name}, picture {i}");
         }
     }
 }
@@ -86,7 +86,7 @@ fn what_a_request_leaves_open_is_the_checkpoints_choice() {
     assert!(!info.inpainting);
     assert_eq!((info.width, info.height, info.side_multiple), (32, 32, 4));
     assert_eq!((info.scheduler.as_str(), info.identity.and_then(|i| i.embedding_width)), ("pndm", Some(128)));
-    assert_eq!((info.device.as_str(), info.dtype.as_str()), ("cpu", "f32"));
+    assert_eq!((info.device, info.dtype), (device_name(device()), dtype().to_string()));
     let run = Run::named("nobody");
     let spelled_out = generate(&mut model, &GenerateRequest { steps: Some(info.steps), ..run.request() });
     let left_open = GenerateRequest { steps: None, guidance_scale: None, ..run.request() };
@@ -174,7 +174,7 @@ fn the_cancel_flag_stops_a_run() {
     assert!(matches!(result, Err(EngineError::Canceled)), "canceled before the first step");
     // A run that was stopped leaves nothing behind.
     let drawn = generate(&mut model, &request);
-    assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "default")) <= 1);
+    assert_eq!(apart(&drawn[0].pixels.rgb, &bytes(&pictures(), "default")), None);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_person_is_heard_in_a_part_of_the_run() {
     assert!(largest_difference(&half[0].pixels.rgb, &bytes(&pictures(), "person")) > 1);
     assert_eq!(generate(&mut model, &with([0.3, 0.3])), silent);
     let two_parts = generate(&mut model, &with([0.0, 0.999]));
-    assert!(largest_difference(&two_parts[0].pixels.rgb, &bytes(&pictures(), "person")) <= 1);
+    assert_eq!(apart(&two_parts[0].pixels.rgb, &bytes(&pictures(), "person")), None);
 }
 
 /// Known to diffusers, not to this project: its settings still serve the schedulers that are.
@@ -226,12 +226,12 @@ fn a_checkpoint_with_an_unknown_scheduler_is_drawn_with_another() {
     let file = "scheduler/scheduler_config.json";
     let copy = CheckpointCopy::new();
     copy.json(file, "_class_name", "KDPM2DiscreteScheduler".into());
-    let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
+    let mut model = load_from(copy.path(""), false, dtype());
     assert_eq!(model.info().scheduler, "KDPM2DiscreteScheduler");
     let message = refusal(&mut model, &Run::named("default").request());
     assert!(message.contains(file) && message.contains("KDPM2DiscreteScheduler"), "{message}");
     let drawn = generate(&mut model, &Run::named("ddim").request());
-    assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "ddim")) <= 1);
+    assert_eq!(apart(&drawn[0].pixels.rgb, &bytes(&pictures(), "ddim")), None);
 }
 
 #[test]
@@ -239,9 +239,9 @@ fn the_text_encoder_limits_prompts_where_the_tokenizer_does_not() {
     for length in [serde_json::Value::Null, 4000.into(), 1e30.into()] {
         let copy = CheckpointCopy::new();
         copy.json("tokenizer/tokenizer_config.json", "model_max_length", length);
-        let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
+        let mut model = load_from(copy.path(""), false, dtype());
         let drawn = generate(&mut model, &Run::named("long_prompt").request());
-        assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "long_prompt")) <= 1);
+        assert_eq!(apart(&drawn[0].pixels.rgb, &bytes(&pictures(), "long_prompt")), None);
     }
 }
 
@@ -249,12 +249,12 @@ fn the_text_encoder_limits_prompts_where_the_tokenizer_does_not() {
 fn a_checkpoint_made_for_pictures_beyond_every_limit_is_refused() {
     let copy = CheckpointCopy::new();
     copy.json("unet/config.json", "sample_size", 1_000_000.into());
-    let mut model = load_from(copy.path(""), false, DtypeChoice::F32);
+    let mut model = load_from(copy.path(""), false, dtype());
     let message = refusal(&mut model, &Run::named("default").request());
     assert!(message.contains("width is 4000000"), "{message}");
     let small = GenerateRequest { width: Some(32), height: Some(32), ..Run::named("default").request() };
     let drawn = generate(&mut model, &small);
-    assert!(largest_difference(&drawn[0].pixels.rgb, &bytes(&pictures(), "default")) <= 1);
+    assert_eq!(apart(&drawn[0].pixels.rgb, &bytes(&pictures(), "default")), None);
 }
 
 #[test]
@@ -263,11 +263,10 @@ fn bf16_draws_nearly_the_same_picture() {
     let mut model = load_from(fixtures("pipeline").join("checkpoint"), true, DtypeChoice::Bf16);
     assert_eq!(model.info().dtype, "bf16");
     let drawn = generate(&mut model, &Run::named("person").request());
-    let sum: f64 = drawn[0].pixels.rgb.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-    let mean = sum / expected.len() as f64;
+    let mean = mean_difference(&drawn[0].pixels.rgb, &expected);
     println!("bf16: mean difference {mean:.2}/255");
     assert!(mean > 0.0, "bf16 was not used");
-    assert!(mean < 6.0, "mean difference {mean:.2}/255");
+    assert!(mean < NEARLY, "mean difference {mean:.2}/255");
 }
 
 fn refusal(model: &mut StableDiffusion, request: &GenerateRequest) -> String {

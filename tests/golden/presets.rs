@@ -7,7 +7,7 @@ use imagine_contract::GenerateRequest;
 use imagine_pipeline::noise::TorchGenerator;
 use imagine_pipeline::presets::{PRESETS, Preset};
 use imagine_pipeline::schedulers::{self, SchedulerConfig};
-use imagine_tests::{Golden, assert_close, fixtures};
+use imagine_tests::{Golden, assert_close, device, fixtures};
 use serde::Deserialize;
 use tch::Tensor;
 
@@ -44,7 +44,7 @@ impl Run {
 
 #[test]
 fn every_preset_runs_as_its_model_card_says() {
-    let golden = Golden::read("presets", "runs.safetensors");
+    let golden = Golden::here("presets", "runs.safetensors");
     let (outputs, start) = (golden.get("outputs"), golden.get("start"));
     for run in runs() {
         let (steps, config) = run.plan();
@@ -61,7 +61,8 @@ fn every_preset_runs_as_its_model_card_says() {
                 assert_close(&format!("{}, level {i}", run.name), &found, &expected, 1e-6);
             }
             let mut generator = TorchGenerator::new(SEED);
-            let mut sample: Tensor = generator.randn(&start.size()) * scheduler.init_noise_sigma();
+            let mut sample: Tensor =
+                generator.randn(&start.size()).to_device(device()) * scheduler.init_noise_sigma();
             let expected = golden.get(&run.name);
             for i in 0..run.timesteps.len() {
                 let input = scheduler.scale_model_input(&sample, i).unwrap();

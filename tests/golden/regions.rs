@@ -1,9 +1,9 @@
 //! Several people in one picture: parallel attention with regions against diffusers' attention processor and
 //! its masks (fixtures by `generate/regions.py`).
 
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::{Condition, CrossKv, IdentityTokens, UNet2DConditionModel, UNetConfig, Weights};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 const SIZES: [&str; 3] = ["upright", "wide", "odd"];
@@ -14,12 +14,11 @@ fn config() -> UNetConfig {
 
 fn load() -> UNet2DConditionModel {
     let dir = fixtures("regions");
-    let weights =
-        Weights::open_folder(&dir.join("unet"), Device::Cpu, Kind::Float).expect("the fixture's U-Net");
+    let weights = Weights::open_folder(&dir.join("unet"), device(), kind()).expect("the fixture's U-Net");
     let mut unet = UNet2DConditionModel::new(&weights.root(), &config()).expect("the fixture's U-Net");
     weights.finish(&[]).expect("no other tensors");
-    let adapter = Weights::open(&[dir.join("adapter.safetensors")], Device::Cpu, Kind::Float)
-        .expect("the fixture's adapter");
+    let adapter =
+        Weights::open(&[dir.join("adapter.safetensors")], device(), kind()).expect("the fixture's adapter");
     unet.attach_identity(&(&adapter.root() / "ip_adapter")).expect("the fixture's adapter");
     adapter.finish(&[]).expect("no other tensors");
     unet
@@ -29,7 +28,7 @@ fn load() -> UNet2DConditionModel {
 fn person(io: &Golden, index: i64, masks: Option<&str>, scale: f64) -> IdentityTokens {
     let tokens = io.get("tokens").select(1, index); // [B, T, C]
     IdentityTokens {
-        scale: Tensor::full([tokens.size()[0]], scale, (Kind::Float, Device::Cpu)),
+        scale: Tensor::full([tokens.size()[0]], scale, (Kind::Float, device())),
         region: masks.map(|name| io.get(&format!("masks.{name}")).narrow(1, index, 1)),
         tokens,
     }
@@ -47,7 +46,7 @@ fn draw(unet: &UNet2DConditionModel, io: &Golden, identities: Vec<IdentityTokens
 fn each_person_acts_in_its_region() {
     let unet = load();
     for size in SIZES {
-        let io = Golden::read("regions", &format!("{size}.safetensors"));
+        let io = Golden::here("regions", &format!("{size}.safetensors"));
         for masks in ["picture", "latents"] {
             for (name, scales) in [("both", [0.7, 1.2]), ("second", [0.0, 0.9])] {
                 let people = (0i64..).zip(scales).map(|(i, scale)| person(&io, i, Some(masks), scale));
@@ -63,7 +62,7 @@ fn each_person_acts_in_its_region() {
 fn references_of_one_person_join_their_tokens() {
     let unet = load();
     for size in SIZES {
-        let io = Golden::read("regions", &format!("{size}.safetensors"));
+        let io = Golden::here("regions", &format!("{size}.safetensors"));
         let mut joined = person(&io, 0, None, 0.8);
         joined.tokens = io.get("tokens").flatten(1, 2); // [B, 2·T, C]
         assert_close(size, &draw(&unet, &io, vec![joined]), &io.get("output.joined"), TOLERANCE);
@@ -73,11 +72,11 @@ fn references_of_one_person_join_their_tokens() {
 #[test]
 fn each_row_has_strengths_of_its_own() {
     let unet = load();
-    let io = Golden::read("regions", "wide.safetensors");
+    let io = Golden::here("regions", "wide.safetensors");
     let people = || [0, 1].map(|i| person(&io, i, Some("picture"), 1.0));
     let all = draw(&unet, &io, people().into());
     let [mut first, second] = people();
-    first.scale = Tensor::from_slice(&[1.0f32, 0.0, 1.0]);
+    first.scale = Tensor::from_slice(&[1.0f32, 0.0, 1.0]).to_device(device());
     let one_off = draw(&unet, &io, vec![first, second]);
     let row = |t: &Tensor, i: i64| t.narrow(0, i, 1);
     for i in [0, 2] {
@@ -91,7 +90,7 @@ fn each_row_has_strengths_of_its_own() {
 fn scales_change_between_steps_without_new_keys() {
     let unet = load();
     for size in SIZES {
-        let io = Golden::read("regions", &format!("{size}.safetensors"));
+        let io = Golden::here("regions", &format!("{size}.safetensors"));
         let people = |scales: [f64; 2]| -> Vec<IdentityTokens> {
             (0i64..).zip(scales).map(|(i, scale)| person(&io, i, Some("picture"), scale)).collect()
         };
@@ -116,7 +115,7 @@ fn scales_change_between_steps_without_new_keys() {
 #[test]
 fn an_identity_that_is_off_is_not_computed() {
     let unet = load();
-    let io = Golden::read("regions", "upright.safetensors");
+    let io = Golden::here("regions", "upright.safetensors");
     // NaN would spoil the sum if it were touched, 0 · NaN included.
     let mut nobody = person(&io, 0, None, 0.0);
     nobody.tokens = &nobody.tokens * f64::NAN;
@@ -126,7 +125,7 @@ fn an_identity_that_is_off_is_not_computed() {
 #[test]
 fn joined_rows_keep_their_regions() {
     let unet = load();
-    let io = Golden::read("regions", "odd.safetensors");
+    let io = Golden::here("regions", "odd.safetensors");
     let people = || vec![person(&io, 0, Some("picture"), 0.7), person(&io, 1, Some("picture"), 1.2)];
     let cross = unet.cross_kv(&Condition { text: io.get("text"), identities: people() });
     let twice = |t: &Tensor| Tensor::cat(&[t, t], 0);
@@ -146,8 +145,8 @@ fn joined_rows_keep_their_regions() {
 #[test]
 fn gradients_reach_every_weight() {
     tch::manual_seed(3);
-    let io = Golden::read("regions", "upright.safetensors");
-    let [base, adapter] = std::array::from_fn(|_| Weights::fresh(Device::Cpu, Kind::Float));
+    let io = Golden::here("regions", "upright.safetensors");
+    let [base, adapter] = std::array::from_fn(|_| Weights::fresh(device(), kind()));
     let mut unet = UNet2DConditionModel::new(&base.root(), &config()).expect("the fixture's config");
     unet.attach_identity(&adapter.root()).expect("fresh weights");
     // A fresh adapter starts with values of zero, through which no gradient reaches its keys.

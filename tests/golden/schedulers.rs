@@ -82,7 +82,8 @@ fn compare(run: &Run, golden: &Golden, scheduler: &mut dyn Scheduler) -> Found {
     let init = (scheduler.init_noise_sigma() / run.init_noise_sigma - 1.0).abs();
 
     let mut generator = TorchGenerator::new(SEED);
-    let mut sample = generator.randn(&golden.get("start").size()) * scheduler.init_noise_sigma();
+    let mut sample = generator.randn(&golden.get("start").size()).to_device(outputs.device())
+        * scheduler.init_noise_sigma();
     let mut kept = Vec::new();
     let calls = run.timesteps.len() - run.begin;
     for k in 0..calls {
@@ -115,7 +116,7 @@ fn passes(found: &Found) -> bool {
 /// Every run, once as it is built for use and once with this project's own code alone.
 #[test]
 fn whole_runs_equal_pythons() {
-    let golden = Golden::read("schedulers", "trajectories.safetensors");
+    let golden = Golden::here("schedulers", "trajectories.safetensors");
     let (mut worst, mut failed) = (BTreeMap::<String, f64>::new(), Vec::new());
     for run in &runs() {
         for build in [schedulers::build, schedulers::build_own] {

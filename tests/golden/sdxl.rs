@@ -3,11 +3,11 @@
 
 use imagine_contract::{Engine, GenerateRequest};
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
-use imagine_tests::{Golden, fixtures};
+use imagine_tests::{Golden, dtype, fixtures};
 use serde_json::json;
 
 use crate::broken_files::CheckpointCopy;
-use crate::picture_runs::{Comparison, Run, generate, load};
+use crate::picture_runs::{Comparison, NEARLY, Run, generate, load, mean_difference};
 
 fn copy() -> CheckpointCopy {
     CheckpointCopy::of(&fixtures("sdxl").join("checkpoint"))
@@ -29,7 +29,7 @@ fn every_picture_equals_diffusers() {
     let golden = Golden::read("sdxl", "pictures.safetensors");
     let mut comparison = Comparison::default();
     for run in Run::all("sdxl") {
-        let mut model = load(changed(&run).path(""), None, DtypeChoice::F32);
+        let mut model = load(changed(&run).path(""), None, dtype());
         comparison.compare(&run, generate(&mut model, &run.request(None)), &golden);
     }
     comparison.finish();
@@ -44,17 +44,15 @@ fn half_precision_draws_nearly_the_same_picture() {
         let mut model = load(copy().path(""), None, dtype);
         assert_eq!(model.info().dtype, name);
         let drawn = generate(&mut model, &run.request(None));
-        let rgb = &drawn[0].pixels.rgb;
-        let sum: f64 = rgb.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
-        let mean = sum / expected.len() as f64;
+        let mean = mean_difference(&drawn[0].pixels.rgb, &expected);
         println!("{name}: mean difference {mean:.2}/255");
-        assert!(mean > 0.0 && mean < 6.0, "{name}: mean difference {mean:.2}/255");
+        assert!(mean > 0.0 && mean < NEARLY, "{name}: mean difference {mean:.2}/255");
     }
 }
 
 #[test]
 fn what_a_request_leaves_open_is_the_checkpoints_choice() {
-    let mut model = load(copy().path(""), None, DtypeChoice::F32);
+    let mut model = load(copy().path(""), None, dtype());
     let info = model.info().clone();
     assert_eq!((info.width, info.height, info.scheduler.as_str()), (32, 32, "euler"));
     assert_eq!((info.guidance_scale, info.inpainting, info.identity), (5.0, false, None));
@@ -113,7 +111,7 @@ fn parts_that_are_missing_or_do_not_fit_are_refused() {
 
 #[test]
 fn layers_can_only_be_skipped_where_there_are_some() {
-    let mut model = load(copy().path(""), None, DtypeChoice::F32);
+    let mut model = load(copy().path(""), None, dtype());
     let mut request = Run::named("sdxl", "default").request(None);
     request.clip_skip = Some(3);
     let message = model.pictures(&request).expect_err("too many layers").to_string();

@@ -1,16 +1,16 @@
 //! The U-Net against diffusers' `UNet2DConditionModel` (fixtures by `generate/unet.py`).
 
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::{AddedCondition, Condition, CrossKv, UNet2DConditionModel, UNetConfig, Weights};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
 fn load(case: &str, kind: Kind) -> UNet2DConditionModel {
     let dir = fixtures("unet").join(case);
     let config = UNetConfig::from_file(&dir.join("config.json")).unwrap_or_else(|e| panic!("{case}: {e}"));
-    let weights = Weights::open_folder(&dir, Device::Cpu, kind).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let weights = Weights::open_folder(&dir, device(), kind).unwrap_or_else(|e| panic!("{case}: {e}"));
     let model = UNet2DConditionModel::new(&weights.root(), &config).unwrap_or_else(|e| panic!("{case}: {e}"));
     weights.finish(&[]).unwrap_or_else(|e| panic!("{case}: {e}"));
     model
@@ -46,8 +46,8 @@ impl Call {
 }
 
 fn compare(case: &str) {
-    let model = load(case, Kind::Float);
-    let golden = Golden::read("unet", &format!("{case}/io.safetensors"));
+    let model = load(case, kind());
+    let golden = Golden::here("unet", &format!("{case}/io.safetensors"));
     for size in ["even", "odd"] {
         let call = Call::read(&golden, size);
         assert_close(&format!("{case}, {size} size"), &call.run(&model), &call.output, TOLERANCE);
@@ -86,8 +86,8 @@ fn a_single_level() {
 
 #[test]
 fn rows_do_not_know_of_each_other() {
-    let model = load("sd1", Kind::Float);
-    let call = Call::read(&Golden::read("unet", "sd1/io.safetensors"), "odd");
+    let model = load("sd1", kind());
+    let call = Call::read(&Golden::here("unet", "sd1/io.safetensors"), "odd");
     for row in 0..3 {
         let one = |t: &Tensor| t.narrow(0, row, 1);
         let cross = model.cross_kv(&Condition { text: one(&call.text), identities: vec![] });
@@ -98,13 +98,13 @@ fn rows_do_not_know_of_each_other() {
 
 #[test]
 fn joined_conditions_equal_written_out_ones() {
-    let model = load("sd1", Kind::Float);
-    let call = Call::read(&Golden::read("unet", "sd1/io.safetensors"), "even");
+    let model = load("sd1", kind());
+    let call = Call::read(&Golden::here("unet", "sd1/io.safetensors"), "even");
     let row = |i: i64| call.text.narrow(0, i, 1);
     let written = Tensor::cat(&[row(0), row(1), row(0), row(1)], 0); // [4, S, C]
     let two = call.text.narrow(0, 0, 2);
     let sample = Tensor::cat(&[&call.sample, &call.sample.narrow(0, 0, 1)], 0); // [4, C, H, W]
-    let timesteps = Tensor::from_slice(&[700.0f32, 3.0, 700.0, 3.0]);
+    let timesteps = Tensor::from_slice(&[700.0f32, 3.0, 700.0, 3.0]).to_device(device());
     let expected = model.forward(
         &sample,
         &timesteps,
@@ -120,7 +120,7 @@ fn joined_conditions_equal_written_out_ones() {
 #[test]
 fn bf16_stays_near_f32() {
     let model = load("sd2", Kind::BFloat16);
-    let call = Call::read(&Golden::read("unet", "sd2/io.safetensors"), "even");
+    let call = Call::read(&Golden::here("unet", "sd2/io.safetensors"), "even");
     let output = call.run(&model);
     assert_eq!(output.kind(), Kind::BFloat16);
     let error = relative_error(&output, &call.output);

@@ -1,9 +1,9 @@
 //! The autoencoder against diffusers' `AutoencoderKL` (fixtures by `generate/vae.py`).
 
-use imagine_tests::{Golden, assert_close, fixtures, relative_error};
+use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
 use imagine_unet::{AutoencoderKl, AutoencoderKlConfig, Weights, WeightsError};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -11,18 +11,18 @@ fn load_file(case: &str, file: &str, kind: Kind) -> AutoencoderKl {
     let dir = fixtures("vae").join(case);
     let fail = |e: &dyn std::fmt::Display| -> ! { panic!("{case}: {e}") };
     let config = AutoencoderKlConfig::from_file(&dir.join("config.json")).unwrap_or_else(|e| fail(&e));
-    let weights = Weights::open(&[dir.join(file)], Device::Cpu, kind).unwrap_or_else(|e| fail(&e));
+    let weights = Weights::open(&[dir.join(file)], device(), kind).unwrap_or_else(|e| fail(&e));
     let model = AutoencoderKl::new(&weights.root(), &config).unwrap_or_else(|e| fail(&e));
     weights.finish(&[]).unwrap_or_else(|e: WeightsError| fail(&e));
     model
 }
 
 fn load(case: &str) -> AutoencoderKl {
-    load_file(case, "diffusion_pytorch_model.safetensors", Kind::Float)
+    load_file(case, "diffusion_pytorch_model.safetensors", kind())
 }
 
 fn golden(case: &str) -> Golden {
-    Golden::read("vae", &format!("{case}/io.safetensors"))
+    Golden::here("vae", &format!("{case}/io.safetensors"))
 }
 
 fn compare_model(model: &AutoencoderKl, golden: &Golden) {
@@ -42,7 +42,7 @@ fn the_kind_of_sd() {
 
 #[test]
 fn attention_under_its_old_names() {
-    compare_model(&load_file("sd", "old_names.safetensors", Kind::Float), &golden("sd"));
+    compare_model(&load_file("sd", "old_names.safetensors", kind()), &golden("sd"));
 }
 
 #[test]

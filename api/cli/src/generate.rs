@@ -30,6 +30,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let started = Instant::now();
     threads::limit();
+    // Before a photo is looked at: that computes on the CPU, and libtorch looks for a GPU once, before it computes.
+    args.device.resolve().map_err(pipeline_failure)?;
     let progress = Progress::new(!args.json);
     let seed = first_seed(args)?;
     let destination = Destination::prepare(&args.out, args.n)?;

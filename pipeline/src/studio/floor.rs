@@ -16,6 +16,7 @@ use super::order::Work;
 use super::queue::{FairQueue, OrderId};
 use crate::decode::{self, PreviewDecoder};
 use crate::denoise::{Joined, Networks};
+use crate::device::wait_for;
 use crate::error::PipelineError;
 use crate::identity::IdentityModel;
 use crate::model::StableDiffusion;
@@ -310,7 +311,9 @@ impl<'m> Floor<'m> {
             if let Some(observer) = observer {
                 observer(rows.len());
             }
-            networks.predict(&rows, joined)
+            let outputs = networks.predict(&rows, joined)?;
+            wait_for(model.device);
+            Ok(outputs)
         })?;
         let share = started.elapsed() / call.len().max(1) as u32;
         for &at in call {

@@ -81,6 +81,10 @@ def main():
         done = now()
         decodes.append(done - state['last'])
         pictures.append(done - asked)
+    on_gpu = None
+    if args.device.startswith('cuda'):
+        free, total = torch.cuda.mem_get_info(args.device)
+        on_gpu = total - free
     print(json.dumps({
         'model': os.path.basename(args.model), 'device': args.device, 'dtype': args.dtype,
         'threads': torch.get_num_threads(), 'width': width, 'height': height, 'steps': args.steps,
@@ -88,6 +92,7 @@ def main():
         'load_seconds': load_seconds, 'first_step_seconds': statistics.median(first),
         'step_seconds': statistics.median(steps), 'decode_seconds': statistics.median(decodes),
         'picture_seconds': statistics.median(pictures), 'peak_memory_bytes': peak_memory(),
+        'gpu_memory_bytes': on_gpu,
     }))
 
 

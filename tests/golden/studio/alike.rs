@@ -1,8 +1,8 @@
 //! Together as alone.
 
 use imagine_contract::{Edit, EditMask, GenerateRequest, Identity, Region, Rest};
-use imagine_pipeline::{DtypeChoice, StableDiffusion};
-use imagine_tests::{Golden, fixtures};
+use imagine_pipeline::StableDiffusion;
+use imagine_tests::{Golden, dtype, fixtures};
 
 use super::{Held, assert_same, model, person, request};
 use crate::picture_runs::{self, generate};
@@ -111,7 +111,7 @@ fn edits_go_with_pictures_drawn_from_nothing() {
 
 #[test]
 fn two_text_encoders_and_sizes_go_together() {
-    let load = || picture_runs::load(fixtures("sdxl").join("checkpoint"), None, DtypeChoice::F32);
+    let load = || picture_runs::load(fixtures("sdxl").join("checkpoint"), None, dtype());
     let mut small = request("a forest", 3, 4);
     small.size_condition =
         Some(imagine_contract::SizeCondition { original: [64, 32], crop: [8, 4], target: [128, 128] });

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use imagine_contract::{
     CancelFlag, EngineError, Event, GenerateRequest, Identity, Order, OrderEvent, Picture, RgbPixels, Studio,
 };
-use imagine_pipeline::{BatchStudio, DtypeChoice, StableDiffusion, StudioOptions};
-use imagine_tests::{Golden, fixtures};
+use imagine_pipeline::{BatchStudio, StableDiffusion, StudioOptions};
+use imagine_tests::{Golden, dtype, fixtures};
 
 use crate::picture_runs;
 
@@ -22,7 +22,7 @@ const PICTURE: i64 = 64;
 
 fn model() -> StableDiffusion {
     let adapter = fixtures("pipeline").join("adapter.safetensors");
-    picture_runs::load(fixtures("pipeline").join("checkpoint"), Some(&adapter), DtypeChoice::F32)
+    picture_runs::load(fixtures("pipeline").join("checkpoint"), Some(&adapter), dtype())
 }
 
 /// The fixture's person, as strong as said.
@@ -166,7 +166,6 @@ fn assert_same(name: &str, together: &[Picture], alone: &[Picture]) {
     for (i, (a, b)) in together.iter().zip(alone).enumerate() {
         assert_eq!((a.seed, a.pixels.width, a.pixels.height), (b.seed, b.pixels.width, b.pixels.height));
         // Sums over a batch may be rounded in another order.
-        let difference = picture_runs::largest_difference(&a.pixels.rgb, &b.pixels.rgb);
-        assert!(difference <= 1, "{name}, picture {i}: {difference}/255");
+        assert_eq!(picture_runs::apart(&a.pixels.rgb, &b.pixels.rgb), None, "{name}, picture {i}");
     }
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use imagine_contract::{GenerateRequest, RgbPixels};
-use imagine_pipeline::{BatchStudio, DtypeChoice, StudioOptions};
+use imagine_pipeline::{BatchStudio, StudioOptions};
+use imagine_tests::dtype;
 
 use super::submit;
 use crate::picture_runs;
@@ -28,7 +29,7 @@ fn flat(picture: &RgbPixels) -> RgbPixels {
 #[test]
 fn the_starters_previews_come_nearer_to_the_picture() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
-    let model = picture_runs::load(folder, None, DtypeChoice::F32);
+    let model = picture_runs::load(folder, None, dtype());
     let studio = BatchStudio::open(model, StudioOptions::default()).expect("a thread");
     let request = GenerateRequest::new("a portrait of a woman with a red hat", 7);
     let outcome = submit(&studio, &request, "somebody", Some(1)).wait();

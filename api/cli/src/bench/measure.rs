@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use imagine_contract::{CancelFlag, Engine, EngineError, Event, GenerateRequest};
+use imagine_pipeline::device_memory::gpu_memory_in_use;
 use imagine_pipeline::{LoadOptions, StableDiffusion};
 use serde::Serialize;
 
@@ -40,6 +41,9 @@ pub struct Costs {
     /// From the request to the picture, without loading.
     picture_seconds: f64,
     peak_memory_bytes: Option<u64>,
+    /// In use on the GPU at the end, by this process and all others: libtorch keeps what it has needed once, so that
+    /// of an idle GPU this is the most that was needed.
+    gpu_memory_bytes: Option<u64>,
 }
 
 /// Loads the model and draws the pictures, one a request.
@@ -79,6 +83,7 @@ pub fn measure(options: &LoadOptions, workload: &Workload, cancel: &CancelFlag) 
         })?;
         pictures.push(asked.elapsed().as_secs_f64());
     }
+    let gpu: Option<usize> = info.device.strip_prefix("cuda:").and_then(|index| index.parse().ok());
     Ok(Costs {
         model: info.name,
         device: info.device,
@@ -96,6 +101,7 @@ pub fn measure(options: &LoadOptions, workload: &Workload, cancel: &CancelFlag) 
         decode_seconds: median(decodes),
         picture_seconds: median(pictures),
         peak_memory_bytes: process::peak_memory(),
+        gpu_memory_bytes: gpu.and_then(gpu_memory_in_use),
     })
 }
 
@@ -134,8 +140,11 @@ impl Costs {
         line("a step", self.step_seconds);
         line("decoding a picture", self.decode_seconds);
         line("a picture", self.picture_seconds);
-        if let Some(bytes) = self.peak_memory_bytes {
-            println!("  {:<34} {:>9.2} GB", "peak memory", bytes as f64 / 1e9);
+        let memory = [("peak memory", self.peak_memory_bytes), ("memory of the GPU", self.gpu_memory_bytes)];
+        for (name, bytes) in memory {
+            if let Some(bytes) = bytes {
+                println!("  {name:<34} {:>9.2} GB", bytes as f64 / 1e9);
+            }
         }
         Ok(())
     }
