@@ -138,6 +138,10 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
     pub vae: Option<PathBuf>,
 
+    /// A U-Net to take in the place of the model's: its weights under diffusers' names, or its folder
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
+    pub unet: Option<PathBuf>,
+
     /// An InsightFace pack (folder or name) for the faces; the one that fits the adapter if left out
     #[arg(long, value_name = "DIR|NAME", requires = "somebody", help_heading = "Model")]
     pub face_encoder: Option<PathBuf>,

@@ -75,6 +75,7 @@ settings! {
         image_encoder: Option<PathBuf> = "", "Folder of the CLIP vision encoder, for adapters that look at the face. Without it `image_encoder` beside the adapter.";
         controlnet: Option<PathBuf> = "", "Folder of the ControlNet, for InstantID. Without it `ControlNetModel` beside the adapter.";
         vae: Option<PathBuf> = "", "Folder or file of an autoencoder to take in the place of the model's.";
+        unet: Option<PathBuf> = "", "File of a U-Net's weights under diffusers' names, or its folder, to take in the place of the model's.";
         lora: Vec<String> = "", "LoRAs to merge into the model, each `FILE` or `FILE:WEIGHT`.";
         preset: Option<String> = "", "Recipe for few steps, e.g. `lightning-4`; its steps, guidance and sampler become the model's defaults.";
         face_encoder: Option<String> = "", "InsightFace pack (folder or name) for the faces. Without it the one that fits the adapter.";
