@@ -22,13 +22,18 @@ fn unpacked(name: &str) -> (TempDir, PathBuf, PathBuf) {
     let file = dir.path().join(name);
     std::fs::write(&file, bytes).expect("the file");
     let tokenizer = dir.path().join("tokenizer");
-    std::fs::create_dir(&tokenizer).expect("a folder");
+    write_tokenizer(&tokenizer);
+    (dir, file, tokenizer)
+}
+
+/// A folder with the tokenizer of the tiny files' twenty tokens.
+pub fn write_tokenizer(tokenizer: &Path) {
+    std::fs::create_dir(tokenizer).expect("a folder");
     let words =
         "! a b c d e f g h i a</w> b</w> c</w> d</w> e</w> f</w> g</w> h</w> <|startoftext|> <|endoftext|>";
     let vocab: Map<_, _> = words.split(' ').zip(0..).map(|(word, id)| (word.into(), json!(id))).collect();
-    write(&tokenizer, "vocab.json", &serde_json::Value::from(vocab).to_string());
-    write(&tokenizer, "merges.txt", "#version: 0.2\n");
-    (dir, file, tokenizer)
+    write(tokenizer, "vocab.json", &serde_json::Value::from(vocab).to_string());
+    write(tokenizer, "merges.txt", "#version: 0.2\n");
 }
 
 fn write(dir: &Path, name: &str, text: &str) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use imagine_contract::{Engine, GenerateRequest};
+use imagine_pipeline::single_file::{SingleFile, SingleFileOptions};
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, PipelineError, StableDiffusion};
 use imagine_tests::{Golden, fixtures};
 use imagine_unet::weights::Init;
@@ -138,30 +139,117 @@ fn a_file_that_is_no_unet_of_this_model_is_refused_with_the_reason() {
     };
     let whole = lone(&dir, |_| ());
     with_unet(sdxl(), &whole).map(drop).unwrap_or_else(|e| panic!("the base's own: {e}"));
-    let says = "it was made for a text condition 20 wide, this model is a text condition 16 wide";
     let widths = read_safetensors(&sdxl().join("unet/diffusion_pytorch_model.safetensors"));
     let (_, to_k) = widths.iter().find(|(key, _)| key.ends_with("attn2.to_k.weight")).expect("attention");
-    let says = says.replace("20", &to_k.shape[1].to_string());
-    refused(fixtures("pipeline").join("checkpoint"), whole, &["cannot take the place", &says]);
+    let made_for = format!("it was made for a text {} wide, with sizes beside it", to_k.shape[1]);
+    let base = fixtures("pipeline").join("checkpoint");
+    let says = ["cannot take the place", &made_for, "this model is a text 16 wide, without sizes beside it"];
+    refused(base, whole, &says);
     let renamed = |from: &'static str, to: &'static str| {
         lone(&dir, |tensors| {
             let old = std::mem::take(tensors);
             tensors.extend(old.into_iter().map(|(key, tensor)| (key.replacen(from, to, 1), tensor)));
         })
     };
-    refused(sdxl(), renamed("conv_in.", "model.diffusion_model.input_blocks.0.0."), &["original programs"]);
+    let original = "model.diffusion_model.input_blocks.0.0.";
+    refused(sdxl(), renamed("conv_in.", original), &["it was made for", "without sizes beside it"]);
     refused(sdxl(), renamed("conv_in.", "first_stage_model.conv_in."), &["whole checkpoint", "--model"]);
     refused(sdxl(), renamed("conv_in.", "lora_unet_conv_in."), &["LoRA", "--lora"]);
     refused(sdxl(), renamed("conv_in.", "image_proj."), &["adapter", "--adapter"]);
-    refused(sdxl(), renamed("conv_in.", "conv_inn."), &["no U-Net under diffusers' names"]);
+    refused(sdxl(), renamed("conv_in.", "conv_inn."), &["holds no U-Net", "diffusers' names"]);
     refused(sdxl(), renamed("mid_block.", "middle."), &["mid_block", "is missing"]);
     let more = lone(&dir, |tensors| drop(tensors.insert("left.over".into(), Stored::zeros(&[2]))));
     refused(sdxl(), more, &["left.over", "do not belong"]);
     let narrow =
         lone(&dir, |tensors| drop(tensors.insert("conv_in.weight".into(), Stored::zeros(&[2, 4, 3, 3]))));
-    refused(sdxl(), narrow, &["conv_in.weight has 2 channels"]);
+    refused(sdxl(), narrow, &["its first layer has 2 channels"]);
     let bias = lone(&dir, |tensors| drop(tensors.insert("conv_out.bias".into(), Stored::zeros(&[3]))));
     refused(sdxl(), bias, &["conv_out.bias", "[3]", "expected [4]"]);
+}
+
+/// Under the original names, with and without the start that they have in a whole checkpoint: out of such a one, in
+/// eight bits, each weight as itself.
+#[test]
+fn a_whole_checkpoint_in_eight_bits_and_its_unet_alone() {
+    let packed = fs::read(fixtures("single_file").join("sdxl.safetensors.gz")).expect("the fixture");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut bytes = Vec::new();
+    GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("a gzip file");
+    let path = |name: &str| dir.path().join(format!("{name}.safetensors"));
+    fs::write(path("whole"), bytes).expect("the file");
+    let whole = read_safetensors(&path("whole"));
+    // What ComfyUI's and Forge's files have: all in eight bits, and a marker.
+    let (mut small, mut large) = (whole.clone(), whole);
+    for (key, tensor) in &mut small {
+        let shape: Vec<i64> = tensor.shape.iter().map(|&n| n as i64).collect();
+        if tensor.dtype != safetensors::Dtype::F16 {
+            continue;
+        }
+        let half = Tensor::from_data_size(&tensor.bytes, &shape, Kind::Half);
+        let eight = half.to_kind(Kind::Float8e4m3fn);
+        let upcast = Vec::<f32>::try_from(eight.to_kind(Kind::Float).flatten(0, -1)).expect("floats");
+        let bytes = Vec::<u8>::try_from(eight.flatten(0, -1).view_dtype(Kind::Uint8)).expect("bytes");
+        let shape = tensor.shape.clone();
+        *tensor = Stored { dtype: safetensors::Dtype::F8_E4M3, shape: shape.clone(), bytes };
+        let bytes = upcast.iter().flat_map(|value| value.to_le_bytes()).collect();
+        large.insert(key.clone(), Stored { dtype: safetensors::Dtype::F32, shape, bytes });
+    }
+    let empty = Stored { dtype: safetensors::Dtype::F8_E4M3, shape: vec![0], bytes: Vec::new() };
+    small.insert("model.diffusion_model.scaled_fp8".into(), empty);
+    write_safetensors(&path("small"), &small);
+    write_safetensors(&path("large"), &large);
+    let open = |name: &str| {
+        SingleFile::open(&path(name), &SingleFileOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let (small, large) = (open("small"), open("large"));
+    let digests = |file: &SingleFile| {
+        let (_, unet) = file.unet(CPU, Kind::Float).expect("a U-Net");
+        let (_, vae) = file.vae(CPU, Kind::Float).expect("an autoencoder").expect("one in the file");
+        let (_, text) = file.text_encoder(CPU, Kind::Float).expect("a text encoder");
+        let (_, second) = file.text_encoder_2(CPU, Kind::Float).expect("a text encoder").expect("two");
+        [unet, vae, text, second].map(|weights| digest(&weights))
+    };
+    assert_eq!(digests(&small), digests(&large));
+
+    let words = read_safetensors(&path("large"));
+    let unet = |start: &str, name: &str| {
+        let alone = words.iter().filter_map(|(key, tensor)| {
+            Some((format!("{start}{}", key.strip_prefix("model.diffusion_model.")?), tensor.clone()))
+        });
+        write_safetensors(&path(name), &alone.collect());
+        path(name)
+    };
+    let tokenizer = dir.path().join("tokenizer");
+    crate::checkpoint_files::write_tokenizer(&tokenizer);
+    let draw = |model: &str, unet: Option<PathBuf>| {
+        let options = LoadOptions { tokenizer: Some(tokenizer.clone()), ..options(path(model), unet) };
+        let mut model = StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}"));
+        let request = GenerateRequest { steps: Some(2), ..GenerateRequest::new("a b c", 7) };
+        let request = GenerateRequest { width: Some(64), height: Some(64), ..request };
+        generate(&mut model, &request).remove(0).pixels.rgb
+    };
+    let expected = draw("large", None);
+    for start in ["model.diffusion_model.", ""] {
+        let alone = unet(start, "unet");
+        let mut base = words.clone();
+        for (key, tensor) in &mut base {
+            if key.starts_with("model.diffusion_model.") && tensor.shape.len() > 1 {
+                tensor.bytes.fill(0);
+            }
+        }
+        write_safetensors(&path("blank"), &base);
+        assert_ne!(draw("blank", None), expected);
+        assert_eq!(draw("blank", Some(alone.clone())), expected, "{start}");
+        let wrong = with_unet(fixtures("pipeline").join("checkpoint"), &alone).map(drop).expect_err("SDXL's");
+        assert!(wrong.to_string().contains("it was made for"), "{wrong}");
+        let mut tensors = read_safetensors(&alone);
+        tensors.insert("left.over".into(), Stored::zeros(&[2]));
+        write_safetensors(&alone, &tensors);
+        let options =
+            LoadOptions { tokenizer: Some(tokenizer.clone()), ..options(path("large"), Some(alone)) };
+        let message = StableDiffusion::load(&options).map(drop).expect_err("a tensor too many").to_string();
+        assert!(message.contains("left.over") && message.contains("a U-Net alone"), "{message}");
+    }
 }
 
 /// All values of a tensor, by their bits.

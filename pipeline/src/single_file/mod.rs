@@ -10,6 +10,7 @@ mod error;
 mod infer;
 mod layout;
 mod text_keys;
+mod unet;
 mod unet_keys;
 mod vae_keys;
 
@@ -28,6 +29,7 @@ pub use autoencoder::AutoencoderFile;
 pub use error::SingleFileError;
 pub use infer::{BaseModel, Prediction, PredictionSource, SingleFileKind};
 use layout::Layout;
+pub use unet::UNetFile;
 
 /// What the file itself cannot say.
 #[derive(Clone, Debug, Default)]

@@ -36,7 +36,17 @@ pub(super) fn read(
     kind: &SingleFileKind,
     pooled: Option<i64>,
 ) -> Result<(UNetConfig, KeyMap), SingleFileError> {
-    let mut walk = Walk { keys: Keys::new(layout, PREFIX), linear: false, cross_dim: 0 };
+    read_at(layout, PREFIX, kind, pooled)
+}
+
+/// The same of keys that start so.
+pub(super) fn read_at(
+    layout: &Layout,
+    prefix: &str,
+    kind: &SingleFileKind,
+    pooled: Option<i64>,
+) -> Result<(UNetConfig, KeyMap), SingleFileError> {
+    let mut walk = Walk { keys: Keys::new(layout, prefix), linear: false, cross_dim: 0 };
     let first = walk.keys.dim("input_blocks.0.0.weight", 0)?;
     walk.keys.layer("conv_in", "input_blocks.0.0");
     walk.keys.layer("time_embedding.linear_1", "time_embed.0");

@@ -7,7 +7,7 @@ use crate::weights::stored::StoredType;
 
 /// Modules that run programs, read files or import code: no training leaves them in a checkpoint, so a file
 /// that names one is an attack on whoever loads it with Python, and is refused wherever the name stands.
-const PROGRAMS: [&str; 38] = [
+const PROGRAMS: [&str; 37] = [
     "_io",
     "asyncio",
     "bdb",
@@ -22,7 +22,6 @@ const PROGRAMS: [&str; 38] = [
     "distutils",
     "doctest",
     "ensurepip",
-    "functools",
     "gc",
     "http",
     "importlib",
@@ -47,6 +46,8 @@ const PROGRAMS: [&str; 38] = [
     "timeit",
     "webbrowser",
 ];
+/// Of PyTorch, what loads or compiles.
+const LOADERS: [&str; 4] = ["torch.hub", "torch.jit", "torch.load", "torch.serialization.load"];
 /// What of `builtins` makes plain values.
 const PLAIN_BUILTINS: [&str; 16] = [
     "bool",
@@ -78,8 +79,14 @@ pub(super) fn resolve(module: &str, name: &str) -> Result<Node> {
     }
     let full = shortened(&format!("{module}.{name}"));
     let first = module.split('.').next().unwrap_or_default();
-    let plain = matches!(first, "builtins" | "__builtin__") && PLAIN_BUILTINS.contains(&name);
-    if PROGRAMS.contains(&first) && !plain {
+    let plain = matches!(module, "builtins" | "__builtin__") && PLAIN_BUILTINS.contains(&name);
+    // A dotted name goes through another module's import of it: `torch` and `os.system`.
+    let runs = !plain && PROGRAMS.contains(&first)
+        || name.contains('.') && name.split('.').any(|part| PROGRAMS.contains(&part))
+        || LOADERS.iter().any(|loader| {
+            full.strip_prefix(loader).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+    if runs {
         return Err(PickleError::Global(full));
     }
     Ok(Node::Foreign(full.into()))
