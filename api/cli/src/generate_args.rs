@@ -127,7 +127,7 @@ pub struct GenerateArgs {
     pub adapter_kind: Option<AdapterKind>,
 
     /// CLIP vision encoder for adapters that look at the face; image_encoder beside the adapter if left out
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
     pub image_encoder: Option<PathBuf>,
 
     /// ControlNet for InstantID; ControlNetModel beside the adapter if left out
