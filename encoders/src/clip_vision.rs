@@ -117,17 +117,41 @@ impl ClipVisionModel {
             ConfigError::Unsupported { .. } => ClipVisionError::ConfigFile { file, source },
             other => ClipVisionError::Config(other),
         })?;
-        let files = Arc::new(TensorFiles::open_folder(dir)?);
+        Self::of_files(&Arc::new(TensorFiles::open_folder(dir)?), &config, device, kind)
+    }
+
+    /// Loads one file of weights under transformers' names, such as `CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors`: of
+    /// one of the published encoders, told by its width.
+    ///
+    /// # Errors
+    /// It holds no vision encoder, one of another width, or one that does not fit it exactly.
+    pub fn from_file(file: &Path, device: Device, kind: Kind) -> Result<Self, ClipVisionError> {
+        let files = Arc::new(TensorFiles::open(&[file.to_path_buf()])?);
+        let names = ["vision_model.", ""].map(|start| format!("{start}embeddings.class_embedding"));
+        let width = names.iter().find_map(|name| files.shape(name)?.first().copied());
+        let [key, _] = names;
+        let width = width.ok_or_else(|| WeightsError::Missing { file: file.to_path_buf(), key })?;
+        let config = ClipVisionConfig::of_width(width)
+            .map_err(|source| ClipVisionError::ConfigFile { file: file.to_path_buf(), source })?;
+        Self::of_files(&files, &config, device, kind)
+    }
+
+    fn of_files(
+        files: &Arc<TensorFiles>,
+        config: &ClipVisionConfig,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self, ClipVisionError> {
         let weights = match vision_tower(&files.keys()) {
-            Some(map) => Weights::remapped(&files, &map, device, kind)?,
-            None => Weights::from_files(&files, device, kind),
+            Some(map) => Weights::remapped(files, &map, device, kind)?,
+            None => Weights::from_files(files, device, kind),
         };
-        let model = Self::new(&weights.root(), &config)?;
+        let model = Self::new(&weights.root(), config)?;
         weights.finish(&Self::IGNORED)?;
         Ok(Self { pages: weights.pages(), ..model })
     }
 
-    /// The pages of the file that [`Self::from_folder`] read, in which the weights lie.
+    /// The pages of the files that the weights were read from, in which the weights lie.
     pub fn pages(&self) -> &MappedPages {
         &self.pages
     }

@@ -68,6 +68,43 @@ impl ClipVisionConfig {
         }
     }
 
+    /// OpenCLIP's ViT-H/14, which most IP-Adapters look through.
+    pub fn vit_h_14() -> Self {
+        Self {
+            hidden_size: 1280,
+            intermediate_size: 5120,
+            projection_dim: 1024,
+            num_hidden_layers: 32,
+            hidden_act: "gelu".into(),
+            ..Self::vit_l_14()
+        }
+    }
+
+    /// OpenCLIP's ViT-bigG/14, of the plain IP-Adapter for SDXL.
+    pub fn vit_big_g_14() -> Self {
+        Self {
+            hidden_size: 1664,
+            intermediate_size: 8192,
+            projection_dim: 1280,
+            num_hidden_layers: 48,
+            ..Self::vit_h_14()
+        }
+    }
+
+    /// The published encoder of this width, for files of weights without a configuration: heads and activation stand
+    /// in no shape.
+    ///
+    /// # Errors
+    /// None of the published ones is so wide.
+    pub fn of_width(hidden_size: i64) -> Result<Self, ConfigError> {
+        let known = [Self::vit_l_14(), Self::vit_h_14(), Self::vit_big_g_14()];
+        known.into_iter().find(|config| config.hidden_size == hidden_size).ok_or_else(|| {
+            let reason = "without a config.json only ViT-L/14 (1024), ViT-H/14 (1280) and ViT-bigG/14 (1664) are known: \
+                          name the folder that has one";
+            ConfigError::unsupported("hidden_size", hidden_size, reason)
+        })
+    }
+
     /// Reads and checks a `config.json` of a vision encoder, or the vision part of one of a whole CLIP.
     pub fn from_file(file: &Path) -> Result<Self, ConfigError> {
         let wrong = |source| ConfigError::Json { file: file.to_path_buf(), source };

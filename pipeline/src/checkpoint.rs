@@ -36,6 +36,9 @@ impl Default for Defaults {
     }
 }
 
+/// Diffusers' pipeline of latent consistency models (arXiv 2310.04378), whose parts are Stable Diffusion's.
+const LATENT_CONSISTENCY: &str = "LatentConsistencyModel";
+
 /// What models have in common that are loaded and prompted alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -52,6 +55,8 @@ impl Family {
         let stem = class.strip_suffix("Pipeline")?;
         let stem = stem.strip_suffix("Img2Img").or_else(|| stem.strip_suffix("Inpaint")).unwrap_or(stem);
         match stem {
+            // Of a U-Net that takes the guidance as a number; all else is the same.
+            LATENT_CONSISTENCY => Some(Self::StableDiffusion),
             "StableDiffusion" => Some(Self::StableDiffusion),
             "StableDiffusionXL" => Some(Self::StableDiffusionXl),
             _ => None,
@@ -71,6 +76,14 @@ impl Family {
         match self {
             Self::StableDiffusion => 512,
             Self::StableDiffusionXl => 1024,
+        }
+    }
+
+    /// The same for a pipeline class of diffusers.
+    pub(crate) fn defaults_of(self, class: &str) -> Defaults {
+        match class.starts_with(LATENT_CONSISTENCY) {
+            true => Defaults { steps: 4, guidance_scale: 8.5, ..Defaults::default() },
+            false => self.defaults(),
         }
     }
 
@@ -197,16 +210,26 @@ impl Checkpoint {
     }
 
     /// The autoencoder in the type that `kind` makes of its configuration.
+    ///
+    /// # Errors
+    /// [`PipelineError::NoAutoencoder`] where the checkpoint was published without one.
     pub fn vae(
         &self,
         device: Device,
         kind: impl Fn(&AutoencoderKlConfig) -> Kind,
     ) -> Result<Part<AutoencoderKlConfig>, PipelineError> {
         match self {
-            Self::Folder(folder) => autoencoder_folder(&folder.part("vae"), device, kind),
+            Self::Folder(folder) if folder.has_vae() => autoencoder_folder(&folder.part("vae"), device, kind),
+            Self::Folder(folder) => {
+                Err(PipelineError::NoAutoencoder { model: folder.path().to_path_buf(), looked_for: "vae/" })
+            }
             Self::File { path, file } => {
-                let (config, _) = file.vae(device, Kind::Float)?;
-                part(path, file.vae(device, kind(&config))?)
+                let none = || PipelineError::NoAutoencoder {
+                    model: path.clone(),
+                    looked_for: "first_stage_model.*, vae.*",
+                };
+                let config = file.vae_config().ok_or_else(none)?;
+                part(path, file.vae(device, kind(config))?.ok_or_else(none)?)
             }
         }
     }
@@ -271,6 +294,17 @@ pub fn autoencoder(
     let file = AutoencoderFile::open(path, base)?;
     let weights = file.weights(device, kind(file.config()))?;
     part(path, (file.config().clone(), weights))
+}
+
+/// The folder of one network: `config.json`, read by `read`, and the weights beside it.
+pub(crate) fn network_folder<C>(
+    dir: &Path,
+    target: Target,
+    read: impl Fn(&Path) -> Result<C, ConfigError>,
+) -> Result<Part<C>, PipelineError> {
+    let file = dir.join("config.json");
+    let config = read(&file).map_err(|e| config_error(file.clone(), e))?;
+    Ok(Part { config, weights: Weights::open_folder(dir, target.device, target.kind)?, file })
 }
 
 /// The folder of an autoencoder.

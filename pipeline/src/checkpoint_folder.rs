@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use imagine_unet::{ConfigError, Weights, read_json};
+use imagine_unet::{ConfigError, read_json};
 use serde_json::Value;
 
-use crate::checkpoint::{Defaults, Family, Part, Target, config_error};
+use crate::checkpoint::{Defaults, Family, Part, Target, network_folder};
 use crate::error::PipelineError;
 use crate::text_conditioning::Hearing;
 
@@ -17,6 +17,9 @@ pub struct CheckpointFolder {
     dir: PathBuf,
     family: Family,
     hearing: Hearing,
+    has_vae: bool,
+    /// What its pipeline does where a request leaves a choice open.
+    usual: Defaults,
 }
 
 impl CheckpointFolder {
@@ -31,19 +34,18 @@ impl CheckpointFolder {
             return Err(refuse("model_index.json has no _class_name".into()));
         };
         let Some(family) = Family::of_class(class) else {
-            let known =
-                "StableDiffusionPipeline and StableDiffusionXLPipeline, and their Img2Img and Inpaint";
+            let known = "StableDiffusionPipeline, StableDiffusionXLPipeline, their Img2Img and Inpaint, and LatentConsistencyModelPipeline";
             return Err(refuse(format!("{class} is not supported, only {known}")));
         };
         let text_parts = family.text_parts().iter().flat_map(|(tokenizer, encoder)| [*encoder, *tokenizer]);
-        for part in ["unet", "vae"].into_iter().chain(text_parts).chain(["scheduler"]) {
-            // Each part is [library, class]; left out it is null or [null, null].
-            let named = match index.get(part) {
-                None | Some(Value::Null) => false,
-                Some(Value::Array(names)) => names.iter().any(|name| !name.is_null()),
-                Some(_) => true,
-            };
-            if !named {
+        // Each part is [library, class]; left out it is null or [null, null].
+        let is_named = |part: &str| match index.get(part) {
+            None | Some(Value::Null) => false,
+            Some(Value::Array(names)) => names.iter().any(|name| !name.is_null()),
+            Some(_) => true,
+        };
+        for part in ["unet"].into_iter().chain(text_parts).chain(["scheduler"]) {
+            if !is_named(part) {
                 return Err(refuse(format!("model_index.json names no {part}")));
             }
             if !dir.join(part).is_dir() {
@@ -62,7 +64,10 @@ impl CheckpointFolder {
             Family::StableDiffusion => Hearing::LastLayer,
             Family::StableDiffusionXl => Hearing::Penultimate { zeros_for_empty_negative },
         };
-        Ok(Self { dir: dir.to_path_buf(), family, hearing })
+        // It may be left out: another can be named.
+        let has_vae = is_named("vae") && dir.join("vae").is_dir();
+        let usual = family.defaults_of(class);
+        Ok(Self { dir: dir.to_path_buf(), family, hearing, has_vae, usual })
     }
 
     pub fn family(&self) -> Family {
@@ -74,6 +79,10 @@ impl CheckpointFolder {
         self.hearing
     }
 
+    pub fn has_vae(&self) -> bool {
+        self.has_vae
+    }
+
     /// The folder of one part, e.g. `unet`.
     pub fn part(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -83,7 +92,7 @@ impl CheckpointFolder {
     pub fn defaults(&self) -> Result<Defaults, PipelineError> {
         let file = self.dir.join("imagine.json");
         if !file.is_file() {
-            return Ok(self.family.defaults());
+            return Ok(self.usual.clone());
         }
         let defaults: Defaults = read_json(&file).map_err(PipelineError::ConfigFile)?;
         let (steps, guidance) = (defaults.steps, defaults.guidance_scale);
@@ -115,9 +124,6 @@ impl CheckpointFolder {
         target: Target,
         read: impl Fn(&Path) -> Result<C, ConfigError>,
     ) -> Result<Part<C>, PipelineError> {
-        let dir = self.part(name);
-        let file = dir.join("config.json");
-        let config = read(&file).map_err(|e| config_error(file.clone(), e))?;
-        Ok(Part { config, weights: Weights::open_folder(&dir, target.device, target.kind)?, file })
+        network_folder(&self.part(name), target, read)
     }
 }

@@ -49,11 +49,13 @@ impl Networks<'_> {
     /// changed in the rows, so that a call that fails can be tried again with fewer.
     pub fn predict(&self, rows: &[&Row], joined: &mut Option<Joined>) -> Result<Vec<Tensor>, PipelineError> {
         let (mut inputs, mut timesteps, mut of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut guidance = Vec::new();
         for row in rows {
             let (input, timestep) = (row.input()?, row.timestep()? as f32);
             for _ in 0..row.width() {
                 inputs.push(input.shallow_clone());
                 timesteps.push(timestep);
+                guidance.extend(row.guidance_embedding());
             }
             of.push((Rc::clone(row.heard()), row.phase()?));
         }
@@ -65,7 +67,10 @@ impl Networks<'_> {
         };
         let residuals = self.residuals(rows, joined, &input, &timesteps)?;
         let (cross, added) = (&joined.cross, joined.added.as_ref());
-        let output = self.unet.forward(&input, &timesteps, cross, added, residuals.as_ref());
+        // All rows of a model have one, or none has.
+        let guidance = if guidance.is_empty() { None } else { Some(Tensor::f_cat(&guidance, 0)?) }; // [B, D]
+        let guidance = guidance.as_ref();
+        let output = self.unet.forward_guided(&input, &timesteps, guidance, cross, added, residuals.as_ref());
         let output = output.f_to_kind(Kind::Float)?;
         let mut begin = 0;
         let guided = |row: &&Row| {

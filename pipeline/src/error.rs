@@ -22,6 +22,12 @@ pub enum PipelineError {
     /// The file could not be read; the source names it.
     #[error(transparent)]
     ConfigFile(ConfigError),
+    #[error(
+        "{model}: it holds no autoencoder ({looked_for}), without which nothing can be drawn: name one with --vae"
+    )]
+    NoAutoencoder { model: PathBuf, looked_for: &'static str },
+    #[error("{file}: cannot take the place of the model's U-Net: {reason}")]
+    LoneUnet { file: PathBuf, reason: String },
     #[error("{part}: {first_key} = {first} does not fit {second_key} = {second}")]
     Mismatch { part: String, first_key: String, first: i64, second_key: String, second: i64 },
     #[error(transparent)]

@@ -24,7 +24,7 @@ pub struct ImageEncoder {
 }
 
 impl ImageEncoder {
-    /// The encoder that `needs` asks for; none if it asks for none. Looked for in `named`, else in
+    /// The encoder that `needs` asks for; none if it asks for none. Looked for in `named`, a folder or a file, else in
     /// [`candidates`] where the first of the right width is taken.
     pub fn load(
         needs: &Needs,
@@ -40,7 +40,11 @@ impl ImageEncoder {
             Some(folder) => folder.to_path_buf(),
             None => find(width, states, adapter, checkpoint)?,
         };
-        let model = ClipVisionModel::from_folder(&folder, target.device, target.kind)?;
+        let model = if folder.is_file() {
+            ClipVisionModel::from_file(&folder, target.device, target.kind)?
+        } else {
+            ClipVisionModel::from_folder(&folder, target.device, target.kind)?
+        };
         let found = width_of(model.config(), states);
         if found != width {
             let reason = format!(

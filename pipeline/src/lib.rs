@@ -21,6 +21,7 @@ pub mod identity;
 mod identity_net;
 mod image_encoder;
 mod load;
+mod lone_unet;
 pub mod lora;
 pub mod model;
 pub mod noise;

@@ -14,6 +14,7 @@ use crate::checkpoint::{Checkpoint, Defaults, Family, Part, Target, autoencoder,
 use crate::device::{device_name, kind_name};
 use crate::edit::Inpainting;
 use crate::error::PipelineError;
+use crate::lone_unet;
 use crate::lora::{LoraFile, TextEncoderSlot};
 use crate::presets::Preset;
 use crate::schedulers::{SchedulerChoice, SchedulerConfig, SchedulerError};
@@ -34,8 +35,10 @@ pub(crate) struct Changes<'a> {
     pub loras: &'a [LoadedLora],
     /// Has to be made for a U-Net like this one.
     pub preset: Option<&'a Preset>,
-    /// Folder of another autoencoder.
+    /// Folder or file of another autoencoder.
     pub vae: Option<&'a Path>,
+    /// Folder or file of another U-Net.
+    pub unet: Option<&'a Path>,
 }
 
 /// The networks of a checkpoint.
@@ -239,10 +242,10 @@ fn load_text(
 
 fn load_unet(
     checkpoint: &Checkpoint,
-    &Changes { adapter, loras, preset, .. }: &Changes,
+    &Changes { adapter, loras, preset, unet: instead, .. }: &Changes,
     target: Target,
 ) -> Result<(UNet2DConditionModel, MappedPages), PipelineError> {
-    let Part { config, weights, file } = checkpoint.unet(target)?;
+    let Part { config, weights, file } = lone_unet::unet(checkpoint, instead, target)?;
     let weights = weights.unread();
     let (key, found) = ("addition_embed_type", config.addition_embed_type.as_deref());
     let wanted = match checkpoint.family() {

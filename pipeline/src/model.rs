@@ -14,6 +14,7 @@ use crate::error::PipelineError;
 use crate::footprint::unet_parameters;
 use crate::identity::{IdentityAdapter, IdentityModel, is_photo_maker, needs_for};
 use crate::load::{Changes, LoadedLora, NetworkPages, Networks, describe, scheduler_name};
+use crate::lone_unet;
 use crate::lora::LoraFile;
 use crate::photo_maker::PhotoMakerIdentity;
 use crate::presets::Preset;
@@ -44,6 +45,8 @@ pub struct LoadOptions {
     pub controlnet: Option<PathBuf>,
     /// Folder of an autoencoder to take in the place of the checkpoint's, or its file in the original layout.
     pub vae: Option<PathBuf>,
+    /// File of a U-Net's weights under diffusers' names to take in the place of the checkpoint's, or its folder.
+    pub unet: Option<PathBuf>,
     /// Merged in this order.
     pub loras: Vec<LoraChoice>,
     /// Name of a recipe for few steps ([`crate::presets`]).
@@ -96,7 +99,7 @@ impl Plan {
             SingleFileOptions { tokenizer: options.tokenizer.clone(), prediction: options.prediction };
         let checkpoint = Checkpoint::open_with(&options.model, &single_file)?;
         let device = options.device.resolve()?;
-        let target = target(&checkpoint, options.dtype, device)?;
+        let target = target(&checkpoint, options, device)?;
         let mut defaults = checkpoint.defaults()?;
         let (mut scheduler, scheduler_file) = checkpoint.scheduler()?;
         // A single file says nothing of its scheduler and its pictures' size: the recipe knows better than its family.
@@ -127,12 +130,14 @@ fn is_lora_of(lora: &Path, adapter: &Path) -> bool {
 }
 
 /// The types to compute in. How large the U-Net is counts for `auto` on a CPU alone, and is not looked at elsewhere.
-fn target(checkpoint: &Checkpoint, dtype: DtypeChoice, device: Device) -> Result<Target, PipelineError> {
+fn target(checkpoint: &Checkpoint, options: &LoadOptions, device: Device) -> Result<Target, PipelineError> {
+    let dtype = options.dtype;
     if (dtype, device) != (DtypeChoice::Auto, Device::Cpu) {
         return Ok(dtype.target(device, 0));
     }
     // Opened, so that headers are read; nothing is taken out of them.
-    let unet = checkpoint.unet(Target { device, kind: Kind::Float, vae: Kind::Float })?;
+    let target = Target { device, kind: Kind::Float, vae: Kind::Float };
+    let unet = lone_unet::unet(checkpoint, options.unet.as_deref(), target)?;
     let parameters = unet_parameters(&unet.config);
     let parameters = parameters.map_err(|source| PipelineError::Config { file: unet.file, source })?;
     Ok(dtype.target(device, parameters))
@@ -150,8 +155,8 @@ impl StableDiffusion {
         };
         opened.refuse_unused(options)?;
         let loras = opened.loras(adapter.as_deref(), &options.loras)?;
-        let vae = options.vae.as_deref();
-        let changes = Changes { adapter: opened.adapter(), loras: &loras, preset, vae };
+        let (vae, unet) = (options.vae.as_deref(), options.unet.as_deref());
+        let changes = Changes { adapter: opened.adapter(), loras: &loras, preset, vae, unet };
         let networks = Networks::load(&checkpoint, &changes, target)?;
         let identity = opened.finish(&checkpoint, networks.unet.config(), options, target)?;
         let info = ModelInfo {
@@ -201,7 +206,7 @@ impl StableDiffusion {
         let needs = |file: &PathBuf| needs_for(file, options.adapter_kind, checkpoint.family());
         let identity = adapter.as_ref().map(needs).transpose()?;
         // Opened, so that headers are read; nothing is taken out of them.
-        let unet = checkpoint.unet(target)?.config;
+        let unet = lone_unet::unet(&checkpoint, options.unet.as_deref(), target)?.config;
         let vae = match options.vae.as_deref() {
             Some(path) => autoencoder(path, checkpoint.family(), target.device, |_| Kind::Float)?.config,
             None => checkpoint.vae(target.device, |_| Kind::Float)?.config,
@@ -209,6 +214,11 @@ impl StableDiffusion {
         let name = options.name.clone().unwrap_or_else(|| checkpoint.name());
         let info = describe(name, &checkpoint, (&unet, &vae), &defaults, scheduler_name, target);
         Ok(ModelInfo { identity, ..info })
+    }
+
+    /// The U-Net takes the guidance as a number: there is no unconditional row, and a negative prompt is not heard.
+    pub fn embeds_guidance(&self) -> bool {
+        self.unet.config().time_cond_proj_dim.is_some()
     }
 
     /// Text encoders and what looked at the photos rest until the next request.

@@ -94,6 +94,8 @@ pub struct Run {
     pub first: usize,
     /// Strength of classifier-free guidance (arXiv 2207.12598); none without an unconditional row.
     pub guidance_scale: Option<f64>,
+    /// The strength as a U-Net takes it that was distilled so: [1, D]
+    pub guidance_embedding: Option<Tensor>,
     pub heard: Rc<Heard>,
 }
 
@@ -122,6 +124,10 @@ impl Row {
 
     pub fn guidance_scale(&self) -> Option<f64> {
         self.run.guidance_scale
+    }
+
+    pub fn guidance_embedding(&self) -> Option<&Tensor> {
+        self.run.guidance_embedding.as_ref()
     }
 
     /// Rows that it takes in a batch.

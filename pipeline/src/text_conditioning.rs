@@ -169,10 +169,13 @@ impl TextConditioner {
     ) -> Result<TextCondition, PipelineError> {
         let mut ignored_words = None;
         let (mut states, mut pooled) = (Vec::new(), None);
+        let is_zero = matches!(self.hearing, Hearing::Penultimate { zeros_for_empty_negative: true })
+            && prompts.negative.is_empty();
         for (encoder, prompt) in self.encoders.iter().zip(tokenized) {
             ignored_words = ignored_words.or_else(|| prompt.truncated_text.clone());
             let mut rows = vec![prompt];
-            if prompts.guided {
+            // What will be zeros is not computed: for SDXL that is half of the time to the first step.
+            if prompts.guided && !is_zero {
                 rows.insert(0, encoder.tokenizer.encode(prompts.negative)?);
             }
             let (heard, whole) = self.heard(encoder, &rows, prompts)?;
@@ -181,14 +184,7 @@ impl TextConditioner {
         }
         let states = Tensor::f_cat(&states, -1)?; // [rows, S, C]
         let condition = TextCondition { states, pooled, ignored_words };
-        match self.hearing {
-            Hearing::Penultimate { zeros_for_empty_negative: true }
-                if prompts.guided && prompts.negative.is_empty() =>
-            {
-                condition.with_first_row_zero()
-            }
-            _ => Ok(condition),
-        }
+        if prompts.guided && is_zero { condition.behind_zeros() } else { Ok(condition) }
     }
 
     /// States [rows, S, hidden] and pooled projection [rows, P] of one encoder.
@@ -238,11 +234,10 @@ impl TextCondition {
         Ok(self.states.f_narrow(0, self.states.size()[0] - 1, 1)?)
     }
 
-    /// The same with zeros in the place of the negative prompt.
-    fn with_first_row_zero(self) -> Result<Self, PipelineError> {
+    /// Behind a row of zeros in the place of a negative prompt.
+    fn behind_zeros(self) -> Result<Self, PipelineError> {
         let zeroed = |t: &Tensor| -> Result<Tensor, PipelineError> {
-            let rest = t.f_narrow(0, 1, t.size()[0] - 1)?;
-            Ok(Tensor::f_cat(&[t.f_narrow(0, 0, 1)?.f_zeros_like()?, rest], 0)?)
+            Ok(Tensor::f_cat(&[t.f_narrow(0, 0, 1)?.f_zeros_like()?, t.shallow_clone()], 0)?)
         };
         let pooled = self.pooled.as_ref().map(&zeroed).transpose()?;
         Ok(Self { states: zeroed(&self.states)?, pooled, ..self })

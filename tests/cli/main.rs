@@ -6,6 +6,7 @@
 mod adapters;
 mod broken_checkpoints;
 mod cards;
+mod checkpoints;
 mod doctor;
 mod edits;
 mod expansion;

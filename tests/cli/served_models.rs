@@ -61,6 +61,7 @@ fn a_service_draws_with_what_generate_draws_with() {
         ["--preset", "nosuch"],
         ["--prediction", "nonsense"],
         ["--vae", "gone"],
+        ["--unet", "gone"],
     ] {
         let usual = ["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--data-dir", "data", "--model"];
         let run = place.run([&usual[..], &[model.to_str().unwrap()], &refused].concat());

@@ -22,13 +22,18 @@ fn unpacked(name: &str) -> (TempDir, PathBuf, PathBuf) {
     let file = dir.path().join(name);
     std::fs::write(&file, bytes).expect("the file");
     let tokenizer = dir.path().join("tokenizer");
-    std::fs::create_dir(&tokenizer).expect("a folder");
+    write_tokenizer(&tokenizer);
+    (dir, file, tokenizer)
+}
+
+/// A folder with the tokenizer of the tiny files' twenty tokens.
+pub fn write_tokenizer(tokenizer: &Path) {
+    std::fs::create_dir(tokenizer).expect("a folder");
     let words =
         "! a b c d e f g h i a</w> b</w> c</w> d</w> e</w> f</w> g</w> h</w> <|startoftext|> <|endoftext|>";
     let vocab: Map<_, _> = words.split(' ').zip(0..).map(|(word, id)| (word.into(), json!(id))).collect();
-    write(&tokenizer, "vocab.json", &serde_json::Value::from(vocab).to_string());
-    write(&tokenizer, "merges.txt", "#version: 0.2\n");
-    (dir, file, tokenizer)
+    write(tokenizer, "vocab.json", &serde_json::Value::from(vocab).to_string());
+    write(tokenizer, "merges.txt", "#version: 0.2\n");
 }
 
 fn write(dir: &Path, name: &str, text: &str) {
@@ -105,6 +110,17 @@ fn an_autoencoder_is_taken_from_a_file_of_its_own() {
         key.ends_with("encoder.conv_in.weight").then(|| "encoder.down_blocks.0.resnets.0.conv1.weight".into())
     });
     assert!(refused(diffusers).to_string().contains("give the folder"));
+    // The same checkpoint without its own.
+    let bare = alone("bare.safetensors", |key| (!key.starts_with("first_stage_model.")).then(|| key.into()));
+    let bare = LoadOptions { model: bare, ..options.clone() };
+    let vae = Some(original.clone());
+    let mut model =
+        StableDiffusion::load(&LoadOptions { vae, ..bare.clone() }).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(draw(&mut model, "a b c").rgb, own);
+    let message = StableDiffusion::load(&bare).map(drop).expect_err("no autoencoder").to_string();
+    for word in ["bare.safetensors", "no autoencoder", "first_stage_model", "--vae"] {
+        assert!(message.contains(word), "{message}");
+    }
     let unet = alone("unet.safetensors", |key| key.strip_prefix("model.").map(String::from));
     let message = refused(unet).to_string();
     assert!(message.contains("unet.safetensors") && message.contains("no autoencoder"), "{message}");

@@ -120,3 +120,70 @@ fn photomakers_tower_needs_no_file() {
     config.check().expect("a valid configuration");
     assert_eq!(config.positions(), 257);
 }
+
+/// The weights of OpenAI's ViT-L/14 at full size, all zero, in a file that takes no space: every key and shape is what
+/// the known configuration asks for.
+#[test]
+fn one_file_of_weights_is_known_by_its_width() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("clip.safetensors");
+    let config = ClipVisionConfig::vit_l_14();
+    let write = |width: i64, layers: i64, more: Option<&str>| {
+        let (d, wide, positions) = (width, config.intermediate_size, config.positions());
+        let mut shapes = vec![
+            ("vision_model.embeddings.class_embedding".to_string(), vec![d]),
+            ("vision_model.embeddings.patch_embedding.weight".to_string(), vec![d, 3, 14, 14]),
+            ("vision_model.embeddings.position_embedding.weight".to_string(), vec![positions, d]),
+            ("visual_projection.weight".to_string(), vec![config.projection_dim, d]),
+        ];
+        let mut layer = |name: String, shape: Vec<i64>| {
+            shapes.push((format!("vision_model.{name}.bias"), vec![shape[0]]));
+            shapes.push((format!("vision_model.{name}.weight"), shape));
+        };
+        layer("pre_layrnorm".into(), vec![d]);
+        layer("post_layernorm".into(), vec![d]);
+        for n in 0..layers {
+            let at = |name: &str| format!("encoder.layers.{n}.{name}");
+            for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+                layer(at(&format!("self_attn.{name}")), vec![d, d]);
+            }
+            layer(at("layer_norm1"), vec![d]);
+            layer(at("layer_norm2"), vec![d]);
+            layer(at("mlp.fc1"), vec![wide, d]);
+            layer(at("mlp.fc2"), vec![d, wide]);
+        }
+        shapes.extend(more.map(|key| (key.to_string(), vec![2])));
+        let mut header = serde_json::Map::new();
+        let mut end = 0;
+        for (key, shape) in shapes {
+            let start = end;
+            end += 2 * shape.iter().product::<i64>();
+            let entry = serde_json::json!({"dtype": "F16", "shape": shape, "data_offsets": [start, end]});
+            header.insert(key, entry);
+        }
+        let header = serde_json::Value::Object(header).to_string();
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+        std::fs::write(&file, &bytes).expect("a file");
+        let whole = std::fs::OpenOptions::new().write(true).open(&file).expect("the file");
+        whole.set_len(bytes.len() as u64 + end as u64).expect("a longer file");
+    };
+    let open = || ClipVisionModel::from_file(&file, Device::Cpu, Kind::Half);
+    write(1024, 24, None);
+    let model = open().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((model.config().hidden_size, model.config().num_attention_heads), (1024, 16));
+    drop(model);
+    for (width, layers, more, says) in [
+        (1024, 23, None, "encoder.layers.23"),
+        (1024, 24, Some("left.over"), "left.over"),
+        (1000, 1, None, "hidden_size = 1000"),
+    ] {
+        write(width, layers, more);
+        let message = open().map(drop).expect_err(says).to_string();
+        assert!(message.contains(says) && message.contains("clip.safetensors"), "{message}");
+    }
+    for (width, act, projection) in [(1024, "quick_gelu", 768), (1280, "gelu", 1024), (1664, "gelu", 1280)] {
+        let config = ClipVisionConfig::of_width(width).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((config.hidden_act.as_str(), config.projection_dim), (act, projection));
+        config.check().unwrap_or_else(|e| panic!("{e}"));
+    }
+}

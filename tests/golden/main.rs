@@ -12,6 +12,7 @@ mod edits;
 mod face_packs;
 mod faceid;
 mod faces;
+mod few_step;
 mod hostile_images;
 mod identities;
 mod image_processor;

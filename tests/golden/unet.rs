@@ -172,7 +172,7 @@ fn what_is_not_implemented_is_refused_by_name() {
         ("time_embedding_type", json!("fourier")),
         ("time_embedding_act_fn", json!("silu")),
         ("timestep_post_act", json!("silu")),
-        ("time_cond_proj_dim", json!(16)),
+        ("time_cond_proj_dim", json!(0)),
         ("resnet_time_scale_shift", json!("ada_group")),
         ("resnet_skip_time_act", json!(true)),
         ("resnet_out_scale_factor", json!(1.4)),

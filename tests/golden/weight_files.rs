@@ -69,6 +69,18 @@ fn of_a_training_checkpoint_only_the_weights_count() {
     assert_eq!((files.number("state_dict"), files.number("pytorch-lightning_version")), (None, None));
 }
 
+/// Objects beside the weights, made by classes that are not looked up: passed over, whatever they are.
+#[test]
+fn what_a_training_leaves_beside_its_weights_is_passed_over() {
+    let golden = Golden::read("weight_files", "training.safetensors");
+    for name in ["callbacks.ckpt", "objects.ckpt", "objects_legacy.ckpt", "objects_4.ckpt"] {
+        let weights = open(&fixture(name)).unwrap_or_else(|e| panic!("{e}"));
+        assert_same(name, &weights, &golden);
+        let files = TensorFiles::open(&[fixture(name)]).expect("it opens");
+        assert_eq!(files.number("global_step"), Some(875_000.0), "{name}");
+    }
+}
+
 #[test]
 fn integers_may_stand_beside_weights_but_are_none() {
     let weights = open(&fixture("integers.bin")).expect("it opens");
@@ -194,7 +206,8 @@ fn nothing_in_a_pickle_is_run_and_its_wish_is_named() {
     for (name, says) in [
         ("command.bin", "posix.system"),
         ("command_legacy.bin", "posix.system"),
-        ("callbacks.ckpt", "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+        ("command_outside.ckpt", "posix.system"),
+        ("object_inside.ckpt", "ldm.modules.ema.LitEma"),
         ("module.pt", "torch.nn.modules.linear.Linear"),
         ("sparse.pt", "torch._utils._rebuild_sparse_tensor"),
     ] {
@@ -261,7 +274,7 @@ fn no_byte_can_do_harm() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("weights.bin");
     let mut read = 0;
-    for name in ["adapter.bin", "legacy.bin", "zip64.bin"] {
+    for name in ["adapter.bin", "legacy.bin", "zip64.bin", "objects.ckpt"] {
         let whole = fs::read(fixture(name)).expect("the fixture");
         for at in 0..whole.len() {
             let flips: &[u8] = if at % 8 == 0 { &[0x01, 0x80, 0xff] } else { &[0xff] };

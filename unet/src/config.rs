@@ -109,6 +109,7 @@ pub struct UNetConfig {
     pub time_embedding_dim: Option<i64>,
     pub time_embedding_act_fn: Option<String>,
     pub timestep_post_act: Option<String>,
+    /// Width of the embedded guidance that the U-Net takes beside the timestep, where it was distilled so.
     pub time_cond_proj_dim: Option<i64>,
     pub conv_in_kernel: i64,
     pub conv_out_kernel: i64,
@@ -205,7 +206,6 @@ impl UNetConfig {
             ("encoder_hid_dim", number(self.encoder_hid_dim)),
             ("time_embedding_act_fn", self.time_embedding_act_fn.clone()),
             ("timestep_post_act", self.timestep_post_act.clone()),
-            ("time_cond_proj_dim", number(self.time_cond_proj_dim)),
             ("cross_attention_norm", self.cross_attention_norm.clone()),
             ("reverse_transformer_layers_per_block", (!reversed.is_null()).then(|| reversed.to_string())),
         ] {
@@ -260,6 +260,7 @@ impl UNetConfig {
             ("sample_size", self.sample_size.unwrap_or(1), 1),
             ("time_embedding_dim", self.time_embedding_dim.unwrap_or(1), 1),
             ("addition_time_embed_dim", self.addition_time_embed_dim.unwrap_or(1), 1),
+            ("time_cond_proj_dim", self.time_cond_proj_dim.unwrap_or(2), 2),
         ] {
             if value < least || value > LARGEST {
                 return Err(ConfigError::unsupported(key, value, &format!("{least} to {LARGEST}")));

@@ -216,7 +216,7 @@ impl ControlNetModel {
         picture: &Tensor,
         scale: f64,
     ) -> ControlResiduals {
-        let time = self.path.embed_time(timesteps, added);
+        let time = self.path.embed_time(timesteps, None, added);
         let mut kv = cross.cursor();
         let x = self.path.enter(sample) + picture;
         let (x, kept) = self.path.descend(x, &time, &mut kv);

@@ -37,7 +37,12 @@ impl DownPath {
         Ok(Self {
             conv_in: Conv2d::new(&(vs / "conv_in"), config.in_channels, first, kernel, 1, (kernel - 1) / 2)?,
             time_proj: sinusoid(config, first),
-            time_embedding: TimestepEmbedding::new(&(vs / "time_embedding"), first, config.time_dim())?,
+            time_embedding: TimestepEmbedding::conditioned(
+                &(vs / "time_embedding"),
+                first,
+                config.time_dim(),
+                config.time_cond_proj_dim,
+            )?,
             added: added_embedding(vs, config)?,
             down_blocks,
             mid_block: match config.mid_block_type {
@@ -54,10 +59,16 @@ impl DownPath {
         self.kind
     }
 
-    /// Timesteps [B] and what is added to them → [B, time_dim], after the SiLU that every residual block
-    /// begins with.
-    pub fn embed_time(&self, timesteps: &Tensor, added: Option<&AddedCondition>) -> Tensor {
-        let time = self.time_embedding.forward(&self.time_proj.forward(timesteps).to_kind(self.kind)); // [B, time_dim]
+    /// Timesteps [B], the embedded guidance [B, time_cond_proj_dim] and what is added to them → [B, time_dim], after
+    /// the SiLU that every residual block begins with.
+    pub fn embed_time(
+        &self,
+        timesteps: &Tensor,
+        guidance: Option<&Tensor>,
+        added: Option<&AddedCondition>,
+    ) -> Tensor {
+        let time = self.time_proj.forward(timesteps).to_kind(self.kind);
+        let time = self.time_embedding.forward_with(&time, guidance); // [B, time_dim]
         let time = match (&self.added, added) {
             (Some((sinusoid, embedding)), Some(added)) => {
                 let rows = added.time_ids.size()[0];

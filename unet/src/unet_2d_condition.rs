@@ -80,7 +80,22 @@ impl UNet2DConditionModel {
         added: Option<&AddedCondition>,
         residuals: Option<&ControlResiduals>,
     ) -> Tensor {
-        let time = self.path.embed_time(timesteps, added);
+        self.forward_guided(sample, timesteps, None, cross, added, residuals)
+    }
+
+    /// [`Self::forward`] with the embedded guidance [B, time_cond_proj_dim]
+    /// ([`guidance_embedding`](crate::embeddings::guidance_embedding)) for U-Nets that take one; without it such a
+    /// U-Net computes as diffusers' does without `timestep_cond`.
+    pub fn forward_guided(
+        &self,
+        sample: &Tensor,
+        timesteps: &Tensor,
+        guidance: Option<&Tensor>,
+        cross: &CrossKv,
+        added: Option<&AddedCondition>,
+        residuals: Option<&ControlResiduals>,
+    ) -> Tensor {
+        let time = self.path.embed_time(timesteps, guidance, added);
         let mut kv = cross.cursor();
         let (x, mut skips) = self.path.descend(self.path.enter(sample), &time, &mut kv);
         let x = self.path.middle(x, &time, &mut kv);

@@ -64,7 +64,7 @@ pub fn run(args: &GenerateArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     stop_if_canceled(cancel)?;
 
     let request = request(args, seed, &people, engine.info().identity.as_ref(), edit);
-    check_negative(&request, engine.info())?;
+    check_negative(&request, &engine)?;
     let order =
         Order { args, request: &request, options: &options, idea: idea.as_deref(), sources: &sources };
     let info = engine.info().clone();
@@ -108,6 +108,7 @@ fn model_choice(args: &GenerateArgs) -> ModelChoice {
         image_encoder: args.image_encoder.clone(),
         controlnet: args.controlnet.clone(),
         vae: args.vae.clone(),
+        unet: args.unet.clone(),
         loras: args.lora.clone(),
         preset: args.preset.clone(),
         device: args.device,
@@ -138,10 +139,18 @@ fn first_seed(args: &GenerateArgs) -> Result<u64, Failure> {
     }
 }
 
-/// Without guidance nothing hears the negative prompt.
-fn check_negative(request: &GenerateRequest, info: &ModelInfo) -> Result<(), Failure> {
-    let guidance = request.guidance_scale.unwrap_or(info.guidance_scale);
-    if guidance > 1.0 || request.negative_prompt.is_empty() {
+/// Without guidance by a second row nothing hears the negative prompt.
+fn check_negative(request: &GenerateRequest, engine: &StableDiffusion) -> Result<(), Failure> {
+    let guidance = request.guidance_scale.unwrap_or(engine.info().guidance_scale);
+    if request.negative_prompt.is_empty() {
+        return Ok(());
+    }
+    if engine.embeds_guidance() {
+        let message = "--negative-prompt has no effect here: the U-Net takes the guidance as a number, and hears \
+                       the prompt alone";
+        return Err(Failure::input(message).hint("leave it out"));
+    }
+    if guidance > 1.0 {
         return Ok(());
     }
     let message =

@@ -127,7 +127,7 @@ pub struct GenerateArgs {
     pub adapter_kind: Option<AdapterKind>,
 
     /// CLIP vision encoder for adapters that look at the face; image_encoder beside the adapter if left out
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
     pub image_encoder: Option<PathBuf>,
 
     /// ControlNet for InstantID; ControlNetModel beside the adapter if left out
@@ -137,6 +137,10 @@ pub struct GenerateArgs {
     /// An autoencoder to take in the place of the model's
     #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
     pub vae: Option<PathBuf>,
+
+    /// A U-Net to take in the place of the model's: its weights under diffusers' names, or its folder
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
+    pub unet: Option<PathBuf>,
 
     /// An InsightFace pack (folder or name) for the faces; the one that fits the adapter if left out
     #[arg(long, value_name = "DIR|NAME", requires = "somebody", help_heading = "Model")]

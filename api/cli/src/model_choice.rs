@@ -33,6 +33,7 @@ pub struct ModelChoice {
     pub image_encoder: Option<PathBuf>,
     pub controlnet: Option<PathBuf>,
     pub vae: Option<PathBuf>,
+    pub unet: Option<PathBuf>,
     pub loras: Vec<LoraChoice>,
     pub preset: Option<String>,
     pub device: DeviceChoice,
@@ -57,10 +58,18 @@ impl ModelChoice {
             own(&located.image_encoder, |needs| needs.face_side.is_some() && needs.trigger_word.is_none());
         let own_controlnet = own(&located.controlnet, |needs| needs.key_points);
         let own_loras = located.loras.iter().map(|file| LoraChoice { file: file.clone(), weight: 1.0 });
-        let told = Preset::of_checkpoint(&located.model).filter(|_| located.model.is_file());
-        let preset = self.preset.clone().or_else(|| located.preset.clone());
+        let unet = self.unet.clone().or_else(|| located.unet.clone());
+        // A U-Net in the place of the model's is what the recipe belongs to.
+        let (told, file) = match &unet {
+            Some(unet) => (Preset::of_unet(unet), unet),
+            None => {
+                (Preset::of_checkpoint(&located.model).filter(|_| located.model.is_file()), &located.model)
+            }
+        };
+        let own = located.preset.clone().filter(|_| self.unet.is_none() || told.is_none());
+        let preset = self.preset.clone().or(own);
         if let (None, Some(told)) = (&preset, told) {
-            let file = located.model.display();
+            let file = file.display();
             progress.note(format_args!("{file} is drawn by --preset {}, as its name says", told.name));
         }
         let preset = preset.or_else(|| told.map(|preset| preset.name.to_owned()));
@@ -80,6 +89,7 @@ impl ModelChoice {
             image_encoder: self.image_encoder.clone().or(own_encoder),
             controlnet: self.controlnet.clone().or(own_controlnet),
             vae: self.vae.clone().or(f16_vae),
+            unet,
             loras: own_loras.chain(self.loras.iter().cloned()).collect(),
             preset,
             device: self.device,
@@ -173,6 +183,14 @@ mod tests {
         let f16 = ModelChoice { dtype: DtypeChoice::F16, ..ModelChoice::default() };
         assert_eq!(of(&f16).vae, Some("own-vae".into()));
         assert_eq!(of(&ModelChoice { vae: Some("v".into()), ..f16 }).vae, Some("v".into()));
+        let over = |unet: &str| of(&ModelChoice { unet: Some(unet.into()), ..ModelChoice::default() });
+        let dmd2 = over("dmd2_sdxl_4step_unet_fp16.bin");
+        assert_eq!(
+            (dmd2.unet.is_some(), dmd2.preset.as_deref()),
+            (true, Some("dmd2-4")),
+            "the U-Net's recipe"
+        );
+        assert_eq!(over("my_unet.safetensors").preset.as_deref(), Some("lightning-4"), "the combination's");
         let prediction = Some(Prediction::V);
         assert_eq!(of(&ModelChoice { prediction, ..ModelChoice::default() }).prediction, prediction);
         let named = ModelChoice {

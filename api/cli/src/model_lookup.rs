@@ -35,6 +35,8 @@ pub struct Located {
     pub controlnet: Option<PathBuf>,
     /// Folder of an autoencoder that does not overflow in f16: it is for that type alone.
     pub vae: Option<PathBuf>,
+    /// File or folder of a U-Net that stands in the place of the base's.
+    pub unet: Option<PathBuf>,
     pub loras: Vec<PathBuf>,
     /// Sampler, steps and guidance, by name.
     pub preset: Option<String>,
@@ -125,6 +127,7 @@ fn combined(name: &str, lock: &Lock, combination: &LockedCombination) -> Result<
             Role::FaceEncoder => located.face_encoder = Some(entry),
             Role::Controlnet => located.controlnet = Some(entry),
             Role::Vae => located.vae = Some(entry),
+            Role::Unet => located.unet = Some(entry),
             Role::Lora => located.loras.push(entry),
         }
     }
@@ -335,6 +338,7 @@ mod tests {
             ("face-encoder", "f"),
             ("controlnet", "n"),
             ("vae", "v"),
+            ("unet", "u"),
             ("lora", "l"),
         ];
         let parts: Vec<String> =
@@ -350,7 +354,7 @@ mod tests {
         let find = || locate_in(Path::new("all"), &places).map_err(|e| e.to_string());
         let failure = find().unwrap_err();
         assert!(
-            failure.contains("7 files are missing") && failure.contains("imagine models pull all"),
+            failure.contains("8 files are missing") && failure.contains("imagine models pull all"),
             "{failure}"
         );
         let at = |entry: &str| place.path().join("snapshots/c").join(entry);
@@ -366,6 +370,7 @@ mod tests {
             face_encoder: Some(at("f")),
             controlnet: Some(at("n")),
             vae: Some(at("v")),
+            unet: Some(at("u")),
             loras: vec![at("l")],
             preset: Some("p".into()),
         };

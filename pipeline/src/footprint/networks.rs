@@ -21,6 +21,9 @@ pub(super) fn unet_tally(c: &UNetConfig, width: u64, height: u64) -> Result<Tall
     let mut t = Tally::default();
     t.linear(first, time_dim, true, 1);
     t.linear(time_dim, time_dim, true, 1);
+    if let Some(width) = c.time_cond_proj_dim {
+        t.linear(count(width), first, false, 1);
+    }
     if let Some(width) = c.projection_class_embeddings_input_dim.filter(|_| c.addition_embed_type.is_some()) {
         t.linear(count(width), time_dim, true, 1);
         t.linear(time_dim, time_dim, true, 1);

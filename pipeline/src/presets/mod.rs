@@ -135,6 +135,23 @@ impl Preset {
         Self::by_name(&preset).ok()
     }
 
+    /// The preset of a U-Net alone that was published for it, by the name of its file or, of a folder, its path:
+    /// `sdxl_lightning_4step_unet.safetensors`, `Hyper-SDXL-1step-Unet.safetensors`, `…/lcm-sdxl`.
+    pub fn of_unet(path: &Path) -> Option<&'static Self> {
+        let plain = |text: std::borrow::Cow<str>| text.to_lowercase().replace('-', "_");
+        let name = plain(path.file_name()?.to_string_lossy());
+        let lightning = name.strip_prefix("sdxl_lightning_").and_then(|rest| rest.split_once("step_unet"));
+        let preset = match lightning {
+            // The file of one step predicts the picture and has a recipe of its own, which is not here.
+            Some((steps, _)) => format!("lightning-{steps}"),
+            None if name.starts_with("hyper_sdxl_1step_unet") => "hyper-sdxl-1-unet".to_owned(),
+            None if name.starts_with("dmd2_sdxl_4step_unet") => "dmd2-4".to_owned(),
+            None if path.is_dir() && plain(path.to_string_lossy()).contains("lcm_sdxl") => "lcm".to_owned(),
+            None => return None,
+        };
+        Self::by_name(&preset).ok()
+    }
+
     /// A scheduler of which nothing is the checkpoint's own choice, for [`Self::scheduler_config`].
     pub fn without_kept(&self, scheduler: &SchedulerConfig) -> SchedulerConfig {
         scheduler.with_kind(self.kind)
@@ -296,6 +313,20 @@ mod tests {
             ("dreamshaperXL_turboDpmppSDE.safetensors", None),
         ] {
             assert_eq!(Preset::of_checkpoint(Path::new(path)).map(|preset| preset.name), name, "{path}");
+        }
+        for (path, name) in [
+            ("sdxl_lightning_2step_unet.safetensors", Some("lightning-2")),
+            ("unets/sdxl_lightning_8step_unet.safetensors", Some("lightning-8")),
+            ("Hyper-SDXL-1step-Unet.safetensors", Some("hyper-sdxl-1-unet")),
+            ("Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors", Some("hyper-sdxl-1-unet")),
+            ("dmd2_sdxl_4step_unet_fp16.bin", Some("dmd2-4")),
+            // no recipe for it, a whole checkpoint, a LoRA
+            ("sdxl_lightning_1step_unet_x0.safetensors", None),
+            ("dmd2_sdxl_1step_unet_fp16.bin", None),
+            ("sdxl_lightning_4step.safetensors", None),
+            ("sdxl_lightning_4step_lora.safetensors", None),
+        ] {
+            assert_eq!(Preset::of_unet(Path::new(path)).map(|preset| preset.name), name, "{path}");
         }
         let turbo = Preset::by_name("turbo").unwrap();
         let invented = turbo.scheduler_config(&turbo.without_kept(&sdxl()));

@@ -46,7 +46,19 @@ const fn hyper_preset(name: &'static str, steps: u32, loras: &'static [PresetLor
 }
 
 /// All recipes, in the order in which help should list them.
-pub const PRESETS: [Preset; 10] = [
+pub const PRESETS: [Preset; 12] = [
+    Preset {
+        name: "lcm",
+        about: "latent consistency models, whose U-Net takes the guidance as a number; 2 to 8 steps",
+        steps: 4,
+        guidance_scale: 8.0,
+        loras: &[],
+        side: None,
+        bases: &[Base::Sd15, Base::Sdxl],
+        kind: SchedulerKind::Lcm,
+        keeps: &[],
+        settings: &[],
+    },
     Preset {
         name: "lcm-lora",
         about: "LCM-LoRA, 2 to 8 steps; guidance up to 2 works too",
@@ -126,6 +138,19 @@ pub const PRESETS: [Preset; 10] = [
             hyper(Base::Sdxl, "Hyper-SDXL-8steps-lora.safetensors", "hyper-sdxl-8steps-lora"),
         ],
     ),
+    Preset {
+        name: "hyper-sdxl-1-unet",
+        about: "Hyper-SD's U-Net for SDXL in one step",
+        steps: 1,
+        guidance_scale: 0.0,
+        loras: &[],
+        side: None,
+        bases: &[Base::Sdxl],
+        kind: SchedulerKind::Lcm,
+        keeps: &[],
+        // Distilled at timestep 800: of so many original steps it is the highest.
+        settings: &[Setting::Count("original_inference_steps", 801)],
+    },
     Preset {
         name: "turbo",
         about: "SD Turbo and SDXL Turbo checkpoints, 1 to 4 steps, 512 pixels",

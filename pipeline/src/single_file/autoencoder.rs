@@ -33,8 +33,11 @@ impl AutoencoderFile {
                 "its names are diffusers': give the folder that it lies in, with its config.json".into();
             return Err(SingleFileError::NotACheckpoint { file: layout.file(), reason });
         }
-        let prefix =
-            if layout.has("decoder.conv_in.weight") { "" } else { vae_keys::latent_channels(&layout)?.0 };
+        let prefix = if layout.has("decoder.conv_in.weight") { Some("") } else { vae_keys::prefix(&layout) };
+        let prefix = prefix.ok_or_else(|| SingleFileError::NotACheckpoint {
+            file: layout.file(),
+            reason: format!("it holds no autoencoder ({}*)", vae_keys::PREFIXES.join("*, ")),
+        })?;
         let (config, map) = vae_keys::read_at(&layout, prefix, base.picture_size(), base.scaling_factor())?;
         Ok(Self { layout, config, map })
     }

@@ -220,7 +220,7 @@ const OTHERS: [(&[&str], &str, &str); 15] = [
     (
         &["down_blocks.", "mid_block.", "encoder.down_blocks.", "decoder.mid_block."],
         "one part of a diffusers checkpoint",
-        "give the whole folder, the one that holds model_index.json",
+        "give the whole folder, the one that holds model_index.json; a U-Net alone goes over a model with --unet",
     ),
     (&["text_model.", "transformer.resblocks."], "a text encoder", "give a whole checkpoint"),
     (&["encoder.down.", "decoder.up."], "an autoencoder", "give a whole checkpoint"),
@@ -299,7 +299,11 @@ fn base_model(layout: &Layout) -> Result<BaseModel, SingleFileError> {
 fn is_inpainting(layout: &Layout) -> Result<bool, SingleFileError> {
     let key = format!("{}input_blocks.0.0.weight", unet_keys::PREFIX);
     let channels = layout.dim(&key, 1)?;
-    let (_, latent) = vae_keys::latent_channels(layout)?;
+    // Without an autoencoder what the U-Net puts out tells it.
+    let latent = match vae_keys::latent_channels(layout)? {
+        Some(latent) => latent,
+        None => layout.dim(&format!("{}out.2.weight", unet_keys::PREFIX), 0)?,
+    };
     if channels == latent {
         return Ok(false);
     }

@@ -10,6 +10,7 @@ mod error;
 mod infer;
 mod layout;
 mod text_keys;
+mod unet;
 mod unet_keys;
 mod vae_keys;
 
@@ -28,6 +29,7 @@ pub use autoencoder::AutoencoderFile;
 pub use error::SingleFileError;
 pub use infer::{BaseModel, Prediction, PredictionSource, SingleFileKind};
 use layout::Layout;
+pub use unet::UNetFile;
 
 /// What the file itself cannot say.
 #[derive(Clone, Debug, Default)]
@@ -55,9 +57,10 @@ type Part<C> = (C, KeyMap);
 /// // LoRAs are merged here, under diffusers' names.
 /// let unet = UNet2DConditionModel::new(&weights.root(), &config)?;
 /// weights.finish(&[])?;
-/// let (config, weights) = file.vae(Device::Cpu, Kind::Float)?;
-/// let vae = AutoencoderKl::new(&weights.root(), &config)?;
-/// weights.finish(&[])?;
+/// if let Some((config, weights)) = file.vae(Device::Cpu, Kind::Float)? {
+///     let vae = AutoencoderKl::new(&weights.root(), &config)?;
+///     weights.finish(&[])?;
+/// }
 /// let (scheduler, tokenizer) = (file.scheduler(), file.tokenizer()?);
 /// # Ok(())
 /// # }
@@ -67,7 +70,7 @@ pub struct SingleFile {
     kind: SingleFileKind,
     options: SingleFileOptions,
     unet: Part<UNetConfig>,
-    vae: Part<AutoencoderKlConfig>,
+    vae: Option<Part<AutoencoderKlConfig>>,
     text_encoder: Part<ClipTextConfig>,
     text_encoder_2: Option<Part<ClipTextConfig>>,
 }
@@ -98,7 +101,8 @@ impl SingleFile {
     /// Every key of the parts must be in the file, and every key of the file in a part or known to be left
     /// over.
     fn check_keys(&self) -> Result<(), SingleFileError> {
-        let mut maps = vec![&self.unet.1, &self.vae.1, &self.text_encoder.1];
+        let mut maps = vec![&self.unet.1, &self.text_encoder.1];
+        maps.extend(self.vae.as_ref().map(|(_, map)| map));
         maps.extend(self.text_encoder_2.as_ref().map(|(_, map)| map));
         let mut used = HashSet::with_capacity(self.layout.keys.len());
         for source in maps.into_iter().flat_map(KeyMap::values) {
@@ -143,9 +147,18 @@ impl SingleFile {
         self.part(&self.unet, device, kind)
     }
 
-    /// The autoencoder, under diffusers' names. Half precision overflows in some; see `force_upcast`.
-    pub fn vae(&self, device: Device, kind: Kind) -> Result<(AutoencoderKlConfig, Weights), SingleFileError> {
-        self.part(&self.vae, device, kind)
+    /// The autoencoder, under diffusers' names; none where the file was published without one. Half precision
+    /// overflows in some; see `force_upcast`.
+    pub fn vae(
+        &self,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Option<(AutoencoderKlConfig, Weights)>, SingleFileError> {
+        self.vae.as_ref().map(|part| self.part(part, device, kind)).transpose()
+    }
+
+    pub fn vae_config(&self) -> Option<&AutoencoderKlConfig> {
+        self.vae.as_ref().map(|(config, _)| config)
     }
 
     /// The (first) text encoder, under transformers' names.

@@ -36,11 +36,28 @@ pub(super) fn read(
     kind: &SingleFileKind,
     pooled: Option<i64>,
 ) -> Result<(UNetConfig, KeyMap), SingleFileError> {
-    let mut walk = Walk { keys: Keys::new(layout, PREFIX), linear: false, cross_dim: 0 };
+    read_at(layout, PREFIX, kind, pooled)
+}
+
+/// The same of keys that start so.
+pub(super) fn read_at(
+    layout: &Layout,
+    prefix: &str,
+    kind: &SingleFileKind,
+    pooled: Option<i64>,
+) -> Result<(UNetConfig, KeyMap), SingleFileError> {
+    let mut walk = Walk { keys: Keys::new(layout, prefix), linear: false, cross_dim: 0 };
     let first = walk.keys.dim("input_blocks.0.0.weight", 0)?;
     walk.keys.layer("conv_in", "input_blocks.0.0");
     walk.keys.layer("time_embedding.linear_1", "time_embed.0");
     walk.keys.layer("time_embedding.linear_2", "time_embed.2");
+    // Of models that were distilled to take the guidance as a number.
+    let guidance = "time_embed.cond_proj.weight";
+    let time_cond_proj_dim =
+        if walk.keys.has_prefix(guidance) { Some(walk.keys.dim(guidance, 1)?) } else { None };
+    if time_cond_proj_dim.is_some() {
+        walk.keys.add("time_embedding.cond_proj.weight", guidance);
+    }
     let levels = walk.down(first)?;
     let mid_depth = walk.middle()?;
     let up_has_attention = walk.up(&levels)?;
@@ -68,6 +85,7 @@ pub(super) fn read(
                 PerBlock::Each(levels.iter().map(|l| (l.channels / 64).max(1)).collect())
             }
         },
+        time_cond_proj_dim,
         upcast_attention: (kind.base == BaseModel::Sd2 && kind.prediction == Prediction::V).then_some(true),
         ..UNetConfig::default()
     };

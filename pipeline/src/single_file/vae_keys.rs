@@ -13,23 +13,23 @@ use super::unet_keys::groups;
 /// Names of the part, in original files and in some that were merged later.
 pub(super) const PREFIXES: [&str; 2] = ["first_stage_model.", "vae."];
 
-/// Channels of the latents, if the file holds an autoencoder.
-pub(super) fn latent_channels(layout: &Layout) -> Result<(&'static str, i64), SingleFileError> {
-    let prefix = PREFIXES.into_iter().find(|p| layout.has_prefix(p));
-    let prefix = prefix.ok_or_else(|| SingleFileError::NotACheckpoint {
-        file: layout.file(),
-        reason: format!("it holds no autoencoder ({}*)", PREFIXES.join("*, ")),
-    })?;
-    Ok((prefix, layout.dim(&format!("{prefix}decoder.conv_in.weight"), 1)?))
+/// The start of the autoencoder's keys, if the file holds one.
+pub(super) fn prefix(layout: &Layout) -> Option<&'static str> {
+    PREFIXES.into_iter().find(|prefix| layout.has_prefix(prefix))
 }
 
-/// Configuration and keys of the autoencoder.
+/// Channels of the latents, if the file holds an autoencoder.
+pub(super) fn latent_channels(layout: &Layout) -> Result<Option<i64>, SingleFileError> {
+    prefix(layout).map(|prefix| layout.dim(&format!("{prefix}decoder.conv_in.weight"), 1)).transpose()
+}
+
+/// Configuration and keys of the autoencoder, if there is one.
 pub(super) fn read(
     layout: &Layout,
     kind: &SingleFileKind,
-) -> Result<(AutoencoderKlConfig, KeyMap), SingleFileError> {
-    let (prefix, _) = latent_channels(layout)?;
-    read_at(layout, prefix, kind.picture_size(), kind.scaling_factor())
+) -> Result<Option<(AutoencoderKlConfig, KeyMap)>, SingleFileError> {
+    let read = |prefix| read_at(layout, prefix, kind.picture_size(), kind.scaling_factor());
+    prefix(layout).map(read).transpose()
 }
 
 /// The same of keys that start so, with what no file says: the side of its pictures, and the scale of the latents.

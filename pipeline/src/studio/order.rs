@@ -3,6 +3,8 @@
 use std::rc::Rc;
 
 use imagine_contract::{CancelFlag, Event, GenerateRequest, RgbPixels};
+use imagine_unet::embeddings::guidance_embedding;
+use tch::Tensor;
 
 use super::floor::Task;
 use crate::condition::Prepared;
@@ -33,6 +35,8 @@ struct Planned {
     config: SchedulerConfig,
     /// Channels, height and width of the latents.
     shape: [i64; 3],
+    /// The strength of the guidance as the U-Net takes it, where it was distilled so: [1, D]
+    guidance: Option<Tensor>,
 }
 
 /// What all pictures of an order have in common.
@@ -89,12 +93,19 @@ impl Work {
     /// Makes the choices that the request leaves open; latent cells of one picture.
     pub fn plan(&mut self, model: &StableDiffusion) -> Result<i64, PipelineError> {
         if self.plan.is_none() {
-            let plan = Plan::new(&self.request, &model.info)?;
+            let mut plan = Plan::new(&self.request, &model.info)?;
+            let scale = self.request.guidance_scale.unwrap_or(model.info.guidance_scale);
+            let width = model.unet.config().time_cond_proj_dim;
+            let guidance = width.map(|width| guidance_embedding(&[scale], width, model.device));
+            if guidance.is_some() {
+                // Such a U-Net has learned what guidance makes of two rows.
+                plan.guidance_scale = None;
+            }
             let config = model.scheduler(self.request.scheduler.as_deref())?;
             let cells = |side: u32| i64::from(side / model.info.side_multiple);
             let channels = model.vae.config().latent_channels;
             let shape = [channels, cells(plan.size.height), cells(plan.size.width)];
-            self.plan = Some(Planned { plan, config, shape });
+            self.plan = Some(Planned { plan, config, shape, guidance });
         }
         Ok(self.cells())
     }
@@ -131,7 +142,7 @@ impl Work {
 
     /// Begins the next picture: its index, its seed, and its row.
     pub fn begin(&mut self, model: &StableDiffusion) -> Result<(u32, u64, Row), PipelineError> {
-        let Planned { plan, config, shape } = self.planned()?;
+        let Planned { plan, config, shape, guidance } = self.planned()?;
         let unprepared = || PipelineError::Internal("an order without a condition".into());
         let Ready { edit, heard } = self.ready.as_ref().ok_or_else(unprepared)?;
         let index = self.begun;
@@ -150,6 +161,7 @@ impl Work {
             scheduler,
             first: edit.as_ref().map_or(0, PreparedEdit::first),
             guidance_scale: plan.guidance_scale,
+            guidance_embedding: guidance.as_ref().map(Tensor::shallow_clone),
             heard: Rc::clone(heard),
         };
         self.begun += 1;

@@ -42,6 +42,7 @@ TRAILING = dict(timestep_spacing="trailing")
 # preset, checkpoints, class, changed settings, steps, arguments of set_timesteps in place of the steps, of step
 RECIPES = [
     ("lcm-lora", ["sd15", "sdxl"], LCMScheduler, {}, 4, {}, {}),
+    ("lcm", ["sd15", "sdxl"], LCMScheduler, {}, 4, {}, {}),
     ("lightning-2", ["sdxl"], EulerDiscreteScheduler, TRAILING, 2, {}, {}),
     ("lightning-4", ["sdxl"], EulerDiscreteScheduler, TRAILING, 4, {}, {}),
     ("lightning-8", ["sdxl"], EulerDiscreteScheduler, TRAILING, 8, {}, {}),
@@ -49,6 +50,7 @@ RECIPES = [
     ("hyper-sd-2", ["sd15", "sdxl"], DDIMScheduler, TRAILING, 2, {}, {}),
     ("hyper-sd-4", ["sd15", "sdxl"], DDIMScheduler, TRAILING, 4, {}, {}),
     ("hyper-sd-8", ["sd15", "sdxl"], DDIMScheduler, TRAILING, 8, {}, {}),
+    ("hyper-sdxl-1-unet", ["sdxl"], LCMScheduler, {}, 1, dict(timesteps=[800]), {}),
     ("turbo", ["sdxl_turbo"], EulerAncestralDiscreteScheduler, {}, 1, {}, {}),
     ("turbo", ["sd_turbo"], EulerDiscreteScheduler, {}, 1, {}, {}),
     ("dmd2-4", ["sdxl"], LCMScheduler, {}, 4, dict(timesteps=[999, 749, 499, 249]), {}),

@@ -1,19 +1,22 @@
 """Makes tests/golden/fixtures/weight_files: the same few tensors in every format that weights come in, written by
 torch.save, safetensors, diffusers and transformers themselves; and files that must be refused.
 
-Needs torch==2.11.0, diffusers==0.42.1, transformers==5.23.0, safetensors==0.8.0; run it from anywhere:
+Needs torch==2.11.0, diffusers==0.42.1, transformers==5.23.0, safetensors==0.8.0, numpy==2.4.6; run it from anywhere:
 
     python tests/golden/generate/weight_files.py
 """
 
 import collections
+import datetime
 import io
 import os
+import pathlib
 import sys
 import types
 import zipfile
 from pathlib import Path
 
+import numpy
 import torch
 from diffusers import AutoencoderKL
 from seeded import begin, reseed, save_tensors
@@ -91,13 +94,53 @@ class Command:
         return (os.system, ("touch imagine-was-here",))
 
 
+def foreign(module, name, *bases):
+    """A class of a package that is not here, so that a pickle can name it."""
+    parts = module.split(".")
+    for n in range(1, len(parts) + 1):
+        path = ".".join(parts[:n])
+        sys.modules.setdefault(path, types.ModuleType(path))
+    made = type(name, bases, {"__module__": module})
+    setattr(sys.modules[module], name, made)
+    return made
+
+
 def callbacks(contents):
     """The same checkpoint with a class of another package as a key."""
-    module = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
-    module.ModelCheckpoint = type("ModelCheckpoint", (), {"__module__": module.__name__})
-    parents = [types.ModuleType(name) for name in ("pytorch_lightning", "pytorch_lightning.callbacks")]
-    sys.modules.update({each.__name__: each for each in [*parents, module]})
-    return {**contents, "callbacks": {module.ModelCheckpoint: {"best_model_path": "here"}}}
+    checkpoint = foreign("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+    return {**contents, "callbacks": {checkpoint: {"best_model_path": "here"}}}
+
+
+def training_objects(contents):
+    """The same checkpoint with what trainings leave beside the weights: objects with and without a state, of
+    dictionaries and lists, plain classes of Python and NumPy, types and sizes of PyTorch."""
+    config = foreign("omegaconf.dictconfig", "DictConfig")()
+    config.__dict__.update(_content={"lr": 1e-4, "path": "here"}, _parent=None)
+    attributes = foreign("lightning_fabric.utilities.data", "AttributeDict", dict)(width=320)
+    names = foreign("ldm.data.names", "Names", list)(["a", "b"])
+    counts = collections.defaultdict(list, {"train": [1, 2]})
+    return {
+        **callbacks(contents),
+        "hyper_parameters": {"config": config, "attributes": attributes, "names": names, "kind": type(config)},
+        "loops": {
+            "best": numpy.float64(0.5),
+            "counts": counts,
+            "seen": {1, 2},
+            "frozen": frozenset("a"),
+            "folder": pathlib.PurePosixPath("/here"),
+            "type": torch.float16,
+            "size": torch.Size([1, 2]),
+            "complex": 1j,
+            "started": datetime.datetime(2024, 10, 14),
+        },
+        "optimizer_states": [torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))]).state_dict()],
+    }
+
+
+def inside(contents):
+    """An object among the weights."""
+    kind = foreign("ldm.modules.ema", "LitEma")
+    return {**contents, "state_dict": {**contents["state_dict"], "model_ema": kind()}}
 
 
 def rezip(path, compression, wide=False):
@@ -178,7 +221,12 @@ def main():
     torch.save({"weight": torch.ones(2), **integers}, OUT / "integers.bin")
 
     (OUT / "refused").mkdir()
-    torch.save(callbacks(training), OUT / "refused" / "callbacks.ckpt")
+    torch.save(callbacks(training), OUT / "callbacks.ckpt")
+    torch.save(training_objects(training), OUT / "objects.ckpt")
+    torch.save(training_objects(training), OUT / "objects_legacy.ckpt", _use_new_zipfile_serialization=False)
+    torch.save(training_objects(training), OUT / "objects_4.ckpt", pickle_protocol=4)
+    torch.save(inside(training), OUT / "refused" / "object_inside.ckpt")
+    torch.save({**training, "callbacks": {"x": Command()}}, OUT / "refused" / "command_outside.ckpt")
     torch.save({"weight": torch.ones(2), "other": Command()}, OUT / "refused" / "command.bin")
     torch.save({"other": Command()}, OUT / "refused" / "command_legacy.bin", _use_new_zipfile_serialization=False)
     torch.save(torch.nn.Linear(2, 2), OUT / "refused" / "module.pt")

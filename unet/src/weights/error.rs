@@ -14,8 +14,8 @@ pub enum WeightsError {
     #[error("{file}: not a PyTorch file of weights: {reason}")]
     Torch { file: PathBuf, reason: String },
     #[error(
-        "{file}: the pickle asks for \"{global}\"; only tensors, dictionaries, lists, numbers and text are \
-         read from a pickle, and nothing in it is run. If you trust the file, load it in Python and save its \
+        "{file}: the pickle asks for \"{global}\"; of weights only tensors, dictionaries, lists, numbers and text \
+         are read from a pickle, and nothing in it is run. If you trust the file, load it in Python and save its \
          tensors as safetensors"
     )]
     Global { file: PathBuf, global: String },
@@ -35,6 +35,8 @@ pub enum WeightsError {
     Layout { file: PathBuf, key: String, found: Vec<i64>, expected: &'static str },
     #[error("{file}: tensor \"{key}\" has type {found}, which is not a weight type")]
     Type { file: PathBuf, key: String, found: String },
+    #[error("{file}: \"{key}\" says that its weight is packed as \"{found}\"; only {known} are read")]
+    Packing { file: PathBuf, key: String, found: String, known: String },
     #[error("{file}: tensor \"{key}\" holds NaN or infinite values")]
     NotFinite { file: PathBuf, key: String },
     #[error("{file}: {count} tensors do not belong to this model, first \"{first}\"")]

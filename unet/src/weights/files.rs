@@ -11,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::error::WeightsError;
 use super::pages::{self, MappedPages, MappedTensor};
 use super::stored::{StoredTensor, StoredType};
-use super::{safetensors_file, sharded, torch_legacy, torch_pickle, torch_zip};
+use super::{safetensors_file, scaled, sharded, torch_legacy, torch_pickle, torch_zip};
 
 /// What one file says.
 #[derive(Debug, Default)]
@@ -80,7 +80,22 @@ impl TensorFiles {
                 all.add(path)?;
             }
         }
+        all.attach_scales()?;
         Ok(all)
+    }
+
+    /// Puts the scales of weights of eight bits to their weights.
+    fn attach_scales(&mut self) -> Result<(), WeightsError> {
+        let files = &self.files;
+        let path_of =
+            |tensor: &StoredTensor| files.get(tensor.file).map(|f| f.path.clone()).unwrap_or_default();
+        let bytes_of = |tensor: &StoredTensor| {
+            let start = tensor.start();
+            let length = usize::try_from(tensor.shape().iter().product::<i64>()).ok()?;
+            let end = start.checked_add(length)?;
+            files.get(tensor.file)?.map.get(start..end).map(<[u8]>::to_vec)
+        };
+        scaled::attach(&mut self.tensors, &scaled::Files { path_of: &path_of, bytes_of: &bytes_of })
     }
 
     /// Maps the weights of a model folder of a diffusers or transformers checkpoint: safetensors before
@@ -180,9 +195,16 @@ impl TensorFiles {
             });
             return Ok(tensor);
         }
-        let mut tensor = Tensor::f_empty(stored.shape(), (kind, device)).map_err(of)?;
+        // A scale is multiplied in f32: in the half types it would be rounded twice.
+        let read_in = if stored.scale.is_some() { Kind::Float } else { kind };
+        let mut tensor = Tensor::f_empty(stored.shape(), (read_in, device)).map_err(of)?;
         stored.copy_into(&mapped.map, from, &mut tensor).map_err(of)?;
         mapped.forget_pages(stored, from);
+        if let Some(scale) = &stored.scale {
+            let scale = self.read(key, scale, device, Kind::Float, true, &mut MappedPages::default())?;
+            let scaled = scale.f_view([] as [i64; 0]).and_then(|scale| tensor.f_mul(&scale));
+            tensor = scaled.and_then(|scaled| scaled.f_to_kind(kind)).map_err(of)?;
+        }
         pages::check_finite(&tensor, &file(), key)?;
         Ok(tensor)
     }

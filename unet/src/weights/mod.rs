@@ -13,6 +13,7 @@ mod pages;
 mod pickle;
 mod remap;
 mod safetensors_file;
+mod scaled;
 mod sharded;
 mod stored;
 mod torch_legacy;

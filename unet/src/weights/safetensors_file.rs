@@ -12,6 +12,8 @@ fn stored_type(dtype: Dtype) -> StoredType {
         Dtype::F32 => StoredType::Weight(Kind::Float),
         Dtype::F16 => StoredType::Weight(Kind::Half),
         Dtype::BF16 => StoredType::Weight(Kind::BFloat16),
+        Dtype::F8_E4M3 => StoredType::Weight(Kind::Float8e4m3fn),
+        Dtype::F8_E5M2 => StoredType::Weight(Kind::Float8e5m2),
         other => StoredType::Other(format!("{other:?}")),
     }
 }

@@ -25,6 +25,8 @@ pub struct StoredTensor {
     strides: Vec<i64>,
     /// Of the first element, in bytes from the start of the file.
     offset: usize,
+    /// One number that every element is to be multiplied by ([`super::scaled`]).
+    pub(super) scale: Option<Box<StoredTensor>>,
 }
 
 /// Strides of a dense row-major tensor.
@@ -52,7 +54,7 @@ impl StoredTensor {
             return Err(format!("impossible shape {shape:?} with strides {strides:?}"));
         }
         let StoredType::Weight(kind) = &dtype else {
-            return Ok(Self { file, dtype, shape, strides, offset: storage.start });
+            return Ok(Self { file, dtype, shape, strides, offset: storage.start, scale: None });
         };
         let size = kind.elt_size_in_bytes();
         let room = (storage.len() / size) as i64;
@@ -69,7 +71,7 @@ impl StoredTensor {
             // file could ask for any amount of memory.
             (Some(count), Some(last)) if last < room && count <= room => {
                 let offset = storage.start + first as usize * size;
-                Ok(Self { file, dtype, shape, strides, offset })
+                Ok(Self { file, dtype, shape, strides, offset, scale: None })
             }
             _ => Err(format!(
                 "shape {shape:?} with strides {strides:?} from element {first} on does not fit into a \
@@ -80,6 +82,11 @@ impl StoredTensor {
 
     pub fn shape(&self) -> &[i64] {
         &self.shape
+    }
+
+    /// Where the first element lies, in bytes from the start of the file.
+    pub(super) fn start(&self) -> usize {
+        self.offset
     }
 
     pub fn dtype(&self) -> &StoredType {
@@ -128,7 +135,7 @@ impl StoredTensor {
     /// # Safety
     /// The bytes must stay where they are for as long as the tensor or any view of it lives.
     pub(super) unsafe fn in_place(&self, bytes: &[u8], kind: Kind) -> Option<Result<Tensor, TchError>> {
-        if self.shape.contains(&0) || self.strides != dense_strides(&self.shape) {
+        if self.shape.contains(&0) || self.scale.is_some() || self.strides != dense_strides(&self.shape) {
             return None;
         }
         let bytes = bytes.get(self.range(kind))?;

@@ -55,7 +55,10 @@ pub(super) fn load(bytes: &[u8]) -> Result<Pickle, TorchError> {
 /// The tensors of a pickle by flattened key. `storage` gives the bytes of a storage in the file.
 ///
 /// Where the dictionary has an entry `state_dict` (training checkpoints), only that one counts, and the
-/// plain numbers beside it.
+/// plain numbers beside it: foreign objects there, such as the callbacks of the training, are passed over.
+///
+/// # Errors
+/// A foreign name among what counts, by its name; tensors that do not lie in the file.
 pub(super) fn contents(
     pickle: &Pickle,
     file: usize,
@@ -69,8 +72,10 @@ pub(super) fn contents(
             _ => break,
         }
     }
-    if !matches!(pickle.node(root), Node::Dict(_) | Node::List(_) | Node::Tuple(_)) {
-        return Err(TorchError::malformed("it holds no dictionary of tensors"));
+    match pickle.node(root) {
+        Node::Dict(_) | Node::List(_) | Node::Tuple(_) => {}
+        Node::Foreign(name) => return Err(TorchError::Global(name.to_string())),
+        _ => return Err(TorchError::malformed("it holds no dictionary of tensors")),
     }
     let mut walk = Walk { pickle, found: Vec::new(), visits: 0 };
     walk.visit(root, &mut String::new(), 0)?;
@@ -138,6 +143,7 @@ impl Walk<'_> {
                     let key = match pickle.node(key) {
                         Node::Text(text) => text.clone(),
                         Node::Int(number) => number.to_string(),
+                        Node::Foreign(name) => return Err(TorchError::Global(name.to_string())),
                         _ => return Err(TorchError::malformed("a key that is neither text nor number")),
                     };
                     self.visit_below(&key, value, path, depth)?;
@@ -148,6 +154,7 @@ impl Walk<'_> {
                     self.visit_below(&index.to_string(), item, path, depth)?;
                 }
             }
+            Node::Foreign(name) => return Err(TorchError::Global(name.to_string())),
             // Plain values beside tensors say nothing about weights.
             _ => {}
         }

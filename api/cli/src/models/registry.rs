@@ -74,6 +74,7 @@ pub enum Role {
     Controlnet,
     Lora,
     Vae,
+    Unet,
 }
 
 /// One file of a repository.

@@ -91,6 +91,7 @@ fn choice(settings: &ModelSettings, device: &str) -> Result<ModelChoice, Failure
         image_encoder: settings.image_encoder.clone(),
         controlnet: settings.controlnet.clone(),
         vae: settings.vae.clone(),
+        unet: settings.unet.clone(),
         loras: settings.lora.iter().map(lora).collect::<Result<_, _>>()?,
         preset: settings.preset.clone(),
         device: device.parse().map_err(Failure::input)?,

@@ -153,13 +153,13 @@ impl<'a> Machine<'a> {
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                let global = names::known(&module, &name)?;
-                self.push(Node::Global(global))?;
+                let global = names::resolve(&module, &name)?;
+                self.push(global)?;
             }
             0x93 => {
                 let (name, module) = (self.pop_text()?, self.pop_text()?);
-                let global = names::known(&module, &name)?;
-                self.push(Node::Global(global))?;
+                let global = names::resolve(&module, &name)?;
+                self.push(global)?;
             }
             b'Q' => {
                 let id = self.pop()?;
@@ -171,10 +171,30 @@ impl<'a> Machine<'a> {
                 let made = names::call(&self.nodes, function, arguments)?;
                 self.push(made)?;
             }
+            0x81 | 0x92 => {
+                // An instance of a class: by its arguments, the second also by named ones.
+                if code == 0x92 {
+                    self.pop()?;
+                }
+                let (arguments, class) = (self.pop()?, self.pop()?);
+                let made = names::call(&self.nodes, class, arguments)?;
+                self.push(made)?;
+            }
+            0x8f => self.push(Node::Set)?,
+            0x90 => {
+                self.pop_to_mark()?;
+                if !matches!(self.top()?, Node::Set | Node::Foreign(_)) {
+                    return malformed("it adds to something other than a set");
+                }
+            }
+            0x91 => {
+                self.pop_to_mark()?;
+                self.push(Node::Set)?;
+            }
             b'b' => {
                 // Attributes of a dictionary (a state dict's `_metadata`): nothing that is needed.
                 self.pop()?;
-                if !matches!(self.top()?, Node::Dict(_)) {
+                if !matches!(self.top()?, Node::Dict(_) | Node::Foreign(_)) {
                     return malformed("it sets the state of something other than a dictionary");
                 }
             }
@@ -276,6 +296,7 @@ impl<'a> Machine<'a> {
     fn append(&mut self, items: &[Id]) -> Result<()> {
         match self.top()? {
             Node::List(list) => list.extend_from_slice(items),
+            Node::Foreign(_) => {}
             _ => return malformed("it appends to something other than a list"),
         }
         Ok(())
@@ -285,6 +306,7 @@ impl<'a> Machine<'a> {
         let items = pairs(items)?;
         match self.top()? {
             Node::Dict(entries) => entries.extend(items),
+            Node::Foreign(_) => {}
             _ => return malformed("it sets entries of something other than a dictionary"),
         }
         Ok(())

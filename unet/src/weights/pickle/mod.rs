@@ -1,11 +1,17 @@
 //! A reader of Python pickles that makes plain values and runs nothing: of all the names that a pickle can
-//! call, it knows the handful with which `torch.save` describes tensors, and refuses every other.
+//! call, it knows the handful with which `torch.save` describes tensors. Every other is foreign: it is kept as
+//! a name, nothing is made by it, and whoever meets it among the weights refuses the file. Names of modules that
+//! run programs are refused at once.
 //!
 //! Pickles come from strangers. Memory is bounded by the pickle's own length and by [`MOST_NODES`];
 //! nothing here recurses.
 
 mod machine;
 mod names;
+
+use std::sync::Arc;
+
+use tch::Kind;
 
 use super::stored::StoredType;
 use machine::Machine;
@@ -37,7 +43,12 @@ pub(super) type Id = usize;
 pub(super) enum Global {
     OrderedDict,
     RebuildTensor,
+    /// With the type of the elements beside a storage of bytes.
+    RebuildTyped,
     RebuildParameter,
+    /// A storage of bytes.
+    Untyped,
+    Type(Kind),
     /// A storage of such elements, and the bytes of one.
     Storage(StoredType, usize),
 }
@@ -73,7 +84,11 @@ pub(super) enum Node {
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
+    /// A set: it may stand there, its values are of no use.
+    Set,
     Global(Global),
+    /// A name that is not known, or whatever would be made by it.
+    Foreign(Arc<str>),
     Storage(Storage),
     Tensor(Box<PickledTensor>),
 }

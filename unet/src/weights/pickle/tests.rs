@@ -54,16 +54,61 @@ fn containers_are_filled_after_they_were_remembered() {
     assert!(pickle.entry(pickle.root, "c").is_none());
 }
 
+/// What is made by an unknown class is its name, however it is made and filled.
+#[test]
+fn a_foreign_object_is_a_name_and_nothing_else() {
+    let name = |bytes: &[u8]| match root(bytes) {
+        Node::Foreign(name) => name.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(name(b"\x80\x02cpl.a\nB\n."), "pl.a.B");
+    assert_eq!(name(b"\x80\x02cpl.a\nB\n)R."), "pl.a.B");
+    assert_eq!(name(b"\x80\x02cpl.a\nB\n)\x81}b."), "pl.a.B", "NEWOBJ, BUILD");
+    assert_eq!(name(b"\x80\x04\x8c\x04pl.a\x8c\x01B\x93)}\x92."), "pl.a.B", "NEWOBJ_EX");
+    assert_eq!(name(b"\x80\x02cpl.a\nB\n)\x81(K\x01K\x02u."), "pl.a.B", "SETITEMS");
+    assert_eq!(name(b"\x80\x02cpl.a\nB\n)\x81(K\x01K\x02e."), "pl.a.B", "APPENDS");
+    assert_eq!(name(b"\x80\x04cpl.a\nB\n)\x81(K\x01\x90."), "pl.a.B", "ADDITEMS");
+    assert_eq!(name(b"\x80\x02cbuiltins\nset\n]\x85R."), "builtins.set");
+    assert_eq!(name(b"\x80\x02ctorch._utils\n_rebuild_qtensor\n."), "torch._utils._rebuild_qtensor");
+    assert_eq!(name(&[b"\x80\x02c".as_slice(), &[b'a'; 5000], b"\nb\n."].concat()).len(), 120);
+    // A known call of something foreign is foreign.
+    assert_eq!(name(b"\x80\x02ctorch._utils\n_rebuild_parameter\ncpl.a\nB\n)R\x88N\x87R."), "pl.a.B");
+    assert_eq!(root(b"\x80\x04\x8f(K\x01\x90."), Node::Set);
+    assert_eq!(root(b"\x80\x04(K\x01\x91."), Node::Set);
+}
+
+#[test]
+fn programs_are_refused_wherever_they_stand() {
+    for (module, name) in [
+        ("os", "system"),
+        ("os.path", "join"),
+        ("posix", "system"),
+        ("nt", "system"),
+        ("subprocess", "Popen"),
+        ("builtins", "exec"),
+        ("builtins", "getattr"),
+        ("__builtin__", "eval"),
+        ("importlib", "import_module"),
+        ("shutil", "rmtree"),
+        ("socket", "create_connection"),
+        ("runpy", "_run_code"),
+        ("webbrowser", "open"),
+    ] {
+        let pickle = format!("\u{2}c{module}\n{name}\n0}}.");
+        assert_eq!(asks_for(&[&b"\x80"[..], pickle.as_bytes()].concat()), format!("{module}.{name}"));
+    }
+}
+
 #[test]
 fn nothing_but_tensors_can_be_asked_for() {
     assert_eq!(asks_for(b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R."), "os.system");
     assert_eq!(asks_for(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93."), "builtins.eval");
     assert_eq!(asks_for(b"\x80\x02ctorch\nload\n."), "torch.load");
-    assert_eq!(asks_for(b"\x80\x02ctorch._utils\n_rebuild_qtensor\n."), "torch._utils._rebuild_qtensor");
     assert_eq!(asks_for(b"\x80\x02c__builtin__\nexec\n)R."), "__builtin__.exec");
     // The way in through another module's import of it.
     assert_eq!(asks_for(b"\x80\x02ctorch\nos.system\n."), "torch.os.system");
-    let long = [b"\x80\x02c".as_slice(), &[b'a'; 5000], b"\nb\n."].concat();
+    assert_eq!(asks_for(b"\x80\x02ctorch.hub\nload\n."), "torch.hub.load");
+    let long = [b"\x80\x02cos\n".as_slice(), &[b'a'; 5000], b"\n."].concat();
     assert_eq!(asks_for(&long).len(), 120);
     let module = b"\x80\x02(X\x06\0\0\0modulectorch\nFloatStorage\nNNtQ.";
     assert!(asks_for(module).contains("module"));
@@ -71,9 +116,15 @@ fn nothing_but_tensors_can_be_asked_for() {
 
 #[test]
 fn instructions_that_make_objects_are_refused() {
-    for code in [b'i', b'o', 0x81, 0x92, 0x82, 0x83, 0x84, b'P', b'I', b'S', b'V', b'p', b'g', 0x97, 0xff] {
+    for code in [b'i', b'o', 0x82, 0x83, 0x84, b'P', b'I', b'S', b'V', b'p', b'g', 0x97, 0xff] {
         let reason = refused(&[0x80, 2, code, b'\n', b'\n', b'.']);
         assert!(reason.contains(&format!("0x{code:02x}")), "{reason}");
+    }
+    // An instance of what is no class.
+    for program in
+        [&b"\x80\x02N)\x81."[..], b"\x80\x02)\x81.", b"\x80\x04N)}\x92.", b"\x80\x04X\x01\0\0\0a)}\x92."]
+    {
+        refused(program);
     }
     assert!(refused(b"\x80\x01N.").contains("protocol 1"));
     assert!(refused(b"\x80\x09N.").contains("protocol 9"));
