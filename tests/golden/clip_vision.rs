@@ -167,7 +167,7 @@ fn one_file_of_weights_is_known_by_its_width() {
         let whole = std::fs::OpenOptions::new().write(true).open(&file).expect("the file");
         whole.set_len(bytes.len() as u64 + end as u64).expect("a longer file");
     };
-    let open = || ClipVisionModel::from_file(&file, Device::Cpu, Kind::Half);
+    let open = || ClipVisionModel::from_file(&file, device(), Kind::Half);
     write(1024, 24, None);
     let model = open().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((model.config().hidden_size, model.config().num_attention_heads), (1024, 16));

@@ -19,12 +19,12 @@ use crate::export;
 const HELD_OUT: u32 = 100;
 /// Shares of the time that the stages may take. What is left is for reading, the cards and the report.
 const RENDER: f64 = 0.26;
-const VAE: f64 = 0.10;
-const UNET: f64 = 0.27;
-const IDENTITY: f64 = 0.13;
+const VAE: f64 = 0.16;
+const UNET: f64 = 0.25;
+const IDENTITY: f64 = 0.10;
 const DECODER: f64 = 0.03;
 const DISTIL: f64 = 0.05;
-const JUDGE: f64 = 0.04;
+const JUDGE: f64 = 0.03;
 
 /// Arguments of different kinds as one list.
 macro_rules! arguments {
@@ -57,7 +57,7 @@ struct Batches {
 
 const ON_CPU: Batches = Batches { vae: "4", unet: "24", identity: "16", identity_rows: "6", judge: "32" };
 const ON_GPU: Batches =
-    Batches { vae: "128", unet: "1024", identity: "512", identity_rows: "128", judge: "256" };
+    Batches { vae: "16", unet: "512", identity: "256", identity_rows: "64", judge: "256" };
 
 impl Recipe {
     fn at(&self, name: &str) -> PathBuf {

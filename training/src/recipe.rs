@@ -101,7 +101,7 @@ fn vae_json(scaling_factor: f64) -> Value {
         "_class_name": "AutoencoderKL",
         "_diffusers_version": "0.42.1",
         "act_fn": "silu",
-        "block_out_channels": [32, 64, 96, 128],
+        "block_out_channels": [16, 32, 64, 96],
         "down_block_types": vec!["DownEncoderBlock2D"; 4],
         "up_block_types": vec!["UpDecoderBlock2D"; 4],
         "in_channels": 3,
