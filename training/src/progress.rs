@@ -50,10 +50,13 @@ impl Row {
     }
 }
 
-/// The kept checkpoints by their steps, in order.
+/// The kept checkpoints by their steps, in order; none where the run kept none.
 fn checkpoints(run: &Path) -> Result<Vec<(i32, PathBuf)>, TrainingError> {
     let folder = run.join(CHECKPOINTS);
     let mut found = Vec::new();
+    if !folder.is_dir() {
+        return Ok(found);
+    }
     for entry in std::fs::read_dir(&folder).map_err(TrainingError::io(&folder))? {
         let path = entry.map_err(TrainingError::io(&folder))?.path();
         let step = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
@@ -114,12 +117,14 @@ fn panels(losses: &[Losses], rows: &[Row]) -> Vec<Panel> {
         let share = |row: &Row| row.followed.iter().find(|(name, _)| name == asked).map(|(_, share)| *share);
         shares.push(curve(asked, &share));
     }
-    vec![
+    let all = [
         Panel { title: "Losses".into(), curves: loss },
         Panel { title: "Shares of the pictures".into(), curves: shares },
         Panel {
             title: "Fréchet distance to the renders".into(),
             curves: vec![curve("in the judge's features", &|row| Some(row.frechet))],
         },
-    ]
+    ];
+    // Without kept checkpoints there are losses alone.
+    all.into_iter().filter(|panel| panel.curves.iter().any(|curve| !curve.points.is_empty())).collect()
 }
