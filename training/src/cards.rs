@@ -188,19 +188,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-
-    /// A frame as the renderer writes it.
-    fn frame() -> Frame {
-        let frame = serde_json::json!({
-            "file": "images/a.png", "photo": "photos/a.jpg", "person": 1, "shot": 0, "sface": null,
-            "identity": {"sex": "woman", "age": "young", "skin": "tan", "hair": "brown bob", "hair_visible": true,
-                         "beard": null, "glasses": "red glasses"},
-            "clauses": {"role": null, "clothes": null, "hat": null, "expression": "smiling",
-                        "pose": "facing the camera", "light": "neon light", "place": "forest"},
-            "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
-        });
-        serde_json::from_value(frame).unwrap()
-    }
+    use crate::dataset::rendered;
 
     #[test]
     fn parts_are_the_truth_with_noise_and_left_out_at_times() {
@@ -213,7 +201,7 @@ mod tests {
             render_mean: vec![0.1; DESCRIPTOR_WIDTH],
             photo_mean: vec![0.0; DESCRIPTOR_WIDTH],
         };
-        let (frames, mut rng) = ([frame()], StdRng::seed_from_u64(1));
+        let (frames, mut rng) = ([rendered(1, 0)], StdRng::seed_from_u64(1));
         let drawn: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&frames, 0, &mut rng).unwrap()).collect();
         let mean = |at: usize| drawn.iter().map(|vector| vector[at]).sum::<f32>() / drawn.len() as f32;
         // A woman with glasses and hair to the chin; nobody's beard, known half of the time; no colour of hair.

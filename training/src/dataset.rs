@@ -122,3 +122,18 @@ impl Dataset {
         })
     }
 }
+
+/// A frame as the renderer writes it, for tests: a reference of its person.
+#[cfg(test)]
+pub fn rendered(person: u32, shot: u32) -> Frame {
+    let frame = serde_json::json!({
+        "file": format!("images/{person:05}_{shot}.png"), "photo": format!("photos/{person:05}_{shot}.jpg"),
+        "person": person, "shot": shot, "sface": null,
+        "identity": {"sex": "woman", "age": "young", "skin": "tan", "hair": "brown bob", "hair_visible": true,
+                     "beard": null, "glasses": "red glasses"},
+        "clauses": {"role": null, "clothes": null, "hat": null, "expression": "smiling",
+                    "pose": "facing the camera", "light": "neon light", "place": "forest"},
+        "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
+    });
+    serde_json::from_value(frame).unwrap_or_else(|e| panic!("{e}"))
+}

@@ -67,39 +67,6 @@ fn bounded(clean: &Tensor, noisy: &Tensor, steps: &Tensor) -> Tensor {
 }
 
 impl Distillation {
-    fn student_clean(&self, noisy: &Tensor, steps: &Tensor, cross: &CrossKv) -> Tensor {
-        let velocity = self.student.predict(noisy, steps, cross);
-        bounded(&self.schedule.clean(noisy, &velocity, steps).0, noisy, steps)
-    }
-
-    /// One stride down, led by the guided teacher.
-    fn stride(&self, noisy: &Tensor, steps: &Tensor, next: &Tensor, heard: &Heard) -> Tensor {
-        let with = self.teacher.predict(noisy, steps, &heard.teacher);
-        let without = self.teacher.predict(noisy, steps, &heard.nobody);
-        let guided = &without + (with - &without) * self.guidance_scale;
-        self.schedule.stride(noisy, &guided, steps, next)
-    }
-
-    fn loss(&self, clean: &Tensor, heard: &Heard) -> Tensor {
-        let rows = clean.size()[0];
-        let device = clean.device();
-        let stride = TRAIN_STEPS / DISTIL_STEPS;
-        // The timesteps that the scheduler knows: stride − 1, 2 · stride − 1, ... the last.
-        let at = Tensor::randint_low(1, DISTIL_STEPS + 1, [rows], (Kind::Int64, device));
-        let steps = &at * stride - 1;
-        let next = (&at * stride - 1 - stride).clamp_min(0);
-        let noisy = self.schedule.add_noise(clean, &clean.randn_like(), &steps);
-        let wanted = no_grad(|| {
-            let lower = self.stride(&noisy, &steps, &next, heard);
-            self.student_clean(&lower, &next, &heard.student)
-        });
-        let unlike = (self.student_clean(&noisy, &steps, &heard.student) - wanted).square();
-        let distance = (unlike + HUBER * HUBER).sqrt() - HUBER;
-        (distance * face_weights(clean.size()[3], device)).mean(Kind::Float)
-    }
-}
-
-impl Distillation {
     /// Steps until the time is up.
     fn go(
         &self,
@@ -131,6 +98,37 @@ impl Distillation {
             }
         }
         Ok(())
+    }
+
+    fn student_clean(&self, noisy: &Tensor, steps: &Tensor, cross: &CrossKv) -> Tensor {
+        let velocity = self.student.predict(noisy, steps, cross);
+        bounded(&self.schedule.clean(noisy, &velocity, steps).0, noisy, steps)
+    }
+
+    /// One stride down, led by the guided teacher.
+    fn stride(&self, noisy: &Tensor, steps: &Tensor, next: &Tensor, heard: &Heard) -> Tensor {
+        let with = self.teacher.predict(noisy, steps, &heard.teacher);
+        let without = self.teacher.predict(noisy, steps, &heard.nobody);
+        let guided = &without + (with - &without) * self.guidance_scale;
+        self.schedule.stride(noisy, &guided, steps, next)
+    }
+
+    fn loss(&self, clean: &Tensor, heard: &Heard) -> Tensor {
+        let rows = clean.size()[0];
+        let device = clean.device();
+        let stride = TRAIN_STEPS / DISTIL_STEPS;
+        // The timesteps that the scheduler knows: stride − 1, 2 · stride − 1, ... the last.
+        let at = Tensor::randint_low(1, DISTIL_STEPS + 1, [rows], (Kind::Int64, device));
+        let steps = &at * stride - 1;
+        let next = (&at * stride - 1 - stride).clamp_min(0);
+        let noisy = self.schedule.add_noise(clean, &clean.randn_like(), &steps);
+        let wanted = no_grad(|| {
+            let lower = self.stride(&noisy, &steps, &next, heard);
+            self.student_clean(&lower, &next, &heard.student)
+        });
+        let unlike = (self.student_clean(&noisy, &steps, &heard.student) - wanted).square();
+        let distance = (unlike + HUBER * HUBER).sqrt() - HUBER;
+        (distance * face_weights(clean.size()[3], device)).mean(Kind::Float)
     }
 }
 

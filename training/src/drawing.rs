@@ -174,23 +174,11 @@ mod tests {
 
     use super::*;
     use crate::cards::MeasuredCard;
-
-    fn frame(person: u32, shot: u32) -> Frame {
-        let frame = serde_json::json!({
-            "file": format!("images/{person:05}_{shot}.png"), "photo": null, "person": person, "shot": shot,
-            "sface": null,
-            "identity": {"sex": "man", "age": "young", "skin": "tan", "hair": "brown bob", "hair_visible": true,
-                         "beard": null, "glasses": null},
-            "clauses": {"role": "chef", "clothes": null, "hat": null, "expression": "smiling",
-                        "pose": "turned to the left", "light": "neon light", "place": "forest"},
-            "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
-        });
-        serde_json::from_value(frame).unwrap()
-    }
+    use crate::dataset::rendered;
 
     #[test]
     fn batches_depend_on_seed_and_number_alone_and_show_another_shot_than_the_card() {
-        let frames = [frame(1, 0), frame(1, 1), frame(1, 2), frame(2, 0), frame(2, 1)];
+        let frames = [rendered(1, 0), rendered(1, 1), rendered(1, 2), rendered(2, 0), rendered(2, 1)];
         let people = [vec![0, 1, 2], vec![3, 4]];
         let card = |value: f32| {
             Some(MeasuredCard { descriptor: vec![value; DESCRIPTOR_WIDTH], skin: None, hair: None })

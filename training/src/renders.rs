@@ -93,19 +93,7 @@ mod tests {
     use image::Rgb;
 
     use super::*;
-
-    fn frame(person: u32, shot: u32) -> Frame {
-        let frame = serde_json::json!({
-            "file": format!("images/{person:05}_{shot}.png"), "photo": null, "person": person, "shot": shot,
-            "sface": null,
-            "identity": {"sex": "man", "age": "young", "skin": "tan", "hair": "bob", "hair_visible": true,
-                         "beard": null, "glasses": null},
-            "clauses": {"role": null, "clothes": null, "hat": null, "expression": "smiling",
-                        "pose": "facing the camera", "light": "neon light", "place": "forest"},
-            "attributes": {"years": 30.0, "hair_length": 2, "hat": null, "clothes_colour": null, "yaw": 0.0},
-        });
-        serde_json::from_value(frame).unwrap()
-    }
+    use crate::dataset::rendered;
 
     #[test]
     fn pictures_are_read_one_by_one_or_cut_from_a_strip() {
@@ -118,7 +106,7 @@ mod tests {
         // Shot 1 of the second person had no face: its square is there, no frame asks for it.
         let strip = RgbImage::from_fn(3 * side, side, |x, _| Rgb([(x / side * 100) as u8; 3]));
         strip.save(dir.join("strips/00002.webp")).unwrap();
-        let frames = [frame(1, 0), frame(2, 0), frame(2, 2)];
+        let frames = [rendered(1, 0), rendered(2, 0), rendered(2, 2)];
         let renders = Renders::read(&dir, &frames, Device::Cpu).unwrap();
         let batch = (renders.batch(&[0, 1, 2], Kind::Float, Device::Cpu) + 1.0) * 127.5;
         let means: Vec<f32> =
@@ -126,7 +114,7 @@ mod tests {
         for (found, wanted) in means.iter().zip([20.0, 0.0, 200.0]) {
             assert!((found - wanted).abs() < 1.0, "{means:?}");
         }
-        let missing = Renders::read(&dir, &[frame(2, 3)], Device::Cpu);
+        let missing = Renders::read(&dir, &[rendered(2, 3)], Device::Cpu);
         assert!(matches!(missing, Err(TrainingError::Strip { shot: 3, .. })));
         std::fs::remove_dir_all(&dir).unwrap();
     }
