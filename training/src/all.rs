@@ -210,9 +210,9 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
         let alone = arguments![
             "--bf16",
             "--rate",
-            "5e-4",
-            "--identity-weight",
-            "0.1",
+            "4e-4",
+            "--critic-weight",
+            "0.05",
             "--decoder-only",
             "--from",
             &first

@@ -8,6 +8,7 @@ mod card_measure;
 mod cards;
 mod dataset;
 mod diffusion;
+mod discriminator;
 mod distil;
 mod drawing;
 mod error;
@@ -253,6 +254,13 @@ enum Command {
         /// Begin at the autoencoder of this checkpoint folder instead of at random weights.
         #[arg(long)]
         from: Option<PathBuf>,
+        /// How much latents count that differ from those of `--from`, so that a U-Net that knows them goes on with
+        /// the new ones after little training.
+        #[arg(long, default_value_t = 0.0, requires = "from")]
+        stay_weight: f64,
+        /// Weight of a critic that tells decoded pictures from renders, and learns beside; none at 0.
+        #[arg(long, default_value_t = 0.0)]
+        critic_weight: f64,
         /// Weight of the identity loss; above 0 it needs `landmarks` and the face models.
         #[arg(long, default_value_t = 0.0)]
         identity_weight: f64,
@@ -340,11 +348,13 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
         Command::Progress { run, heldout, judge, out, pictures } => {
             progress::run(&progress::Progress { run, heldout, judge, out, pictures, device })
         }
-        Command::Vae { run: args, bf16, decoder_only, from, identity_weight } => {
+        Command::Vae { run: args, bf16, decoder_only, from, stay_weight, critic_weight, identity_weight } => {
             train_vae::train(&train_vae::VaeRun {
                 kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
                 decoder_only,
                 from,
+                stay_weight,
+                critic_weight,
                 identity_weight,
                 schedule: args.schedule(1.5e-3),
                 data: args.data,

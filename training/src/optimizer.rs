@@ -208,7 +208,7 @@ impl AdamW {
                 self.groups.iter().map(|group| group.gradients(&self.slots)).collect();
             let squares: Vec<Tensor> = gradients.iter().map(|g| g.square().sum(Kind::Double)).collect();
             let norm = Tensor::stack(&squares, 0).sum(Kind::Double).sqrt().double_value(&[]);
-            self.slots.iter_mut().for_each(|(_, slot)| slot.leaf.zero_grad());
+            self.forget_gradients();
             if !norm.is_finite() {
                 return norm;
             }
@@ -222,6 +222,11 @@ impl AdamW {
             }
             norm
         })
+    }
+
+    /// Clears the gradients at the leaves.
+    pub fn forget_gradients(&mut self) {
+        self.slots.iter_mut().for_each(|(_, slot)| slot.leaf.zero_grad());
     }
 
     /// Begins at these weights; the name of the first leaf that has none of its shape, where there is one.

@@ -11,9 +11,11 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::dataset::Dataset;
 use crate::diffusion::face_weights;
+use crate::discriminator::Discriminator;
 use crate::error::TrainingError;
 use crate::files::{read_tensors, write_tensors};
 use crate::identity_loss::IdentityLoss;
+use crate::networks::open_vae;
 use crate::optimizer::{AdamW, AdamWConfig};
 use crate::pictures::write_sheet;
 use crate::recipe::{self, Schedule};
@@ -37,6 +39,11 @@ pub struct VaeRun {
     pub decoder_only: bool,
     /// A checkpoint folder whose autoencoder to begin at, unless `out` holds a snapshot to go on from.
     pub from: Option<PathBuf>,
+    /// How much latents that differ from those of `from` count, squared: what a U-Net has learnt of them stays
+    /// true while details are added; free at 0.
+    pub stay_weight: f64,
+    /// How much a critic counts that learns beside to tell decoded pictures from renders; none at 0.
+    pub critic_weight: f64,
     /// How much the identity loss counts beside the reconstruction; none at 0.
     pub identity_weight: f64,
 }
@@ -116,9 +123,17 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
         weight if weight > 0.0 => Some(IdentityLoss::new(&data, &run.data, run.device, Kind::Float)?),
         _ => None,
     };
+    let before = match &run.from {
+        Some(folder) if run.stay_weight > 0.0 && !run.decoder_only => {
+            Some(open_vae(folder, run.device, run.kind)?)
+        }
+        _ => None,
+    };
+    let mut critic =
+        (run.critic_weight > 0.0).then(|| Discriminator::new(run.device, run.kind)).transpose()?;
     println!("vae: {} pictures, {} parameters", data.frames.len(), optimizer.parameter_count());
     let clock = Instant::now();
-    let mut sums = (0.0, 0.0, 0u32);
+    let (mut sums, mut count) = ([0.0; 3], 0u32);
     while let Some(rate) = run.schedule.rate(optimizer.steps(), clock.elapsed()) {
         let (pixels, rows) = draw(&renders, identity.as_ref(), &mut rng, run);
         let seen = pixels.to_kind(run.kind);
@@ -132,22 +147,31 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
         let reported = (&latents.log_variance - 2.0 * recipe::LATENT_SPREAD.ln()).square().mean(Kind::Float);
         let mut loss =
             &rebuilt + &size * recipe::LATENT_SIZE_WEIGHT + reported * recipe::LATENT_SPREAD_WEIGHT;
+        if let Some(before) = &before {
+            let moved = &latents.mean - no_grad(|| before.encode(&seen).mean);
+            loss += moved.square().mean(Kind::Float) * run.stay_weight;
+        }
         if let Some(identity) = &identity {
             loss += identity.of(&made, &rows)?.mean(Kind::Float) * run.identity_weight;
         }
+        let mut told = 0.0;
+        if let Some(critic) = &mut critic {
+            told = critic.learn(&made, &pixels, rate);
+            loss += critic.loss(&made, &pixels) * run.critic_weight;
+        }
         loss.backward();
         optimizer.step(rate);
-        sums = (sums.0 + rebuilt.double_value(&[]), sums.1 + size.double_value(&[]), sums.2 + 1);
+        let now = [rebuilt.double_value(&[]), size.double_value(&[]), told];
+        sums.iter_mut().zip(now).for_each(|(sum, now)| *sum += now);
+        count += 1;
         let steps = optimizer.steps();
         if steps % 100 == 0 {
-            let n = f64::from(sums.2);
+            let [loss, size, told] = sums.map(|sum| sum / f64::from(count));
             let seconds = clock.elapsed().as_secs_f64();
             println!(
-                "vae {steps}: loss {:.4} latents² {:.2} rate {rate:.1e} {seconds:.0} s",
-                sums.0 / n,
-                sums.1 / n
+                "vae {steps}: loss {loss:.4} latents² {size:.2} critic {told:.3} rate {rate:.1e} {seconds:.0} s"
             );
-            sums = (0.0, 0.0, 0);
+            (sums, count) = ([0.0; 3], 0);
         }
         if steps % 1000 == 0 {
             write_tensors(&snapshot, &optimizer.state())?;
