@@ -48,6 +48,20 @@ pub struct VaeRun {
     pub identity_weight: f64,
 }
 
+impl VaeRun {
+    /// A U-Net that knows the latents, or those that they stay near, goes on with the scaling factor that it was
+    /// trained with.
+    fn factor_kept(&self) -> Result<Option<f64>, TrainingError> {
+        let stays = self.stay_weight > 0.0;
+        let folder = if stays { self.from.as_ref() } else { self.decoder_only.then_some(&self.out) };
+        let config = folder.map(|folder| folder.join("vae/config.json")).filter(|config| config.is_file());
+        Ok(config
+            .map(|config| AutoencoderKlConfig::from_file(&config))
+            .transpose()?
+            .map(|c| c.scaling_factor))
+    }
+}
+
 /// How much the picture counts, and halved once, twice, ... The smallest are nothing but colours, which are learnt
 /// last otherwise.
 const SCALES: [f64; 5] = [1.0, 0.5, 0.5, 0.5, 2.0];
@@ -190,8 +204,7 @@ fn export(
     renders: &Renders,
     run: &VaeRun,
 ) -> Result<(), TrainingError> {
-    let VaeRun { out, device, decoder_only, .. } = run;
-    let (device, decoder_only) = (*device, *decoder_only);
+    let (out, device) = (&run.out, run.device);
     let folder = out.join("vae");
     let averaged: Vec<(String, Tensor)> =
         optimizer.averaged().into_iter().map(|(k, t)| (k, t.to_kind(Kind::Half))).collect();
@@ -203,11 +216,9 @@ fn export(
         let rows: Vec<i64> = (0..renders.count()).step_by(every as usize).take(32).collect();
         let pixels = renders.batch(&rows, Kind::Float, device);
         let latents = model.encode(&pixels).mean;
-        // A U-Net that knows these latents goes on with the factor that it was trained with.
-        let known = folder.join("config.json");
-        let factor = match decoder_only && known.is_file() {
-            true => AutoencoderKlConfig::from_file(&known)?.scaling_factor,
-            false => 1.0 / latents.std(true).double_value(&[]),
+        let factor = match run.factor_kept()? {
+            Some(factor) => factor,
+            None => 1.0 / latents.std(true).double_value(&[]),
         };
         recipe::write_vae_config(&folder, factor)?;
         let made = model.decode(&latents);
