@@ -55,6 +55,59 @@ pub(super) fn spaced(
     Ok(timesteps)
 }
 
+/// Timesteps of the models that were distilled to few steps, in calling order: every n-th of those they were distilled
+/// on (`original_inference_steps`, 50), from the last one down; or those that are named one by one.
+///
+/// Two keys stand here for what diffusers takes with the request: `timesteps`, of which fewer steps take every n-th,
+/// and `strength`, by which its pipelines of latent consistency models keep to the lower part of a schedule where they
+/// change a picture.
+pub(super) fn distilled(
+    config: &SchedulerConfig,
+    kind: SchedulerKind,
+    steps: usize,
+) -> Result<Vec<f64>, SchedulerError> {
+    let total = config.num_train_timesteps()?;
+    let strength = config.number("strength", 1.0)?;
+    if !(0.0..=1.0).contains(&strength) {
+        return Err(bad("strength", strength, "a number from 0 to 1"));
+    }
+    let (schedule, limit): (Vec<f64>, _) = match named(config, total)? {
+        Some(named) => (named, "`timesteps`"),
+        None => {
+            let key = "original_inference_steps";
+            let original = config.get_usize(key)?.unwrap_or(50);
+            if original == 0 || original > total {
+                return Err(bad(key, original, &format!("1 to {total}, `num_train_timesteps`")));
+            }
+            let stride = total / original;
+            let last = (original as f64 * strength) as usize;
+            let below = if last < original {
+                "`original_inference_steps` × `strength`"
+            } else {
+                "`original_inference_steps`"
+            };
+            ((1..=last).rev().map(|i| (i * stride - 1) as f64).collect(), below)
+        }
+    };
+    let max = schedule.len();
+    if steps > max {
+        return Err(SchedulerError::Steps { kind, steps, min: 1, max, limit });
+    }
+    let spacing = max as f64 / steps as f64;
+    Ok((0..steps).filter_map(|i| schedule.get((i as f64 * spacing).floor() as usize).copied()).collect())
+}
+
+/// The list `timesteps`.
+fn named(config: &SchedulerConfig, total: usize) -> Result<Option<Vec<f64>>, SchedulerError> {
+    let (key, expected) = ("timesteps", format!("whole numbers below {total}, each below the one before"));
+    let Some(list) = config.get::<Vec<usize>>(key, &expected)? else { return Ok(None) };
+    let descends = list.is_sorted_by(|a, b| a > b);
+    match list.first() {
+        Some(&first) if descends && first < total => Ok(Some(list.into_iter().map(|t| t as f64).collect())),
+        _ => Err(bad(key, list, &expected)),
+    }
+}
+
 /// Fails where the first timestep has no entry in the noise table (`leading` with an offset and as many
 /// steps as training timesteps).
 pub(super) fn within_table(
