@@ -139,6 +139,12 @@ impl Preset {
         Self::by_name(&preset).ok()
     }
 
+    /// The preset of a folder or repository of a whole checkpoint, by its name: `stabilityai/sdxl-turbo`, `sd-turbo`.
+    pub fn of_folder(name: &Path) -> Option<&'static Self> {
+        let name = name.file_name()?.to_string_lossy().to_lowercase().replace('_', "-");
+        ["sd-turbo", "sdxl-turbo"].contains(&name.as_str()).then(|| Self::by_name("turbo").ok())?
+    }
+
     /// The preset of a U-Net alone that was published for it, by the name of its file or, of a folder, its path:
     /// `sdxl_lightning_4step_unet.safetensors`, `Hyper-SDXL-1step-Unet.safetensors`, `…/lcm-sdxl`.
     pub fn of_unet(path: &Path) -> Option<&'static Self> {
@@ -337,6 +343,14 @@ mod tests {
             ("sdxl_lightning_4step_lora.safetensors", None),
         ] {
             assert_eq!(Preset::of_unet(Path::new(path)).map(|preset| preset.name), name, "{path}");
+        }
+        for (path, name) in [
+            ("stabilityai/sdxl-turbo", Some("turbo")),
+            ("models/SD_turbo", Some("turbo")),
+            ("models/sdxl-turbo-of-mine", None),
+            ("sdxl-base", None),
+        ] {
+            assert_eq!(Preset::of_folder(Path::new(path)).map(|preset| preset.name), name, "{path}");
         }
         let turbo = Preset::by_name("turbo").unwrap();
         let invented = turbo.scheduler_config(&turbo.without_kept(&sdxl()));

@@ -166,6 +166,30 @@ mod tests {
     }
 
     #[test]
+    fn timesteps_of_distilled_models_are_checked_and_spread() {
+        let of = |json: &str, steps| {
+            let config = SchedulerConfig::from_json(json).unwrap();
+            distilled(&config, SchedulerKind::Lcm, steps).map_err(|e| e.to_string())
+        };
+        assert_eq!(of("{}", 4).unwrap(), [999.0, 759.0, 499.0, 259.0]);
+        let quarters = r#"{"timesteps": [999, 749, 499, 249]}"#;
+        assert_eq!(of(quarters, 4).unwrap(), [999.0, 749.0, 499.0, 249.0]);
+        assert_eq!(of(quarters, 2).unwrap(), [999.0, 499.0]);
+        assert!(of(quarters, 5).unwrap_err().contains("1 to 4 here (`timesteps`)"));
+        // As LCMScheduler.set_timesteps(2, strength=0.5): of 25 original timesteps the last and the thirteenth.
+        assert_eq!(of(r#"{"strength": 0.5}"#, 2).unwrap(), [499.0, 259.0]);
+        for strength in ["1.5", "-0.1"] {
+            let says = format!("`strength` is {strength}");
+            assert!(of(&format!(r#"{{"strength": {strength}}}"#), 1).unwrap_err().starts_with(&says));
+        }
+        for list in ["[]", "[1000]", "[5,5]", "[5,9]", "[1.5]", "[-1]", "7"] {
+            let message = of(&format!(r#"{{"timesteps": {list}}}"#), 1).unwrap_err();
+            assert!(message.starts_with(&format!("`timesteps` is {list}")), "{message}");
+            assert!(message.contains("whole numbers below 1000, each below the one before"), "{message}");
+        }
+    }
+
+    #[test]
     fn every_count_gives_that_many_timesteps_inside_the_table() {
         for spacing in ["leading", "linspace", "trailing"] {
             for grid in [Grid::Whole, Grid::Fractional, Grid::Open] {
