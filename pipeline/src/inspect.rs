@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 use crate::error::PipelineError;
 use crate::lora::LoraFile;
 use crate::presets::Preset;
-use crate::single_file::{BaseModel, SingleFile, SingleFileOptions, UNetFile};
+use crate::single_file::{AutoencoderFile, BaseModel, SingleFile, SingleFileOptions, UNetFile};
 
 /// What a file holds.
 #[derive(Clone, Debug)]
@@ -118,18 +118,11 @@ fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
             "under the original names",
         ));
     }
-    for (start, names) in [("", "diffusers'"), ("first_stage_model.", "the original"), ("vae.", "diffusers'")]
-    {
-        let at = |key: &str| has(&format!("{start}{key}"));
-        if at("decoder.conv_in.weight") && at("encoder.conv_in.weight") {
-            let names = if at("decoder.mid.block_1.norm1.weight") { "the original" } else { names };
-            let what = format!("an autoencoder under {names} names");
-            return Ok(Found::new(
-                what,
-                Some("SD 1.5, SD 2.1 or SDXL, whose have the same shapes".into()),
-                "--vae",
-            ));
-        }
+    if ["", "first_stage_model.", "vae."].iter().any(|start| has(&format!("{start}decoder.conv_in.weight"))) {
+        AutoencoderFile::open(path, BaseModel::Sd1)?;
+        let names = if starts("encoder.down_blocks.") { "diffusers'" } else { "the original" };
+        let base = "SD 1.5, SD 2.1 or SDXL, whose have the same shapes";
+        return Ok(Found::new(format!("an autoencoder under {names} names"), Some(base.into()), "--vae"));
     }
     if starts("vision_model.") || starts("visual.") {
         return Ok(Found::new("an image encoder of CLIP", None, "--image-encoder"));

@@ -207,13 +207,34 @@ fn a_folder_without_an_autoencoder_needs_another() {
         let message = error.to_string();
         assert!(matches!(error, PipelineError::NoAutoencoder { .. }) && error.is_input(), "{message}");
         assert!(message.contains("vae/") && message.contains("--vae"), "{message}");
-        let with = LoadOptions { vae: Some(vae.clone()), ..options(copy.path(""), None) };
-        let described = StableDiffusion::describe(&with).unwrap_or_else(|e| panic!("{e}"));
-        let mut model = StableDiffusion::load(&with).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(&described, model.info());
-        comparison.compare(&run, generate(&mut model, &run.request(None)), &golden);
+        // A folder, and its file alone, whose shapes say what the configuration does.
+        for vae in [vae.clone(), vae.join("diffusion_pytorch_model.safetensors")] {
+            let with = LoadOptions { vae: Some(vae), ..options(copy.path(""), None) };
+            let described = StableDiffusion::describe(&with).unwrap_or_else(|e| panic!("{e}"));
+            let mut model = StableDiffusion::load(&with).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(&described, model.info());
+            comparison.compare(&run, generate(&mut model, &run.request(None)), &golden);
+        }
     }
     comparison.finish();
+    // SDXL's latents have another scale.
+    let run = Run::named("sdxl", "default");
+    let golden = Golden::read("sdxl", "pictures.safetensors");
+    let vae = Some(sdxl().join("vae/diffusion_pytorch_model.safetensors"));
+    let with = LoadOptions { vae, ..options(sdxl(), None) };
+    let mut model = StableDiffusion::load(&with).unwrap_or_else(|e| panic!("{e}"));
+    let mut comparison = Comparison::default();
+    comparison.compare(&run, generate(&mut model, &run.request(None)), &golden);
+    comparison.finish();
+    // A tensor that does not belong to one is refused.
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("vae.safetensors");
+    let mut tensors = read_safetensors(&sdxl().join("vae/diffusion_pytorch_model.safetensors"));
+    tensors.insert("left.over".into(), Stored::zeros(&[2]));
+    write_safetensors(&file, &tensors);
+    let with = LoadOptions { vae: Some(file), ..options(sdxl(), None) };
+    let message = StableDiffusion::load(&with).map(drop).expect_err("left over").to_string();
+    assert!(message.contains("vae.safetensors") && message.contains("left.over"), "{message}");
 }
 
 #[test]
