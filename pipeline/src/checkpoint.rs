@@ -79,9 +79,14 @@ impl Family {
         }
     }
 
-    /// The same for a pipeline class of diffusers.
+    /// Whether a pipeline class of diffusers is that of latent consistency models.
+    pub(crate) fn is_latent_consistency(class: &str) -> bool {
+        class.starts_with(LATENT_CONSISTENCY)
+    }
+
+    /// What a request means that leaves these open, for a pipeline class of diffusers.
     pub(crate) fn defaults_of(self, class: &str) -> Defaults {
-        match class.starts_with(LATENT_CONSISTENCY) {
+        match Self::is_latent_consistency(class) {
             true => Defaults { steps: 4, guidance_scale: 8.5, ..Defaults::default() },
             false => self.defaults(),
         }
@@ -164,6 +169,15 @@ impl Checkpoint {
             (_, Family::StableDiffusion) => Hearing::LastLayer,
             // As the published folder says.
             (_, Family::StableDiffusionXl) => Hearing::Penultimate { zeros_for_empty_negative: true },
+        }
+    }
+
+    /// Its pipeline is diffusers' of latent consistency models, whose image-to-image keeps to the lower part of the
+    /// distillation's schedule where others leave out the first steps of the whole one.
+    pub fn is_latent_consistency(&self) -> bool {
+        match self {
+            Self::Folder(folder) => folder.is_latent_consistency(),
+            Self::File { .. } => false,
         }
     }
 

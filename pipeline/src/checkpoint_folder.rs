@@ -20,6 +20,8 @@ pub struct CheckpointFolder {
     has_vae: bool,
     /// What its pipeline does where a request leaves a choice open.
     usual: Defaults,
+    /// Its pipeline is diffusers' of latent consistency models.
+    latent_consistency: bool,
 }
 
 impl CheckpointFolder {
@@ -67,7 +69,8 @@ impl CheckpointFolder {
         // It may be left out: another can be named.
         let has_vae = is_named("vae") && dir.join("vae").is_dir();
         let usual = family.defaults_of(class);
-        Ok(Self { dir: dir.to_path_buf(), family, hearing, has_vae, usual })
+        let latent_consistency = Family::is_latent_consistency(class);
+        Ok(Self { dir: dir.to_path_buf(), family, hearing, has_vae, usual, latent_consistency })
     }
 
     pub fn family(&self) -> Family {
@@ -77,6 +80,10 @@ impl CheckpointFolder {
     /// What of its text encoders the model hears.
     pub fn hearing(&self) -> Hearing {
         self.hearing
+    }
+
+    pub fn is_latent_consistency(&self) -> bool {
+        self.latent_consistency
     }
 
     pub fn has_vae(&self) -> bool {

@@ -61,20 +61,18 @@ pub struct Size {
 }
 
 impl PreparedEdit {
-    /// Resizes and encodes the picture of `edit`, for a run of `steps` solver steps.
+    /// Resizes and encodes the picture of `edit`, for a run that begins with the scheduler's step `first`.
     ///
     /// # Errors
-    /// A strength that leaves no step; a mask that marks nothing at this size.
+    /// A mask that marks nothing at this size.
     pub fn new(
         edit: &Edit,
         size: Size,
-        steps: usize,
-        scheduler: &dyn Scheduler,
+        first: usize,
         vae: &AutoencoderKl,
         inpainting: Inpainting,
         device: Device,
     ) -> Result<Self, PipelineError> {
-        let first = first_step(steps, edit.strength)? * scheduler.order();
         let original = resized(&edit.picture, size)?;
         let pixels = pixel_tensor(&original)?.f_to_device(device)?;
         let (mut mask, mut composite) = (None, None);
@@ -157,7 +155,10 @@ impl PreparedEdit {
 }
 
 /// Solver steps that are left out at the start, as diffusers' `get_timesteps` counts them.
-fn first_step(steps: usize, strength: f64) -> Result<usize, PipelineError> {
+///
+/// # Errors
+/// A strength that leaves no step.
+pub(crate) fn left_out(steps: usize, strength: f64) -> Result<usize, PipelineError> {
     let taken = ((steps as f64 * strength) as usize).min(steps);
     if taken == 0 {
         return Err(PipelineError::Unsupported(format!(
@@ -222,9 +223,9 @@ mod tests {
         for (steps, strength, first) in
             [(10, 1.0, 0), (10, 0.8, 2), (10, 0.75, 3), (50, 0.3, 35), (1, 1.0, 0)]
         {
-            assert_eq!(first_step(steps, strength).unwrap(), first, "{steps} steps at {strength}");
+            assert_eq!(left_out(steps, strength).unwrap(), first, "{steps} steps at {strength}");
         }
-        let message = first_step(4, 0.2).unwrap_err().to_string();
+        let message = left_out(4, 0.2).unwrap_err().to_string();
         assert!(message.contains("strength 0.2 of 4 steps leaves no step"), "{message}");
     }
 

@@ -26,6 +26,10 @@ pub enum PipelineError {
         "{model}: it holds no autoencoder ({looked_for}), without which nothing can be drawn: name one with --vae"
     )]
     NoAutoencoder { model: PathBuf, looked_for: &'static str },
+    #[error(
+        "{file}: it holds {tensors} tensors and no part of a model that is known here; the first is \"{first}\""
+    )]
+    UnknownFile { file: PathBuf, tensors: usize, first: String },
     #[error("{file}: cannot take the place of the model's U-Net: {reason}")]
     LoneUnet { file: PathBuf, reason: String },
     #[error("{part}: {first_key} = {first} does not fit {second_key} = {second}")]

@@ -20,6 +20,7 @@ mod generate;
 pub mod identity;
 mod identity_net;
 mod image_encoder;
+pub mod inspect;
 mod load;
 mod lone_unet;
 pub mod lora;

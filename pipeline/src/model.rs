@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use imagine_contract::ModelInfo;
+use imagine_contract::{Edit, ModelInfo};
 use imagine_identity::adapters::{Adapter, AdapterKind, AdapterOptions, PhotoMaker};
 use imagine_unet::{AutoencoderKl, UNet2DConditionModel, UNetConfig};
 use tch::{Device, Kind};
@@ -18,7 +18,7 @@ use crate::lone_unet;
 use crate::lora::LoraFile;
 use crate::photo_maker::PhotoMakerIdentity;
 use crate::presets::Preset;
-use crate::schedulers::{SchedulerChoice, SchedulerConfig, SchedulerError};
+use crate::schedulers::{SchedulerChoice, SchedulerConfig, SchedulerError, SchedulerKind};
 use crate::single_file::{Prediction, SingleFileOptions};
 use crate::text_conditioning::TextConditioner;
 
@@ -69,6 +69,7 @@ pub struct StableDiffusion {
     pub(crate) vae: AutoencoderKl,
     pub(crate) pages: NetworkPages,
     pub(crate) inpainting: Inpainting,
+    latent_consistency: bool,
     /// The checkpoint's own.
     scheduler: SchedulerConfig,
     scheduler_file: PathBuf,
@@ -178,6 +179,7 @@ impl StableDiffusion {
             vae,
             pages,
             inpainting,
+            latent_consistency: checkpoint.is_latent_consistency(),
             scheduler,
             scheduler_file,
             preset,
@@ -227,6 +229,14 @@ impl StableDiffusion {
         if let Some(identity) = &self.identity {
             identity.release_encoder();
         }
+    }
+
+    /// Whether image-to-image begins in the schedule where its strength says, with all its steps to come, as diffusers'
+    /// pipeline of latent consistency models does, instead of leaving out the first steps. It has none for inpainting,
+    /// and only the samplers of distilled models can.
+    pub(crate) fn spaces_by_strength(&self, edit: &Edit, config: &SchedulerConfig) -> bool {
+        let distilled = matches!(config.kind(), Ok(SchedulerKind::Lcm | SchedulerKind::Tcd));
+        self.latent_consistency && distilled && edit.mask.is_none()
     }
 
     /// The scheduler's settings for a request: the sampler that it names, else the preset's, else the

@@ -15,6 +15,7 @@ mod generation;
 mod licences;
 mod like_diffusers;
 mod logs;
+mod lone_files;
 mod models;
 mod photos;
 mod png_reader;

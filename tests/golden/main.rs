@@ -9,6 +9,7 @@ mod clip_text;
 mod clip_vision;
 mod controlnet;
 mod edits;
+mod eight_bits;
 mod face_packs;
 mod faceid;
 mod faces;

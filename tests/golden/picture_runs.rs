@@ -38,6 +38,8 @@ pub struct Run {
     #[serde(default)]
     pub adapter: bool,
     pub identity: Option<f64>,
+    /// The recipe that it is drawn by.
+    pub preset: Option<String>,
     /// How far an edit goes; none where there is no edit.
     pub strength: Option<f64>,
     #[serde(default)]

@@ -62,8 +62,11 @@ impl ModelChoice {
         // A U-Net in the place of the model's is what the recipe belongs to.
         let (told, file) = match &unet {
             Some(unet) => (Preset::of_unet(unet), unet),
+            None if located.model.is_file() => (Preset::of_checkpoint(&located.model), &located.model),
+            // A download cache's folders have numbers for names.
             None => {
-                (Preset::of_checkpoint(&located.model).filter(|_| located.model.is_file()), &located.model)
+                let name = located.name.as_deref().map_or(located.model.as_path(), Path::new);
+                (Preset::of_folder(name), &located.model)
             }
         };
         let own = located.preset.clone().filter(|_| self.unet.is_none() || told.is_none());
@@ -191,6 +194,9 @@ mod tests {
             "the U-Net's recipe"
         );
         assert_eq!(over("my_unet.safetensors").preset.as_deref(), Some("lightning-4"), "the combination's");
+        let cached = Located { name: Some("stabilityai/sdxl-turbo".into()), preset: None, ..own.clone() };
+        let turbo = ModelChoice::default().options(&cached, None, None, &Progress::new(false));
+        assert_eq!(turbo.preset.as_deref(), Some("turbo"), "told by its name");
         let prediction = Some(Prediction::V);
         assert_eq!(of(&ModelChoice { prediction, ..ModelChoice::default() }).prediction, prediction);
         let named = ModelChoice {

@@ -62,8 +62,8 @@ impl Base {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Setting {
     Text(&'static str, &'static str),
-    Count(&'static str, usize),
     Number(&'static str, f64),
+    Counts(&'static str, &'static [usize]),
 }
 
 /// A published LoRA file of a recipe.
@@ -122,6 +122,10 @@ impl Preset {
     /// `sdxl_lightning_4step.safetensors`, `sd_xl_turbo_1.0_fp16.safetensors`.
     pub fn of_checkpoint(path: &Path) -> Option<&'static Self> {
         let name = path.file_name()?.to_string_lossy().to_lowercase().replace('-', "_");
+        // Called a U-Net, but the file for ComfyUI holds all parts.
+        if name.starts_with("hyper_sdxl_1step_unet_comfyui") {
+            return Self::by_name("hyper-sdxl-1-unet").ok();
+        }
         let lightning = name.strip_prefix("sdxl_lightning_").and_then(|rest| rest.split_once("step"));
         let preset = match lightning {
             Some((steps, rest)) if !rest.contains("lora") && !rest.contains("unet") => {
@@ -135,6 +139,12 @@ impl Preset {
         Self::by_name(&preset).ok()
     }
 
+    /// The preset of a folder or repository of a whole checkpoint, by its name: `stabilityai/sdxl-turbo`, `sd-turbo`.
+    pub fn of_folder(name: &Path) -> Option<&'static Self> {
+        let name = name.file_name()?.to_string_lossy().to_lowercase().replace('_', "-");
+        ["sd-turbo", "sdxl-turbo"].contains(&name.as_str()).then(|| Self::by_name("turbo").ok())?
+    }
+
     /// The preset of a U-Net alone that was published for it, by the name of its file or, of a folder, its path:
     /// `sdxl_lightning_4step_unet.safetensors`, `Hyper-SDXL-1step-Unet.safetensors`, `…/lcm-sdxl`.
     pub fn of_unet(path: &Path) -> Option<&'static Self> {
@@ -142,10 +152,10 @@ impl Preset {
         let name = plain(path.file_name()?.to_string_lossy());
         let lightning = name.strip_prefix("sdxl_lightning_").and_then(|rest| rest.split_once("step_unet"));
         let preset = match lightning {
-            // The file of one step predicts the picture and has a recipe of its own, which is not here.
             Some((steps, _)) => format!("lightning-{steps}"),
             None if name.starts_with("hyper_sdxl_1step_unet") => "hyper-sdxl-1-unet".to_owned(),
             None if name.starts_with("dmd2_sdxl_4step_unet") => "dmd2-4".to_owned(),
+            None if name.starts_with("dmd2_sdxl_1step_unet") => "dmd2-1".to_owned(),
             None if path.is_dir() && plain(path.to_string_lossy()).contains("lcm_sdxl") => "lcm".to_owned(),
             None => return None,
         };
@@ -181,8 +191,8 @@ impl Preset {
         for setting in self.settings {
             match *setting {
                 Setting::Text(key, value) => config.set(key, value),
-                Setting::Count(key, value) => config.set(key, value),
                 Setting::Number(key, value) => config.set(key, value),
+                Setting::Counts(key, values) => config.set(key, values),
             }
         }
         config
@@ -255,7 +265,8 @@ mod tests {
         assert_eq!(spacing(&config).as_deref(), Some("trailing"), "only the sampler was asked for");
         assert_eq!(config.get_f64("beta_start").unwrap(), Some(0.00085), "the checkpoint's own");
         let quarters = Preset::by_name("dmd2-4").unwrap().scheduler_for(Some("tcd"), &sdxl()).unwrap();
-        assert_eq!(quarters.get_usize("original_inference_steps").unwrap(), Some(4));
+        let timesteps = crate::schedulers::build(&quarters, 4).unwrap().timesteps().to_vec();
+        assert_eq!(timesteps, [999.0, 749.0, 499.0, 249.0]);
         let wrong = GenerateRequest { scheduler: Some("eulr".into()), ..said };
         assert!(preset.apply(&wrong, &sdxl()).unwrap_err().to_string().contains("eulr"));
     }
@@ -306,8 +317,12 @@ mod tests {
             ("sdxl_lightning_8step.safetensors", Some("lightning-8")),
             ("sd_xl_turbo_1.0_fp16.safetensors", Some("turbo")),
             ("sd_turbo.safetensors", Some("turbo")),
+            ("sdxl_lightning_1step_x0.safetensors", Some("lightning-1")),
+            ("Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors", Some("hyper-sdxl-1-unet")),
             // no recipe, a U-Net alone, a LoRA, a model of somebody else's
-            ("sdxl_lightning_1step.safetensors", None),
+            ("sdxl_lightning_3step.safetensors", None),
+            ("sdxl_lightning_1step_unet_x0.safetensors", None),
+            ("Hyper-SDXL-1step-Unet.safetensors", None),
             ("sdxl_lightning_4step_unet.safetensors", None),
             ("sdxl_lightning_4step_lora.safetensors", None),
             ("dreamshaperXL_turboDpmppSDE.safetensors", None),
@@ -320,13 +335,22 @@ mod tests {
             ("Hyper-SDXL-1step-Unet.safetensors", Some("hyper-sdxl-1-unet")),
             ("Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors", Some("hyper-sdxl-1-unet")),
             ("dmd2_sdxl_4step_unet_fp16.bin", Some("dmd2-4")),
+            ("sdxl_lightning_1step_unet_x0.safetensors", Some("lightning-1")),
+            ("dmd2_sdxl_1step_unet_fp16.bin", Some("dmd2-1")),
             // no recipe for it, a whole checkpoint, a LoRA
-            ("sdxl_lightning_1step_unet_x0.safetensors", None),
-            ("dmd2_sdxl_1step_unet_fp16.bin", None),
+            ("dmd2_sdxl_2step_unet_fp16.bin", None),
             ("sdxl_lightning_4step.safetensors", None),
             ("sdxl_lightning_4step_lora.safetensors", None),
         ] {
             assert_eq!(Preset::of_unet(Path::new(path)).map(|preset| preset.name), name, "{path}");
+        }
+        for (path, name) in [
+            ("stabilityai/sdxl-turbo", Some("turbo")),
+            ("models/SD_turbo", Some("turbo")),
+            ("models/sdxl-turbo-of-mine", None),
+            ("sdxl-base", None),
+        ] {
+            assert_eq!(Preset::of_folder(Path::new(path)).map(|preset| preset.name), name, "{path}");
         }
         let turbo = Preset::by_name("turbo").unwrap();
         let invented = turbo.scheduler_config(&turbo.without_kept(&sdxl()));

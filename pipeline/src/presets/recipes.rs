@@ -46,7 +46,7 @@ const fn hyper_preset(name: &'static str, steps: u32, loras: &'static [PresetLor
 }
 
 /// All recipes, in the order in which help should list them.
-pub const PRESETS: [Preset; 12] = [
+pub const PRESETS: [Preset; 14] = [
     Preset {
         name: "lcm",
         about: "latent consistency models, whose U-Net takes the guidance as a number; 2 to 8 steps",
@@ -83,6 +83,12 @@ pub const PRESETS: [Preset; 12] = [
         kind: SchedulerKind::Lcm,
         keeps: &[],
         settings: &[],
+    },
+    Preset {
+        name: "lightning-1",
+        about: "SDXL-Lightning's U-Net for one step, which predicts the picture itself",
+        settings: &[TRAILING, Setting::Text("prediction_type", "sample")],
+        ..lightning_preset("lightning-1", 1, &[])
     },
     lightning_preset(
         "lightning-2",
@@ -148,8 +154,7 @@ pub const PRESETS: [Preset; 12] = [
         bases: &[Base::Sdxl],
         kind: SchedulerKind::Lcm,
         keeps: &[],
-        // Distilled at timestep 800: of so many original steps it is the highest.
-        settings: &[Setting::Count("original_inference_steps", 801)],
+        settings: &[Setting::Counts("timesteps", &[800])],
     },
     Preset {
         name: "turbo",
@@ -179,7 +184,19 @@ pub const PRESETS: [Preset; 12] = [
         bases: &[Base::Sdxl],
         kind: SchedulerKind::Lcm,
         keeps: &[],
-        // Distilled at timesteps 999, 749, 499, 249: the quarters of training, not LCM's fiftieths.
-        settings: &[Setting::Count("original_inference_steps", 4)],
+        // The quarters of training that it was distilled at, not LCM's fiftieths.
+        settings: &[Setting::Counts("timesteps", &[999, 749, 499, 249])],
+    },
+    Preset {
+        name: "dmd2-1",
+        about: "DMD2's U-Net for one step",
+        steps: 1,
+        guidance_scale: 0.0,
+        loras: &[],
+        side: None,
+        bases: &[Base::Sdxl],
+        kind: SchedulerKind::Lcm,
+        keeps: &[],
+        settings: &[Setting::Counts("timesteps", &[399])],
     },
 ];

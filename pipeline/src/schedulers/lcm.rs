@@ -5,10 +5,11 @@
 use tch::Tensor;
 
 use super::betas::NoiseSchedule;
-use super::config::{PredictionType, bad};
+use super::config::PredictionType;
 use super::ddim::{levels, prediction_and_bounds};
 use super::predict::{Bounds, clean_sample};
 use super::stepper::Sampler;
+use super::timesteps::distilled;
 use super::{SchedulerConfig, SchedulerError, SchedulerKind};
 use crate::noise::NoiseSource;
 
@@ -28,22 +29,7 @@ impl Lcm {
     pub(super) fn new(config: &SchedulerConfig, steps: usize) -> Result<Self, SchedulerError> {
         let kind = SchedulerKind::Lcm;
         let schedule = NoiseSchedule::from_config(config, kind)?;
-        let key = "original_inference_steps";
-        let original = config.get_usize(key)?.unwrap_or(50);
-        if original == 0 || original > schedule.len() {
-            return Err(bad(key, original, &format!("1 to {}, `num_train_timesteps`", schedule.len())));
-        }
-        if steps > original {
-            let limit = "`original_inference_steps`";
-            return Err(SchedulerError::Steps { kind, steps, min: 1, max: original, limit });
-        }
-        // the distillation timesteps, then every n-th of them from the last down
-        let stride = schedule.len() / original;
-        let spacing = original as f64 / steps as f64;
-        let timesteps: Vec<f64> = (0..steps)
-            .map(|i| (original - (i as f64 * spacing).floor() as usize) * stride)
-            .map(|t| t as f64 - 1.0)
-            .collect();
+        let timesteps = distilled(config, kind, steps)?;
         let (prediction, bounds) = prediction_and_bounds(config, kind, &schedule, &timesteps)?;
         let timestep_scaling = config.number("timestep_scaling", 10.0)? as f32;
         Ok(Self { schedule, timesteps, prediction, bounds, timestep_scaling })

@@ -9,6 +9,7 @@ use super::config::{PredictionType, bad};
 use super::ddim::{levels, prediction_and_bounds};
 use super::predict::{clean_sample, noise_in_sample};
 use super::stepper::Sampler;
+use super::timesteps::distilled;
 use super::{SchedulerConfig, SchedulerError, SchedulerKind};
 use crate::noise::NoiseSource;
 
@@ -25,26 +26,11 @@ impl Tcd {
     pub(super) fn new(config: &SchedulerConfig, steps: usize) -> Result<Self, SchedulerError> {
         let kind = SchedulerKind::Tcd;
         let schedule = NoiseSchedule::from_config(config, kind)?;
-        let key = "original_inference_steps";
-        let original = config.get_usize(key)?.unwrap_or(50);
-        if original == 0 || original > schedule.len() {
-            return Err(bad(key, original, &format!("1 to {}, `num_train_timesteps`", schedule.len())));
-        }
-        if steps > original {
-            let limit = "`original_inference_steps`";
-            return Err(SchedulerError::Steps { kind, steps, min: 1, max: original, limit });
-        }
         let eta = config.number("eta", 0.3)?;
         if !(0.0..=1.0).contains(&eta) {
             return Err(bad("eta", eta, "a number from 0 to 1"));
         }
-        // the distillation timesteps, then every n-th of them from the last down
-        let stride = schedule.len() / original;
-        let spacing = original as f64 / steps as f64;
-        let timesteps: Vec<f64> = (0..steps)
-            .map(|i| (original - (i as f64 * spacing).floor() as usize) * stride)
-            .map(|t| t as f64 - 1.0)
-            .collect();
+        let timesteps = distilled(config, kind, steps)?;
         // diffusers neither clips nor thresholds here
         let (prediction, _) = prediction_and_bounds(config, kind, &schedule, &timesteps)?;
         Ok(Self { schedule, timesteps, prediction, eta })

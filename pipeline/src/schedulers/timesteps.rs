@@ -55,6 +55,59 @@ pub(super) fn spaced(
     Ok(timesteps)
 }
 
+/// Timesteps of the models that were distilled to few steps, in calling order: every n-th of those they were distilled
+/// on (`original_inference_steps`, 50), from the last one down; or those that are named one by one.
+///
+/// Two keys stand here for what diffusers takes with the request: `timesteps`, of which fewer steps take every n-th,
+/// and `strength`, by which its pipelines of latent consistency models keep to the lower part of a schedule where they
+/// change a picture.
+pub(super) fn distilled(
+    config: &SchedulerConfig,
+    kind: SchedulerKind,
+    steps: usize,
+) -> Result<Vec<f64>, SchedulerError> {
+    let total = config.num_train_timesteps()?;
+    let strength = config.number("strength", 1.0)?;
+    if !(0.0..=1.0).contains(&strength) {
+        return Err(bad("strength", strength, "a number from 0 to 1"));
+    }
+    let (schedule, limit): (Vec<f64>, _) = match named(config, total)? {
+        Some(named) => (named, "`timesteps`"),
+        None => {
+            let key = "original_inference_steps";
+            let original = config.get_usize(key)?.unwrap_or(50);
+            if original == 0 || original > total {
+                return Err(bad(key, original, &format!("1 to {total}, `num_train_timesteps`")));
+            }
+            let stride = total / original;
+            let last = (original as f64 * strength) as usize;
+            let below = if last < original {
+                "`original_inference_steps` × `strength`"
+            } else {
+                "`original_inference_steps`"
+            };
+            ((1..=last).rev().map(|i| (i * stride - 1) as f64).collect(), below)
+        }
+    };
+    let max = schedule.len();
+    if steps > max {
+        return Err(SchedulerError::Steps { kind, steps, min: 1, max, limit });
+    }
+    let spacing = max as f64 / steps as f64;
+    Ok((0..steps).filter_map(|i| schedule.get((i as f64 * spacing).floor() as usize).copied()).collect())
+}
+
+/// The list `timesteps`.
+fn named(config: &SchedulerConfig, total: usize) -> Result<Option<Vec<f64>>, SchedulerError> {
+    let (key, expected) = ("timesteps", format!("whole numbers below {total}, each below the one before"));
+    let Some(list) = config.get::<Vec<usize>>(key, &expected)? else { return Ok(None) };
+    let descends = list.is_sorted_by(|a, b| a > b);
+    match list.first() {
+        Some(&first) if descends && first < total => Ok(Some(list.into_iter().map(|t| t as f64).collect())),
+        _ => Err(bad(key, list, &expected)),
+    }
+}
+
 /// Fails where the first timestep has no entry in the noise table (`leading` with an offset and as many
 /// steps as training timesteps).
 pub(super) fn within_table(
@@ -110,6 +163,30 @@ mod tests {
         assert_eq!(list(r#"{"timestep_spacing": "linspace"}"#, Grid::Whole, 10), linspace);
         let trailing: Vec<f64> = (1..=10).rev().map(|i| f64::from(i) * 100.0 - 1.0).collect();
         assert_eq!(list(r#"{"timestep_spacing": "trailing"}"#, Grid::Whole, 10), trailing);
+    }
+
+    #[test]
+    fn timesteps_of_distilled_models_are_checked_and_spread() {
+        let of = |json: &str, steps| {
+            let config = SchedulerConfig::from_json(json).unwrap();
+            distilled(&config, SchedulerKind::Lcm, steps).map_err(|e| e.to_string())
+        };
+        assert_eq!(of("{}", 4).unwrap(), [999.0, 759.0, 499.0, 259.0]);
+        let quarters = r#"{"timesteps": [999, 749, 499, 249]}"#;
+        assert_eq!(of(quarters, 4).unwrap(), [999.0, 749.0, 499.0, 249.0]);
+        assert_eq!(of(quarters, 2).unwrap(), [999.0, 499.0]);
+        assert!(of(quarters, 5).unwrap_err().contains("1 to 4 here (`timesteps`)"));
+        // As LCMScheduler.set_timesteps(2, strength=0.5): of 25 original timesteps the last and the thirteenth.
+        assert_eq!(of(r#"{"strength": 0.5}"#, 2).unwrap(), [499.0, 259.0]);
+        for strength in ["1.5", "-0.1"] {
+            let says = format!("`strength` is {strength}");
+            assert!(of(&format!(r#"{{"strength": {strength}}}"#), 1).unwrap_err().starts_with(&says));
+        }
+        for list in ["[]", "[1000]", "[5,5]", "[5,9]", "[1.5]", "[-1]", "7"] {
+            let message = of(&format!(r#"{{"timesteps": {list}}}"#), 1).unwrap_err();
+            assert!(message.starts_with(&format!("`timesteps` is {list}")), "{message}");
+            assert!(message.contains("whole numbers below 1000, each below the one before"), "{message}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! An autoencoder alone in one file, in the original layout, as the bettered ones of Stable Diffusion are published
-//! (`vae-ft-mse-840000-ema-pruned.safetensors`, `sdxl_vae.safetensors`).
+//! An autoencoder alone in one file, as the bettered ones of Stable Diffusion are published: in the original layout
+//! (`vae-ft-mse-840000-ema-pruned.safetensors`, `sdxl_vae.safetensors`) or under diffusers' names, out of its folder.
 
 use std::path::Path;
 
@@ -25,13 +25,13 @@ impl AutoencoderFile {
     /// scale of the latents.
     ///
     /// # Errors
-    /// The file cannot be read or holds no autoencoder in the original layout; with the key and the shape.
+    /// The file cannot be read or holds no autoencoder; with the key and the shape.
     pub fn open(file: &Path, base: BaseModel) -> Result<Self, SingleFileError> {
         let layout = Layout::new(TensorFiles::open(&[file.to_path_buf()])?);
         if layout.has_prefix("encoder.down_blocks.") {
-            let reason =
-                "its names are diffusers': give the folder that it lies in, with its config.json".into();
-            return Err(SingleFileError::NotACheckpoint { file: layout.file(), reason });
+            let (config, map) =
+                vae_keys::read_diffusers(&layout, base.picture_size(), base.scaling_factor())?;
+            return Ok(Self { layout, config, map });
         }
         let prefix = if layout.has("decoder.conv_in.weight") { Some("") } else { vae_keys::prefix(&layout) };
         let prefix = prefix.ok_or_else(|| SingleFileError::NotACheckpoint {

@@ -39,7 +39,6 @@ pub(super) fn read_at(
     picture_size: i64,
     scaling_factor: f64,
 ) -> Result<(AutoencoderKlConfig, KeyMap), SingleFileError> {
-    let latent_channels = layout.dim(&format!("{prefix}decoder.conv_in.weight"), 1)?;
     let mut keys = Keys::new(layout, prefix);
     let levels = keys.count(|i| format!("encoder.down.{i}."));
     let layers = keys.count(|j| format!("encoder.down.0.block.{j}."));
@@ -89,26 +88,60 @@ pub(super) fn read_at(
         keys.layer(name, name);
     }
 
+    let attention = keys.has_prefix("encoder.mid.attn_1.");
+    let config = config(&keys, widths, layers, attention, picture_size, scaling_factor)?;
+    Ok((config, keys.map))
+}
+
+/// The same under diffusers' names, in which every key stands for itself.
+pub(super) fn read_diffusers(
+    layout: &Layout,
+    picture_size: i64,
+    scaling_factor: f64,
+) -> Result<(AutoencoderKlConfig, KeyMap), SingleFileError> {
+    let mut keys = Keys::new(layout, "");
+    let levels = keys.count(|i| format!("encoder.down_blocks.{i}."));
+    let layers = keys.count(|j| format!("encoder.down_blocks.0.resnets.{j}."));
+    let widths = (0..levels).map(|i| keys.dim(&format!("encoder.down_blocks.{i}.resnets.0.conv1.weight"), 0));
+    let widths = widths.collect::<Result<Vec<i64>, _>>()?;
+    let attention = keys.has_prefix("encoder.mid_block.attentions.0.");
+    let config = config(&keys, widths, layers, attention, picture_size, scaling_factor)?;
+    for key in &layout.keys {
+        keys.add(key, key);
+    }
+    Ok((config, keys.map))
+}
+
+/// What is alike under both names.
+fn config(
+    keys: &Keys,
+    widths: Vec<i64>,
+    layers: usize,
+    attention: bool,
+    picture_size: i64,
+    scaling_factor: f64,
+) -> Result<AutoencoderKlConfig, SingleFileError> {
     let config = AutoencoderKlConfig {
         in_channels: keys.dim("encoder.conv_in.weight", 1)?,
         out_channels: keys.dim("decoder.conv_out.weight", 0)?,
-        down_block_types: vec!["DownEncoderBlock2D".into(); levels],
-        up_block_types: vec!["UpDecoderBlock2D".into(); levels],
+        down_block_types: vec!["DownEncoderBlock2D".into(); widths.len()],
+        up_block_types: vec!["UpDecoderBlock2D".into(); widths.len()],
         norm_num_groups: groups(widths.iter().copied()),
         block_out_channels: widths,
         layers_per_block: layers as i64,
-        latent_channels,
+        latent_channels: keys.dim("decoder.conv_in.weight", 1)?,
         sample_size: picture_size,
         scaling_factor,
         // As in the published configurations; SDXL's own weights overflow in f16.
         force_upcast: true,
-        use_quant_conv: quant,
-        use_post_quant_conv: post_quant,
-        mid_block_add_attention: keys.has_prefix("encoder.mid.attn_1."),
+        use_quant_conv: keys.has_prefix("quant_conv."),
+        use_post_quant_conv: keys.has_prefix("post_quant_conv."),
+        mid_block_add_attention: attention,
         ..AutoencoderKlConfig::default()
     };
-    config.check().map_err(|source| SingleFileError::Config { file: layout.file(), source })?;
-    Ok((config, keys.map))
+    let file = keys.layout.file();
+    config.check().map_err(|source| SingleFileError::Config { file, source })?;
+    Ok(config)
 }
 
 fn resnet(keys: &mut Keys, model: &str, stored: &str) -> Result<(), SingleFileError> {

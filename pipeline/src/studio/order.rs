@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use super::floor::Task;
 use crate::condition::Prepared;
-use crate::edit::{PreparedEdit, Start};
+use crate::edit::{PreparedEdit, Start, left_out};
 use crate::error::PipelineError;
 use crate::model::StableDiffusion;
 use crate::plan::Plan;
@@ -32,6 +32,8 @@ pub struct Work {
 /// A request with every choice made.
 struct Planned {
     plan: Plan,
+    /// Solver steps that are left out at the start, as an edit's strength says.
+    left_out: usize,
     config: SchedulerConfig,
     /// Channels, height and width of the latents.
     shape: [i64; 3],
@@ -101,11 +103,19 @@ impl Work {
                 // Such a U-Net has learned what guidance makes of two rows.
                 plan.guidance_scale = None;
             }
-            let config = model.scheduler(self.request.scheduler.as_deref())?;
+            let mut config = model.scheduler(self.request.scheduler.as_deref())?;
+            let left_out = match &self.request.edit {
+                Some(edit) if model.spaces_by_strength(edit, &config) => {
+                    config.set("strength", edit.strength);
+                    0
+                }
+                Some(edit) => left_out(plan.steps, edit.strength)?,
+                None => 0,
+            };
             let cells = |side: u32| i64::from(side / model.info.side_multiple);
             let channels = model.vae.config().latent_channels;
             let shape = [channels, cells(plan.size.height), cells(plan.size.width)];
-            self.plan = Some(Planned { plan, config, shape, guidance });
+            self.plan = Some(Planned { plan, left_out, config, shape, guidance });
         }
         Ok(self.cells())
     }
@@ -116,14 +126,13 @@ impl Work {
 
     /// Encodes everything that the pictures have in common.
     pub fn prepare(&mut self, model: &StableDiffusion) -> Result<Event, PipelineError> {
-        let Planned { plan, config, .. } = self.planned()?;
+        let Planned { plan, left_out, config, .. } = self.planned()?;
         let scheduler = schedulers::build(config, plan.steps)?;
         let edit = match &self.request.edit {
             Some(edit) => Some(PreparedEdit::new(
                 edit,
                 plan.size,
-                plan.steps,
-                scheduler.as_ref(),
+                left_out * scheduler.order(),
                 &model.vae,
                 model.inpainting,
                 model.device,
@@ -142,7 +151,7 @@ impl Work {
 
     /// Begins the next picture: its index, its seed, and its row.
     pub fn begin(&mut self, model: &StableDiffusion) -> Result<(u32, u64, Row), PipelineError> {
-        let Planned { plan, config, shape, guidance } = self.planned()?;
+        let Planned { plan, config, shape, guidance, .. } = self.planned()?;
         let unprepared = || PipelineError::Internal("an order without a condition".into());
         let Ready { edit, heard } = self.ready.as_ref().ok_or_else(unprepared)?;
         let index = self.begun;

@@ -9,9 +9,10 @@ anywhere after pipeline.py and sdxl.py:
 lcm/                          folder of a U-Net that takes the guidance as a number (time_cond_proj_dim)
 dmd2_sdxl_4step_unet_fp16.bin.gz a lone U-Net as torch.save writes it
 scaled_fp8.safetensors.gz     a lone U-Net in float8 as ComfyUI writes it: scale_weight, scale_input, scaled_fp8
+row_scaled_fp8.safetensors.gz the same with a scale for each row, as ComfyUI's newer tools and torchao write them
 plain_fp8.pt                  float8 tensors by torch.save
 fp8.safetensors               every finite value of both float8 types, and what torch makes of them in float32
-digests.json                  of the tensors of scaled_fp8 in float32
+digests.json                  of the tensors of scaled_fp8 and of row_scaled_fp8 in float32
 pictures.safetensors, runs.json
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 from diffusers import (
     EulerDiscreteScheduler,
+    LatentConsistencyModelImg2ImgPipeline,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     StableDiffusionImg2ImgPipeline,
@@ -41,6 +43,14 @@ OUT = FIXTURES / "few_step"
 WIDTH = 10
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 
+# preset: scheduler, what is changed of it, steps, arguments of the call
+RECIPES = {
+    "lightning-1": (EulerDiscreteScheduler, {"timestep_spacing": "trailing", "prediction_type": "sample"}, 1, {}),
+    "hyper-sdxl-1-unet": (LCMScheduler, {}, 1, {"timesteps": [800]}),
+    "dmd2-1": (LCMScheduler, {}, 1, {"timesteps": [399]}),
+    "dmd2-4": (LCMScheduler, {}, 4, {"timesteps": [999, 749, 499, 249]}),
+}
+
 # name: which U-Net, which pipeline, changes of the request
 LCM = {"unet": "lcm", "steps": 4, "guidance_scale": 8.5}
 RUNS = {
@@ -51,8 +61,14 @@ RUNS = {
     "lcm_several": {**LCM, "pipeline": "lcm", "count": 2, "seed": 9},
     "lcm_euler": {**LCM, "pipeline": "euler", "steps": 5, "guidance_scale": 5.0},
     "lcm_edit": {**LCM, "pipeline": "edit", "strength": 0.6},
+    # All steps are taken, of the lower part of the schedule.
+    "lcm_own_edit": {**LCM, "pipeline": "own_edit", "strength": 0.6},
+    "lcm_own_weak": {**LCM, "pipeline": "own_edit", "strength": 0.13, "steps": 3, "guidance_scale": 3.0},
+    "lcm_own_whole": {**LCM, "pipeline": "own_edit", "strength": 1.0, "steps": 2, "seed": 4},
     "lone": {"unet": "lone"},
     "fp8": {"unet": "fp8"},
+    "rows": {"unet": "rows"},
+    **{name: {"unet": "lone", "preset": name, "guidance_scale": 0.0} for name in RECIPES},
 }
 
 
@@ -94,6 +110,35 @@ def make_scaled(generator):
     return state, whole
 
 
+def make_row_scaled(generator):
+    """Every weight with more than one dimension in e4m3, a scale for each of its rows, in each of the shapes and under
+    each of the names that are in use."""
+    unet = UNet2DConditionModel.from_pretrained(SDXL / "unet", torch_dtype=torch.float32)
+    state, whole = {}, {}
+    for number, (key, tensor) in enumerate(sorted(unet.state_dict().items())):
+        if tensor.dim() < 2:
+            state[key] = whole[key] = tensor.half()
+            continue
+        stem = key.removesuffix(".weight")
+        # Rows that one scale for all would round away.
+        tensor = tensor * torch.exp2(torch.randint(-3, 4, (len(tensor),) + (1,) * (tensor.dim() - 1), generator=generator))
+        scale = tensor.flatten(1).abs().amax(1) / 448
+        stored = (tensor / scale.view(-1, *[1] * (tensor.dim() - 1))).to(E4M3)
+        whole[key] = stored.float() * scale.view(-1, *[1] * (tensor.dim() - 1))
+        match number % 4:
+            case 0:
+                state |= {key: stored, f"{stem}.scale_weight": scale.view(-1, 1)}
+            case 1:
+                state |= {key: stored, f"{stem}.weight_scale": scale}
+            case 2:
+                state |= {f"{stem}._weight_qdata": stored, f"{stem}._weight_scale": scale.view(-1, 1)}
+            case 3:
+                state |= {key: stored, f"{stem}.weight_scale": scale.view(-1, *[1] * (tensor.dim() - 1))}
+                note = b'{"format": "float8_e4m3fn_rowwise"}'
+                state[f"{stem}.comfy_quant"] = torch.frombuffer(bytearray(note), dtype=torch.uint8)
+    return state, {key: tensor.float() for key, tensor in whole.items()}
+
+
 def pack(name):
     file = OUT / name
     (OUT / f"{name}.gz").write_bytes(gzip.compress(file.read_bytes(), 9, mtime=0))
@@ -112,6 +157,7 @@ def pipe_of(request, unets):
             "lcm": LatentConsistencyModelPipeline,
             "euler": StableDiffusionPipeline,
             "edit": StableDiffusionImg2ImgPipeline,
+            "own_edit": LatentConsistencyModelImg2ImgPipeline,
         }[request["pipeline"]]
         pipe = kind.from_pretrained(
             CHECKPOINT, unet=unet, torch_dtype=torch.float32, requires_safety_checker=False
@@ -121,6 +167,9 @@ def pipe_of(request, unets):
     else:
         pipe = load()
         pipe.unet.load_state_dict(unets[request["unet"]])
+        if "preset" in request:
+            kind, changes, _, _ = RECIPES[request["preset"]]
+            pipe.scheduler = kind.from_config(pipe.scheduler.config, **changes)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -139,7 +188,7 @@ def edited(pipe, request, picture):
 
 def drawn(pipe, request):
     if request.get("pipeline") != "lcm":
-        return draw(pipe, request)
+        return draw(pipe, request, **(RECIPES[request["preset"]][3] if "preset" in request else {}))
     seeds = [request["seed"] + i for i in range(request["count"])]
     images = pipe(
         [request["prompt"]] * len(seeds),
@@ -160,7 +209,6 @@ def main():
     save_file(scaled, OUT / "scaled_fp8.safetensors")
     pack("dmd2_sdxl_4step_unet_fp16.bin")
     pack("scaled_fp8.safetensors")
-    save_json({"unet": digest(whole)}, OUT / "digests.json")
     values = {}
     for name, dtype in {"e4m3": E4M3, "e5m2": E5M2}.items():
         stored = every_value(dtype)
@@ -168,14 +216,21 @@ def main():
     save_file(values, OUT / "fp8.safetensors")
     torch.save({name: values[name].view(2, -1).t() for name in ("e4m3", "e5m2")}, OUT / "plain_fp8.pt")
 
-    unets = {"lone": {key: tensor.float() for key, tensor in lone.items()}, "fp8": whole}
+    row_scaled, rows_whole = make_row_scaled(generator)
+    save_file(row_scaled, OUT / "row_scaled_fp8.safetensors")
+    pack("row_scaled_fp8.safetensors")
+    save_json({"unet": digest(whole), "rows": digest(rows_whole)}, OUT / "digests.json")
+    lone = {key: tensor.float() for key, tensor in lone.items()}
+    unets = {"lone": lone, "fp8": whole, "rows": rows_whole}
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     picture = torch.stack([rows * 8, columns * 8, (rows + columns) * 4], -1).to(torch.uint8)
     pictures, runs = {}, []
     for name, changes in RUNS.items():
         request = {**(REQUEST if changes["unet"] == "lcm" else SDXL_REQUEST), **changes}
+        if "preset" in request:
+            request["steps"] = RECIPES[request["preset"]][2]
         pipe = pipe_of(request, unets)
-        if request.get("pipeline") == "edit":
+        if "strength" in request:
             pixels = edited(pipe, request, Image.fromarray(picture.numpy()))
         else:
             pixels = drawn(pipe, request)

@@ -43,6 +43,7 @@ TRAILING = dict(timestep_spacing="trailing")
 RECIPES = [
     ("lcm-lora", ["sd15", "sdxl"], LCMScheduler, {}, 4, {}, {}),
     ("lcm", ["sd15", "sdxl"], LCMScheduler, {}, 4, {}, {}),
+    ("lightning-1", ["sdxl"], EulerDiscreteScheduler, dict(TRAILING, prediction_type="sample"), 1, {}, {}),
     ("lightning-2", ["sdxl"], EulerDiscreteScheduler, TRAILING, 2, {}, {}),
     ("lightning-4", ["sdxl"], EulerDiscreteScheduler, TRAILING, 4, {}, {}),
     ("lightning-8", ["sdxl"], EulerDiscreteScheduler, TRAILING, 8, {}, {}),
@@ -53,6 +54,7 @@ RECIPES = [
     ("hyper-sdxl-1-unet", ["sdxl"], LCMScheduler, {}, 1, dict(timesteps=[800]), {}),
     ("turbo", ["sdxl_turbo"], EulerAncestralDiscreteScheduler, {}, 1, {}, {}),
     ("turbo", ["sd_turbo"], EulerDiscreteScheduler, {}, 1, {}, {}),
+    ("dmd2-1", ["sdxl"], LCMScheduler, {}, 1, dict(timesteps=[399]), {}),
     ("dmd2-4", ["sdxl"], LCMScheduler, {}, 4, dict(timesteps=[999, 749, 499, 249]), {}),
 ]
 # TCD alone: changed settings, steps, eta

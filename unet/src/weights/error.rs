@@ -33,6 +33,11 @@ pub enum WeightsError {
     Shape { file: PathBuf, key: String, expected: Vec<i64>, found: Vec<i64> },
     #[error("{file}: tensor \"{key}\" has shape {found:?}, which is not {expected}")]
     Layout { file: PathBuf, key: String, found: Vec<i64>, expected: &'static str },
+    #[error(
+        "{file}: the scale \"{key}\" has shape {found:?} beside a weight of shape {weight:?}; one number is read, or one \
+         for each row ([out] or [out, 1])"
+    )]
+    Scale { file: PathBuf, key: String, found: Vec<i64>, weight: Vec<i64> },
     #[error("{file}: tensor \"{key}\" has type {found}, which is not a weight type")]
     Type { file: PathBuf, key: String, found: String },
     #[error("{file}: \"{key}\" says that its weight is packed as \"{found}\"; only {known} are read")]

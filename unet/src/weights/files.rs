@@ -202,7 +202,7 @@ impl TensorFiles {
         mapped.forget_pages(stored, from);
         if let Some(scale) = &stored.scale {
             let scale = self.read(key, scale, device, Kind::Float, true, &mut MappedPages::default())?;
-            let scaled = scale.f_view([] as [i64; 0]).and_then(|scale| tensor.f_mul(&scale));
+            let scaled = tensor.f_mul(&scale);
             tensor = scaled.and_then(|scaled| scaled.f_to_kind(kind)).map_err(of)?;
         }
         pages::check_finite(&tensor, &file(), key)?;

@@ -7,6 +7,7 @@
 //! Files may be safetensors, shards of it with an index, or what `torch.save` wrote; they are mapped
 //! into memory, and nothing in them is ever run.
 
+mod census;
 mod error;
 mod files;
 mod pages;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+pub use census::TypeShare;
 pub use error::WeightsError;
 pub use files::TensorFiles;
 pub use pages::MappedPages;

@@ -1,5 +1,6 @@
 //! Weights of eight bits with a scale beside them, as ComfyUI writes them: the tensor `x.weight` is to be multiplied
-//! by the one number `x.scale_weight` (in newer files `x.weight_scale`).
+//! by `x.scale_weight` (in newer files `x.weight_scale`), one number or one for each row of the weight. torchao's
+//! files have the same as `x._weight_qdata` and `x._weight_scale`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,13 +12,15 @@ use super::stored::{StoredTensor, StoredType};
 
 /// Ends of the keys of a weight's scale.
 const SCALES: [&str; 2] = [".scale_weight", ".weight_scale"];
+/// Ends of torchao's keys of a weight and its scale.
+const TORCHAO: (&str, &str) = ("._weight_qdata", "._weight_scale");
 /// Scales of a layer's inputs, for processors that multiply in eight bits: here the weights are converted first.
 const INPUT_SCALES: [&str; 2] = [".scale_input", ".input_scale"];
 /// Says that a file has scales; holds nothing.
 const MARKER: &str = "scaled_fp8";
 /// Says in JSON how a weight is packed.
 const FORMAT: &str = ".comfy_quant";
-const FORMATS: [&str; 2] = ["float8_e4m3fn", "float8_e5m2"];
+const FORMATS: [&str; 3] = ["float8_e4m3fn", "float8_e4m3fn_rowwise", "float8_e5m2"];
 
 /// The files' tensors, and what is known of them.
 pub(super) struct Files<'a> {
@@ -30,8 +33,9 @@ pub(super) struct Files<'a> {
 /// Puts each scale to its weight, and takes keys out that are no weights: scales, markers, formats.
 ///
 /// # Errors
-/// A scale of several numbers; a packing that is not known.
+/// A scale that fits no weight; a packing that is not known.
 pub(super) fn attach(tensors: &mut HashMap<String, StoredTensor>, files: &Files) -> Result<(), WeightsError> {
+    rename_torchao(tensors, files)?;
     let weight_of = |key: &str, ends: &[&str]| {
         let stem = ends.iter().find_map(|end| key.strip_suffix(end))?;
         let weight = format!("{stem}.weight");
@@ -50,17 +54,38 @@ pub(super) fn attach(tensors: &mut HashMap<String, StoredTensor>, files: &Files)
     }
     for (key, weight) in scales {
         let Some(scale) = tensors.remove(&key) else { continue };
-        let one = scale.shape().iter().product::<i64>() == 1;
-        if !one || !matches!(scale.dtype(), StoredType::Weight(_)) {
-            let (file, found) = ((files.path_of)(&scale), scale.shape().to_vec());
-            let expected = "one number, the only scale of a weight that is read";
-            return Err(WeightsError::Layout { file, key, found, expected });
+        let Some(weight) = tensors.get_mut(&weight) else { continue };
+        let file = (files.path_of)(&scale);
+        if let StoredType::Other(found) = scale.dtype() {
+            return Err(WeightsError::Type { file, key, found: found.clone() });
         }
-        if let Some(weight) = tensors.get_mut(&weight) {
-            weight.scale = Some(Box::new(scale));
-        }
+        let Some(fitted) = scale.for_rows_of(weight) else {
+            let (found, weight) = (scale.shape().to_vec(), weight.shape().to_vec());
+            return Err(WeightsError::Scale { file, key, found, weight });
+        };
+        weight.scale = Some(Box::new(fitted));
     }
     spare.iter().for_each(|key| drop(tensors.remove(key)));
+    Ok(())
+}
+
+/// Gives torchao's weights that have a scale the names that others have.
+fn rename_torchao(tensors: &mut HashMap<String, StoredTensor>, files: &Files) -> Result<(), WeightsError> {
+    let (data_end, scale_end) = TORCHAO;
+    let stems: Vec<String> =
+        tensors.keys().filter_map(|key| key.strip_suffix(data_end).map(str::to_owned)).collect();
+    for stem in stems {
+        let (data, scale) = (format!("{stem}{data_end}"), format!("{stem}{scale_end}"));
+        if !tensors.contains_key(&scale) {
+            continue;
+        }
+        for (from, to) in [(data, format!("{stem}.weight")), (scale, format!("{stem}{}", SCALES[1]))] {
+            let Some(tensor) = tensors.remove(&from) else { continue };
+            if let Some(other) = tensors.insert(to.clone(), tensor) {
+                return Err(WeightsError::Twice { file: (files.path_of)(&other), key: to });
+            }
+        }
+    }
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub struct StoredTensor {
     strides: Vec<i64>,
     /// Of the first element, in bytes from the start of the file.
     offset: usize,
-    /// One number that every element is to be multiplied by ([`super::scaled`]).
+    /// What the elements are to be multiplied by ([`super::scaled`]): of as many dimensions, and broadcast.
     pub(super) scale: Option<Box<StoredTensor>>,
 }
 
@@ -100,6 +100,11 @@ impl StoredTensor {
             return None;
         }
         let mut view = self.clone();
+        if let Some(scale) = view.scale.as_deref_mut()
+            && scale.shape.first() != Some(&1)
+        {
+            *scale = scale.rows(part, of)?;
+        }
         view.shape[0] = rows / of;
         if let StoredType::Weight(kind) = &self.dtype {
             view.offset += (part * (rows / of) * stride) as usize * kind.elt_size_in_bytes();
@@ -115,6 +120,9 @@ impl StoredTensor {
         }
         view.shape.swap(0, 1);
         view.strides.swap(0, 1);
+        if let Some(scale) = view.scale.as_deref_mut() {
+            *scale = scale.transposed()?;
+        }
         Some(view)
     }
 
@@ -126,7 +134,28 @@ impl StoredTensor {
         let mut view = self.clone();
         view.shape.truncate(2);
         view.strides.truncate(2);
+        if let Some(scale) = view.scale.as_deref_mut() {
+            *scale = scale.matrix()?;
+        }
         Some(view)
+    }
+
+    /// One number, or one for each row of `weight` ([out], [out, 1], [out, 1, 1, 1]), in as many dimensions as the
+    /// weight has, so that it can be broadcast; none where it is neither.
+    pub(super) fn for_rows_of(&self, weight: &Self) -> Option<Self> {
+        let mut fitted = self.clone();
+        let rank = weight.shape.len();
+        if self.shape.iter().all(|&d| d == 1) {
+            (fitted.shape, fitted.strides) = (vec![1; rank], vec![1; rank]);
+            return Some(fitted);
+        }
+        let (rows, rest) = self.shape.split_first()?;
+        if weight.shape.first() != Some(rows) || rest.iter().any(|&d| d != 1) {
+            return None;
+        }
+        fitted.shape.resize(rank, 1);
+        fitted.strides.resize(rank, 1);
+        Some(fitted)
     }
 
     /// The elements where they lie in the file's bytes, as a tensor of type `kind` (this tensor's weight
@@ -212,6 +241,38 @@ mod tests {
             let conv = StoredTensor::new(0, F32, vec![3, 2, 1, 1], None, lead..bytes.len(), 0).unwrap();
             assert_eq!(conv.matrix().unwrap().shape(), [3, 2]);
             assert_eq!(read(&conv.matrix().unwrap(), &bytes).len(), 6);
+        }
+    }
+
+    #[test]
+    fn the_scales_of_rows_go_with_every_view() {
+        let stored = |shape: &[i64]| {
+            let bytes = 4 * shape.iter().product::<i64>() as usize;
+            StoredTensor::new(0, F32, shape.to_vec(), None, 0..bytes, 0).unwrap()
+        };
+        let scale_of = |view: &StoredTensor| {
+            let scale = view.scale.as_ref().unwrap();
+            let bytes: Vec<u8> = (0..4u8).flat_map(|n| f32::from(n).to_le_bytes()).collect();
+            (scale.shape().to_vec(), read(scale, &bytes))
+        };
+        for shape in [vec![4], vec![4, 1], vec![4, 1, 1, 1]] {
+            let mut weight = stored(&[4, 3]);
+            weight.scale = stored(&shape).for_rows_of(&weight).map(Box::new);
+            assert_eq!(scale_of(&weight), (vec![4, 1], vec![0.0, 1.0, 2.0, 3.0]));
+            let second = weight.rows(1, 2).unwrap();
+            assert_eq!(scale_of(&second), (vec![2, 1], vec![2.0, 3.0]));
+            assert_eq!(scale_of(&second.transposed().unwrap()), (vec![1, 2], vec![2.0, 3.0]));
+        }
+        let mut conv = stored(&[4, 3, 1, 1]);
+        conv.scale = stored(&[4]).for_rows_of(&conv).map(Box::new);
+        assert_eq!(scale_of(&conv).0, [4, 1, 1, 1]);
+        assert_eq!(scale_of(&conv.matrix().unwrap()), (vec![4, 1], vec![0.0, 1.0, 2.0, 3.0]));
+        for shape in [vec![], vec![1], vec![1, 1]] {
+            conv.scale = stored(&shape).for_rows_of(&conv).map(Box::new);
+            assert_eq!(scale_of(&conv.rows(1, 2).unwrap()), (vec![1, 1, 1, 1], vec![0.0]));
+        }
+        for shape in [vec![3], vec![1, 4], vec![4, 3], vec![2, 1], vec![0], vec![4, 0]] {
+            assert!(stored(&shape).for_rows_of(&conv).is_none(), "{shape:?}");
         }
     }
 

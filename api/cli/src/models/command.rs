@@ -17,6 +17,10 @@ Examples:
   Read every byte again and compare:
     imagine models verify
 
+  What a file is, and whether it is sound:
+    imagine models show sdxl_lightning_4step_unet.safetensors
+    imagine models verify my-lora.safetensors
+
 Files go to the Hugging Face cache, where Python programs find them too (HF_HOME, HF_HUB_CACHE). HF_ENDPOINT
 names another Hub, HF_TOKEN says who asks.
 
@@ -35,10 +39,10 @@ pub enum ModelsCommand {
     List(ListArgs),
     /// Fetch a combination; goes on where an earlier run stopped, mends what is damaged
     Pull(PullArgs),
-    /// Read every byte of what was pulled and compare checksums, without a network
+    /// Read every byte of what was pulled and compare checksums; of other models and single files, read every tensor
     Verify(VerifyArgs),
-    /// Tell everything about a combination or an installed model
-    Show(NameArgs),
+    /// Tell everything about a combination, an installed model or a file of weights
+    Show(ShowArgs),
     /// Remove what was pulled, except what another combination or another program needs
     Rm(NameArgs),
 }
@@ -66,8 +70,18 @@ pub struct PullArgs {
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A combination; all that were pulled if left out
+    /// A combination, an installed model, or a file or folder of weights; all that were pulled if left out
     pub name: Option<String>,
+
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A combination, an installed model, or a file of weights
+    pub name: String,
 
     /// Print one JSON object instead of lines
     #[arg(long)]

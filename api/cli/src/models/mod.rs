@@ -11,6 +11,7 @@ mod hub;
 pub mod installed;
 mod list;
 pub mod lock;
+mod lone;
 mod pull;
 pub mod registry;
 mod remove;
@@ -58,7 +59,7 @@ pub fn run(args: &ModelsArgs, cancel: &CancelFlag) -> Result<(), Failure> {
         ModelsCommand::List(args) => list::run(&context, args.json),
         ModelsCommand::Pull(args) => pull::run(&context, args, cancel),
         ModelsCommand::Verify(args) => verify::run(&context, args, cancel),
-        ModelsCommand::Show(args) => show::run(&context, args),
+        ModelsCommand::Show(args) => show::run(&context, args, cancel),
         ModelsCommand::Rm(args) => remove::run(&context, args),
     }
 }

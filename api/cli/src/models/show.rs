@@ -1,14 +1,17 @@
-//! `imagine models show`: everything about one combination or one installed model.
+//! `imagine models show`: everything about one combination, one installed model or one file of weights.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use imagine_contract::CancelFlag;
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
-use super::command::NameArgs;
+use super::bar::Bar;
+use super::command::ShowArgs;
 use super::error::ModelsError;
-use super::installed::{Installed, installed};
+use super::installed::{Installed, bytes_of, installed};
 use super::lock::{Lock, LockedPart};
+use super::lone::{LoneFile, Look, is_weight_file};
 use super::registry::{Part, Role, Use, is_configuration};
 use super::{Context, print, size_in_words, table};
 use crate::failure::Failure;
@@ -19,6 +22,8 @@ use crate::model_lookup::places;
 enum Shown {
     Combination(Shape),
     Model(Installed),
+    /// A file of weights by its path, or a model that is one.
+    File(Box<LoneFile>),
 }
 
 /// A combination, pulled or not.
@@ -62,12 +67,28 @@ struct ShownFile {
     here: bool,
 }
 
-pub fn run(context: &Context, args: &NameArgs) -> Result<(), Failure> {
-    let shown = find(context, &args.name)?;
+pub fn run(context: &Context, args: &ShowArgs, cancel: &CancelFlag) -> Result<(), Failure> {
+    let path = Path::new(&args.name);
+    let shown = if is_weight_file(path) {
+        Shown::File(Box::new(read(path, args.json, cancel)?))
+    } else {
+        match find(context, &args.name)? {
+            Shown::Model(model) if model.path.is_file() => {
+                Shown::File(Box::new(read(&model.path, args.json, cancel)?))
+            }
+            shown => shown,
+        }
+    };
     print(args.json, &shown, || match &shown {
         Shown::Combination(shape) => shape.lines(),
         Shown::Model(model) => model_lines(model),
+        Shown::File(file) => file.lines(),
     })
+}
+
+fn read(path: &Path, json: bool, cancel: &CancelFlag) -> Result<LoneFile, ModelsError> {
+    let mut bar = Bar::new(!json, bytes_of(path));
+    LoneFile::read(path, Look::Header, cancel, &mut bar)
 }
 
 fn find(context: &Context, name: &str) -> Result<Shown, ModelsError> {

@@ -1,8 +1,13 @@
-//! `imagine models verify`: every byte that was pulled is read and compared with the lock file. No network.
+//! `imagine models verify`: every byte that was pulled is read and compared with the lock file; of other models and
+//! single files, whose checksums nobody has noted, every tensor is read. No network.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use imagine_contract::CancelFlag;
+use imagine_pipeline::checkpoint::Checkpoint;
+use imagine_pipeline::inspect::TensorFiles;
 use serde::Serialize;
 
 use super::bar::Bar;
@@ -10,9 +15,12 @@ use super::command::VerifyArgs;
 use super::digest::digests;
 use super::download::Watcher;
 use super::error::ModelsError;
+use super::installed::{bytes_of, installed};
 use super::lock::{Lock, LockedFile, LockedPart};
+use super::lone::{LoneFile, Look, is_weight_file, weight_files};
 use super::{Context, print};
 use crate::failure::Failure;
+use crate::model_lookup::{INDEX, places};
 
 #[derive(Serialize)]
 struct Report {
@@ -44,6 +52,9 @@ enum State {
 
 pub fn run(context: &Context, args: &VerifyArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     let lock = Lock::read(&context.models)?;
+    if let Some(path) = args.name.as_deref().and_then(|name| unlocked(context, &lock, name)) {
+        return verify_files(&path, args.json, cancel);
+    }
     let combinations: Vec<String> = match &args.name {
         Some(name) => {
             lock.combination(name)?;
@@ -87,6 +98,86 @@ pub fn run(context: &Context, args: &VerifyArgs, cancel: &CancelFlag) -> Result<
     let mend: Vec<String> = names.iter().map(|name| format!("imagine models pull {name}")).collect();
     Err(Failure::failed(format!("{bad} of {} files are missing or damaged", report.files.len()))
         .hint(format!("fetched anew by: {}", mend.join("; "))))
+}
+
+/// What a name means that is no combination: a file or folder, else an installed model.
+fn unlocked(context: &Context, lock: &Lock, name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    if is_weight_file(path) || (path.is_dir() && !lock.combinations.contains_key(name)) {
+        return Some(path.to_path_buf());
+    }
+    if lock.combinations.contains_key(name) {
+        return None;
+    }
+    installed(&places(), &context.settings.cache).into_iter().find(|model| model.name == name).map(|m| m.path)
+}
+
+/// The files that were read, for people and programs.
+#[derive(Serialize)]
+struct FilesReport {
+    ok: bool,
+    files: Vec<LoneFile>,
+    /// What is wrong with indices of shards and other files around them.
+    problems: Vec<String>,
+}
+
+/// Reads every tensor of a file, or of all files of a model's folder.
+fn verify_files(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Failure> {
+    let (paths, look) = if path.is_dir() {
+        (weight_files(path), Look::Part)
+    } else {
+        (vec![path.to_path_buf()], Look::Whole)
+    };
+    if paths.is_empty() {
+        return Err(Failure::input(format!(
+            "{}: there are no files of weights in this folder",
+            path.display()
+        )));
+    }
+    let mut bar = Bar::new(!json, paths.iter().map(|path| bytes_of(path)).sum());
+    let mut files = Vec::new();
+    for path in &paths {
+        files.push(LoneFile::read(path, look, cancel, &mut bar)?);
+    }
+    drop(bar);
+    let mut problems = Vec::new();
+    if path.join(INDEX).is_file()
+        && let Err(error) = Checkpoint::open(path)
+    {
+        problems.push(error.to_string());
+    }
+    // Shards that are missing are in no list of the files that are there.
+    let folders: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    let indices = folders.into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let indices = indices.map(|entry| entry.path());
+    for index in indices.filter(|_| path.is_dir()).filter(|path| path.to_string_lossy().contains(".index.")) {
+        problems.extend(TensorFiles::open(&[index]).map(drop).err().map(|error| error.to_string()));
+    }
+    let ok = problems.is_empty() && files.iter().all(|file| file.problems.is_empty());
+    let report = FilesReport { ok, files, problems };
+    print(json, &report, || report.lines())?;
+    if report.ok {
+        return Ok(());
+    }
+    let bad = report.files.iter().filter(|file| !file.problems.is_empty()).count();
+    let all = report.files.len();
+    let message = match (bad, all) {
+        (0, _) => format!("{} is not whole", path.display()),
+        (_, 1) => format!("{} is damaged or cannot be used", path.display()),
+        _ => format!("{bad} of {all} files are damaged or cannot be used"),
+    };
+    Err(Failure::failed(message).hint("a damaged file is fetched anew; it cannot be mended"))
+}
+
+impl FilesReport {
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.files.iter().flat_map(LoneFile::lines).collect();
+        lines.extend(self.problems.iter().map(|problem| format!("problem: {problem}")));
+        let good = self.files.iter().filter(|file| file.problems.is_empty()).count();
+        let tensors: usize = self.files.iter().map(|file| file.tensors).sum();
+        lines.push(format!("{good} of {} files are sound, {tensors} tensors read", self.files.len()));
+        lines
+    }
 }
 
 fn check(

@@ -1,0 +1,241 @@
+//! `imagine models show` and `verify` of files that somebody else put there: what they are, and whether they are sound.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use crate::stub_hub::sha256;
+use crate::support::{Workplace, golden};
+
+/// A packed fixture as a file of that name.
+fn unpacked(place: &Workplace, packed: &str, name: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    GzDecoder::new(&fs::read(golden(packed)).unwrap()[..]).read_to_end(&mut bytes).unwrap();
+    place.file(name, &bytes)
+}
+
+fn models(place: &Workplace, command: &str, file: &Path, json: bool) -> crate::support::Run {
+    let mut args = vec!["models".into(), command.into(), file.to_string_lossy().into_owned()];
+    if json {
+        args.push("--json".into());
+    }
+    place.run(args)
+}
+
+#[test]
+fn every_kind_of_file_is_told() {
+    let place = Workplace::new();
+    let own = |width: u32| format!("a model of its own, whose text is {width} wide");
+    let copied = |from: &str, name: &str| {
+        fs::copy(golden(from), place.path(name)).unwrap();
+        place.path(name)
+    };
+    let lora = "lora/sdxl/kohya.safetensors";
+    let files = [
+        (
+            unpacked(&place, "single_file/sd1.safetensors.gz", "dream.safetensors"),
+            "a whole checkpoint, Stable Diffusion 1.x",
+            Some("SD 1.5".into()),
+            "--model",
+            None,
+        ),
+        (
+            unpacked(&place, "single_file/sd2.ckpt.gz", "two.ckpt"),
+            "a whole checkpoint, Stable Diffusion 2.x",
+            Some("SD 2.1".into()),
+            "--model",
+            None,
+        ),
+        (
+            unpacked(&place, "single_file/sdxl.safetensors.gz", "sdxl_lightning_4step.safetensors"),
+            "a whole checkpoint, Stable Diffusion XL",
+            Some("SDXL".into()),
+            "--model",
+            Some("lightning-4"),
+        ),
+        (
+            unpacked(&place, "few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
+            "a U-Net alone under diffusers' names",
+            Some(own(20)),
+            "--unet",
+            Some("dmd2-1"),
+        ),
+        (
+            golden("few_step/lcm/diffusion_pytorch_model.safetensors"),
+            "which takes the guidance as a number",
+            Some(own(16)),
+            "--unet",
+            None,
+        ),
+        (
+            golden("pipeline/checkpoint/vae/diffusion_pytorch_model.safetensors"),
+            "an autoencoder under diffusers' names",
+            Some("SD 1.5, SD 2.1 or SDXL, whose have the same shapes".into()),
+            "--vae",
+            None,
+        ),
+        (
+            copied(lora, "sdxl_lightning_4step_lora.safetensors"),
+            "a LoRA of rank",
+            Some(own(20)),
+            "--lora",
+            Some("lightning-4"),
+        ),
+        (
+            golden("pipeline/adapter.safetensors"),
+            "an identity adapter (faceid)",
+            Some(own(16)),
+            "--adapter",
+            None,
+        ),
+        (
+            golden("ip_adapters/ip-adapter_sd15.bin"),
+            "an identity adapter (ip-adapter)",
+            None,
+            "--adapter",
+            None,
+        ),
+        (
+            golden("photomaker/photomaker-v2.bin"),
+            "a PhotoMaker of version 2",
+            Some("SDXL".into()),
+            "--adapter",
+            None,
+        ),
+        (
+            golden("controlnet/sd1/controlnet/diffusion_pytorch_model.safetensors"),
+            "a ControlNet",
+            Some(own(6)),
+            "--controlnet",
+            None,
+        ),
+    ];
+    for (file, what, base, option, preset) in files {
+        let shown = models(&place, "show", &file, true).done().json();
+        let at = file.display();
+        assert!(shown["what"].as_str().unwrap_or_default().contains(what), "{at}: {shown}");
+        if let Some(base) = base {
+            assert_eq!(shown["base"], *base, "{at}");
+        }
+        assert_eq!((shown["option"].as_str(), shown["preset"].as_str()), (Some(option), preset), "{at}");
+        let bytes = fs::read(&file).unwrap();
+        assert_eq!(shown["sha256"], *sha256(&bytes), "{at}");
+        assert_eq!(shown["bytes"], bytes.len(), "{at}");
+        assert_eq!(shown["problems"], Value::Array(Vec::new()), "{at}");
+        assert!(shown["tensors"].as_u64() > Some(3) && shown["parameters"].as_u64() > Some(100), "{shown}");
+        let verified = models(&place, "verify", &file, true).done().json();
+        assert_eq!((&verified["ok"], &verified["files"][0]), (&Value::Bool(true), &shown), "{at}");
+    }
+    let lines = models(&place, "show", &place.path("dmd2_sdxl_1step_unet_fp16.bin"), false).done().stdout;
+    for says in
+        ["precision f16 (", "parameters", "sha256", "named by --unet; it is drawn by the preset dmd2-1"]
+    {
+        assert!(lines.contains(says), "\"{says}\" is not in: {lines}");
+    }
+}
+
+#[test]
+fn eight_bits_are_told_and_read() {
+    let place = Workplace::new();
+    let file = unpacked(&place, "few_step/row_scaled_fp8.safetensors.gz", "rows.safetensors");
+    let shown = models(&place, "verify", &file, true).done().json();
+    let precision = &shown["files"][0]["precision"];
+    assert_eq!(precision[0]["type"], "f8_e4m3", "{precision}");
+    assert_eq!(precision[1]["type"], "f16", "{precision}");
+}
+
+/// The error line and what was found, of a file that must be refused.
+fn unsound(place: &Workplace, file: &Path, says: &[&str]) {
+    let run = models(place, "verify", file, true);
+    assert_eq!(run.code, Some(1), "{}{}", run.stdout, run.stderr);
+    let report = run.json();
+    assert_eq!(report["ok"], false);
+    let problems = format!("{} {}", report["problems"], report["files"]);
+    for word in says {
+        assert!(problems.contains(word), "\"{word}\" is not in: {problems}");
+    }
+    assert!(run.stderr.contains("error: ") && !run.stderr.contains("panicked"), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_file_and_key() {
+    let place = Workplace::new();
+    let bytes = fs::read(golden("pipeline/checkpoint/vae/diffusion_pytorch_model.safetensors")).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let json: Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+    let offset = |key: &str| header + json[key]["data_offsets"][0].as_u64().unwrap() as usize;
+    let spoilt = |keys: &[&str]| {
+        let mut bytes = bytes.clone();
+        for key in keys {
+            assert_eq!(json[*key]["dtype"], "F16");
+            // NaN
+            bytes[offset(key)..offset(key) + 2].copy_from_slice(&0x7e00u16.to_le_bytes());
+        }
+        bytes
+    };
+    // Every tensor is told, not the first alone.
+    let (first, second) = ("decoder.conv_in.bias", "encoder.conv_out.weight");
+    let nan = place.file("nan.safetensors", &spoilt(&[first, second]));
+    unsound(&place, &nan, &["nan.safetensors", first, second, "NaN"]);
+    let shown = models(&place, "show", &nan, false).done().stdout;
+    assert!(!shown.contains("problem"), "only verify reads tensors: {shown}");
+
+    let short = place.file("short.safetensors", &bytes[..bytes.len() - 3]);
+    unsound(&place, &short, &["short.safetensors", "ends before its tensors do"]);
+    let mut wrong = bytes.clone();
+    wrong[9] = b'!';
+    unsound(
+        &place,
+        &place.file("wrong.safetensors", &wrong),
+        &["wrong.safetensors", "safetensors file, or damaged"],
+    );
+    let pickle = place.path("eval.bin");
+    fs::copy(fs::read_dir(golden("weight_files/refused")).unwrap().next().unwrap().unwrap().path(), &pickle)
+        .unwrap();
+    unsound(&place, &pickle, &["eval.bin"]);
+
+    // A part of a checkpoint that is missing, and a file of nothing that is known.
+    let mut text = String::from_utf8(bytes[8..header].to_vec()).unwrap();
+    text = text.replace("decoder.", "decodex.");
+    let mut renamed = bytes[..8].to_vec();
+    renamed.extend(text.bytes().chain(bytes[header..].iter().copied()));
+    unsound(
+        &place,
+        &place.file("odd.safetensors", &renamed),
+        &["odd.safetensors", "no part of a model", "decodex."],
+    );
+}
+
+#[test]
+fn a_models_folder_is_read_whole() {
+    let place = Workplace::new();
+    let run = models(&place, "verify", &place.model(), false).done();
+    assert!(run.stdout.contains("4 of 4 files are sound"), "{}", run.stdout);
+    // By its name, where it lies among the models.
+    let named =
+        place.command().env("IMAGINE_MODELS", place.shelf()).args(["models", "verify", "tiny"]).output();
+    assert!(crate::support::finish(named.unwrap()).done().stdout.contains("4 of 4 files are sound"));
+
+    let unet = place.model().join("unet/diffusion_pytorch_model.safetensors");
+    let bytes = fs::read(&unet).unwrap();
+    fs::write(&unet, &bytes[..bytes.len() / 2]).unwrap();
+    unsound(&place, &place.model(), &["unet/diffusion_pytorch_model.safetensors", "ends before"]);
+    fs::write(&unet, bytes).unwrap();
+    fs::remove_dir_all(place.model().join("tokenizer")).unwrap();
+    unsound(&place, &place.model(), &["the folder tokenizer/ is missing"]);
+
+    let sharded = place.path("vae_sharded");
+    crate::support::copy_folder(&golden("weight_files/vae_sharded"), &sharded);
+    models(&place, "verify", &sharded, true).done();
+    let shard = fs::read_dir(&sharded).unwrap().flatten().map(|entry| entry.path());
+    let shard = shard.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).max().unwrap();
+    fs::remove_file(&shard).unwrap();
+    let name = shard.file_name().unwrap().to_string_lossy().into_owned();
+    unsound(&place, &sharded, &[&name, "missing"]);
+    fs::create_dir(place.path("empty")).unwrap();
+    models(&place, "verify", &place.path("empty"), false).refused(&["empty", "no files of weights"]);
+    models(&place, "verify", Path::new("nowhere"), false).refused(&["nowhere", "has not been pulled"]);
+}
