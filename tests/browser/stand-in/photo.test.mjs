@@ -60,7 +60,7 @@ test("a photo is changed where it was painted; again, as a command, and after a 
 
 test("on a small phone, by touch: all of it fits, and a failure is told in the dialog", async () => {
   const page = await painted({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
-  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth));
   await call("POST", "/mock/settings", { fail: { "POST /v1/jobs": [429, "too_many_jobs", "20 wait", 30] } });
   await page.getByRole("switch", { name: /Everything but the face/ }).setChecked(true);
   await page.getByRole("button", { name: "Change it" }).click();

@@ -179,13 +179,15 @@ function openDelete(person) {
           browser,
           h("li", null, t("delete.consent")),
         ),
-        person.pictures && h(
-          "fieldset",
-          null,
-          h("legend", null, t("delete.pictures", { count: person.pictures })),
-          choice("delete", t("delete.pictures.delete")),
-          choice("keep", t("delete.pictures.keep")),
-        ),
+        person.pictures
+          ? h(
+              "fieldset",
+              null,
+              h("legend", null, t("delete.pictures", { count: person.pictures })),
+              choice("delete", t("delete.pictures.delete")),
+              choice("keep", t("delete.pictures.keep")),
+            )
+          : null,
         h("p", { class: "hint" }, t("delete.no_way_back")),
         said,
         h("div", { class: "row end" }, button({ label: t("cancel"), on: close }), go),
