@@ -113,6 +113,23 @@ const screens = {
     await page.getByRole("button", { name: "Upper part" }).click();
     await page.getByLabel("What should be there").fill("a pirate with a red hat");
   },
+  async strengths(page) {
+    await enrolled(page);
+    await page.getByText("Advanced", { exact: true }).click();
+    await page.getByText("Likeness in detail").click();
+    await page.getByLabel("Skin and hair colour", { exact: false }).fill("1.25");
+    await page.getByLabel("Beginning", { exact: false }).fill("0.7");
+    await page.locator("details.strengths").evaluate((details) => details.scrollIntoView());
+  },
+  async change(page) {
+    await enrolled(page);
+    await page.getByRole("button", { name: "Change a photo" }).click();
+    await page.locator("dialog input[type=file]").setInputFiles(photo("someone.jpg"));
+    await page.getByRole("button", { name: "I agree" }).click();
+    await page.getByRole("button", { name: "Upper part" }).click();
+    await page.getByLabel("What should be there").fill("a person with a red hat");
+    await page.locator("dialog").evaluate((dialog) => dialog.scrollTo(0, 0));
+  },
   async people(page) {
     await enrolled(page);
     await drawn([await known("Marta", "another.jpg")], roles.slice(0, 3));

@@ -33,18 +33,35 @@ test("a small phone in Italian: every screen fits, and axe finds nothing", async
   const page = await open({ ...smallPhone, locale: "it-IT" });
   await page.getByText("Avanzate").click();
   await page.getByText("Somiglianza nei dettagli").click();
-  assert.ok(await fits(page), "strengths");
-  assert.deepEqual(await axe(page), [], "strengths");
+  // what lies behind the bars at the edges is no target: seen whole
+  const whole = async (what) => {
+    assert.ok(await fits(page), what);
+    await page.setViewportSize({ width: 320, height: 2000 });
+    assert.deepEqual(await axe(page), [], what);
+    await page.setViewportSize(smallPhone.viewport);
+  };
+  await whole("strengths");
+  await call("POST", "/mock/settings", { fail: { job: "failed" } });
+  await page.getByLabel("Immagina me", { exact: true }).fill("come re");
+  await page.keyboard.press("Control+Enter");
+  await card(page).getByText("Riprova, o con altre impostazioni. it ran out of memory").waitFor();
+  const last = await known(longName);
+  await call("POST", "/mock/settings", { fail: {} });
+  await call("POST", "/v1/jobs", { prompt: "me as a pirate", people: [{ person: last.id }] });
+  await page.reload();
+  await card(page).locator(".open-picture").click();
+  await page.locator(".settings").waitFor();
+  assert.ok(await fits(page, ".side"), "a picture");
+  await page.keyboard.press("Escape");
   for (const place of ["history", "people", "batches"]) {
     await page.goto(`${base}/#/${place}`);
     await page.locator("h1:not(.visually-hidden)").waitFor();
     if (place === "history") await page.locator(".wall-tile img.here").first().waitFor();
-    assert.ok(await fits(page), place);
-    assert.deepEqual(await axe(page), [], place);
+    await whole(place);
   }
   await page.setInputFiles("main input[type=file]", { name: "amici.csv", mimeType: "text/csv", buffer: Buffer.from("person,prompt\nEileen,come re\n") });
   await page.getByRole("button", { name: "Avvia 1 riga" }).waitFor();
-  assert.ok(await fits(page), "rows");
+  await whole("rows");
   await page.goto(`${base}/#/people`);
   await page.getByRole("button", { name: "Aspetto" }).first().click();
   await page.getByRole("switch", { name: "Pelle" }).waitFor();

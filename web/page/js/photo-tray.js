@@ -145,8 +145,11 @@ export function createPhotoTray(of) {
       onPhoto: (blob) => take([blob]),
       onClose: () => {
         closeCamera = null;
+        const inside = cameraPlace.contains(document.activeElement);
         fill(cameraPlace);
         changed();
+        // the shutter had it; with five photos there is no more to choose
+        if (inside) (drop.hidden ? strip : drop).querySelector("button")?.focus();
       },
     });
     closeCamera = camera.close;

@@ -63,7 +63,7 @@ export function explainJob(error) {
     const said = code === "invalid_request" ? error?.message : "";
     return { what: t(`error.${code}`), todo: [t(`error.${code}.todo`, { seconds: 10 }), said].filter(Boolean).join(" ") };
   }
-  return { what: t("error.job"), todo: error?.message ?? t("error.job.todo") };
+  return { what: t("error.job"), todo: [t("error.job.todo"), error?.message].filter(Boolean).join(" ") };
 }
 
 /** @param {Api.PhotoProblem} problem */
