@@ -138,6 +138,12 @@ const screens = {
     await page.getByRole("heading", { name: "Marta" }).waitFor();
     await page.waitForTimeout(300);
   },
+  async looks(page) {
+    await enrolled(page);
+    await page.goto(`${base}/#/people`);
+    await page.getByRole("button", { name: "Looks" }).click();
+    await page.getByRole("switch", { name: "Skin" }).waitFor();
+  },
   async delete(page) {
     await screens.people(page);
     await page.getByRole("button", { name: "Delete" }).last().click();
@@ -224,7 +230,7 @@ for (const [name, prepare] of Object.entries(screens)) {
     for (const [size, colorScheme, viewport] of looks) {
       await page.setViewportSize(viewport);
       await page.emulateMedia({ colorScheme });
-      if (size === "phone") await page.evaluate(() => document.querySelector("article.job:not(.batch)")?.scrollIntoView());
+      if (size === "phone") await page.evaluate(() => document.querySelector("article.job:not(.batch), details.strengths[open]")?.scrollIntoView());
       await page.evaluate(() => {
         const passing = document.getAnimations().filter((one) => one.effect?.getComputedTiming().iterations === 1);
         return Promise.all(passing.map((one) => one.finished.catch(() => 0)));

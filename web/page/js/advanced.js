@@ -82,7 +82,7 @@ function drawPanel(body, known, most, stops) {
       ...(model?.schedulers ?? []).filter((name) => name !== model?.scheduler).map((name) => /** @type {[string, string]} */ ([name, name])),
     ]),
     numeric("steps", { min: "1", max: String(most?.steps ?? 200), step: "1", inputMode: "numeric" }, (model) => String(model?.steps ?? "")),
-    numeric("guidance", { min: "0", max: "30", step: "0.1" }, (model) => String(model?.guidance_scale ?? "")),
+    numeric("guidance", { min: "0", max: "100", step: "any" }, (model) => String(model?.guidance_scale ?? "")),
     numeric("seed", { min: "0", max: String(Number.MAX_SAFE_INTEGER), step: "1", inputMode: "numeric" }, () => t("advanced.seed.any")),
     strengths.element,
     field(t("advanced.negative"), negative, undefined, "whole"),

@@ -26,7 +26,8 @@ function slider(label, hint, read, write) {
     element,
     draw(now) {
       input.value = read(now) || "1";
-      value.textContent = decimals(Number(input.value));
+      // an order from elsewhere may have asked for more than the slider has
+      value.textContent = decimals(Number(read(now) || "1"));
     },
   };
 }
