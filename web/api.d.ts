@@ -59,8 +59,17 @@ declare namespace Api {
   /** What of a scene can be changed by hand. */
   type Touched = Partial<Parts> & { negative_prompt?: string };
 
-  type JobPerson = { person: string; scale?: number; steps?: [number, number]; box?: [number, number, number, number] };
-  type Edit = { image: string; strength: number; mask?: string; keep_face?: boolean; feather?: number };
+  type Stage = { steps: [number, number]; scale: number };
+  type JobPerson = {
+    person: string;
+    scale?: number;
+    steps?: [number, number];
+    stages?: Stage[];
+    card_scale?: Record<string, number>;
+    box?: [number, number, number, number];
+  };
+  /** `image` is left out where the picture came as a file. */
+  type Edit = { image?: string; strength: number; mask?: string; keep_face?: boolean; feather?: number };
   type JobRequest = {
     prompt: string;
     negative_prompt?: string;
@@ -138,8 +147,9 @@ declare namespace Api {
     guidance_scale: number;
     scheduler: string;
     schedulers: string[];
-    identity: { kind: string; regions: boolean } | null;
+    identity: { kind: string; regions: boolean; groups?: string[] } | null;
     sizes: string[];
+    side_multiple: number;
     inpainting: boolean;
     default?: boolean;
   };

@@ -128,6 +128,10 @@ async fn a_person_without_a_card_says_why() {
     let later = TestApp::with(&[], Policy::default(), change).await;
     let problem = later.get(&path).await.problem(409, "no_card");
     assert!(problem["detail"].as_str().unwrap().contains("enrol them again"), "{problem}");
+    // The page says it in its own language by this code.
+    let person = path.split('/').nth(3).unwrap();
+    let order = json!({"prompt": "as a king", "people": [{"person": person}]});
+    later.json(Method::POST, "/v1/jobs", &order, &[]).await.problem(400, "enrol_again");
 }
 
 #[tokio::test]

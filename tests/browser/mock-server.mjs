@@ -39,10 +39,10 @@ const styles = [
 
 const model = {
   id: "starter", object: "model", created: 1, owned_by: "imagine", width: 64, height: 64, sizes: ["64x64", "64x96", "96x64"], side_multiple: 16, steps: 12,
-  guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, face: false }, inpainting: false, default: true,
+  guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, groups: [], face: false }, inpainting: false, default: true,
 };
 
-const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null, cards: false, search: false, sources: [] };
+const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null, cards: false, groups: null, search: false, sources: [] };
 let settings;
 let people;
 let jobs;
@@ -75,11 +75,24 @@ class Problem extends Error {
 
 const jobFields = ["prompt", "negative_prompt", "people", "model", "n", "size", "steps", "guidance_scale", "scheduler", "seed", "priority", "expand", "style", "previews", "output_format", "webhook", "edit"];
 
-function createJob(input, batch) {
+/** The model as the settings have it. */
+const modelNow = () => (settings.groups ? { ...model, identity: { ...model.identity, kind: "card", groups: settings.groups } } : model);
+
+/** A job that came as a form: its files stand for the values of their paths. */
+function jobOf(request, body) {
+  if (!request.headers["content-type"]?.startsWith("multipart/")) return createJob(JSON.parse(body));
+  const { job, consent: given, ...files } = multipart(request, body);
+  const [image] = files["edit.image"] ?? [];
+  if (image && JSON.parse(given?.[0] ?? "{}").text_sha256 !== consent.sha256) throw new Problem(422, "consent_required", "consent is required");
+  return createJob(JSON.parse(job[0]), undefined, Boolean(image));
+}
+
+function createJob(input, batch, photo = false) {
   for (const key of Object.keys(input)) if (!jobFields.includes(key)) throw new Problem(400, "invalid_request", `unknown field ${key}`);
   if (!input.prompt?.trim()) throw new Problem(400, "invalid_request", "the prompt is empty");
+  for (const { card_scale: scales = {} } of input.people ?? []) for (const group of Object.keys(scales)) if (!modelNow().identity.groups.includes(group)) throw new Problem(400, "invalid_request", `there is no group ${group}`);
   for (const { person } of input.people ?? []) if (!people.has(person)) throw new Problem(404, "not_found", "there is no such person");
-  if (input.edit && !images.has(input.edit.image)) throw new Problem(404, "not_found", "there is no such picture");
+  if (input.edit && !photo && !images.has(input.edit.image)) throw new Problem(404, "not_found", "there is no such picture");
   const job = {
     id: id("job"), object: "job", status: "queued", created: now(), started: null, finished: null, queue_position: 1, progress: 0, eta_seconds: null, attempts: 1,
     // as the service: what was painted is not handed out again
@@ -312,7 +325,7 @@ function batchView(batch) {
 const routes = [
   ["GET", /^\/v1\/consent$/, () => json(200, consent)],
   ["GET", /^\/v1\/limits$/, () => json(200, { photo_bytes: 25e6, photos: 5, n: 8, steps: 150, sizes: model.sizes, expansion: true, search: settings.search, expand_by_default: true, keep: { photos: false, jobs_days: 0, one_shot_hours: 24 } })],
-  ["GET", /^\/v1\/models$/, () => json(200, { object: "list", data: [model] })],
+  ["GET", /^\/v1\/models$/, () => json(200, { object: "list", data: [modelNow()] })],
   ["GET", /^\/v1\/styles$/, () => json(200, { object: "list", data: styles })],
   ["POST", /^\/v1\/photos\/check$/, ({ request, body }) => {
     const { photo, face } = multipart(request, body);
@@ -351,8 +364,8 @@ const routes = [
     return json(200, { id: person.id, deleted: true, removed: { photos: 0, embeddings: person.embeddings, pictures: gone.length, jobs: 0 } });
   }],
   ["GET", /^\/v1\/jobs$/, ({ url }) => json(200, page([...jobs.values()].reverse().map(view), url))],
-  ["POST", /^\/v1\/jobs$/, ({ body }) => {
-    const job = createJob(JSON.parse(body));
+  ["POST", /^\/v1\/jobs$/, ({ request, body }) => {
+    const job = jobOf(request, body);
     return json(202, view(job), { Location: `/v1/jobs/${job.id}` });
   }],
   ["GET", /^\/v1\/jobs\/(\w+)$/, ({ at }) => json(200, view(must(jobs, at[1])))],

@@ -113,6 +113,23 @@ const screens = {
     await page.getByRole("button", { name: "Upper part" }).click();
     await page.getByLabel("What should be there").fill("a pirate with a red hat");
   },
+  async strengths(page) {
+    await enrolled(page);
+    await page.getByText("Advanced", { exact: true }).click();
+    await page.getByText("Likeness in detail").click();
+    await page.getByLabel("Skin and hair colour", { exact: false }).fill("1.25");
+    await page.getByLabel("Beginning", { exact: false }).fill("0.7");
+    await page.locator("details.strengths").evaluate((details) => details.scrollIntoView());
+  },
+  async change(page) {
+    await enrolled(page);
+    await page.getByRole("button", { name: "Change a photo" }).click();
+    await page.locator("dialog input[type=file]").setInputFiles(photo("someone.jpg"));
+    await page.getByRole("button", { name: "I agree" }).click();
+    await page.getByRole("button", { name: "Upper part" }).click();
+    await page.getByLabel("What should be there").fill("a person with a red hat");
+    await page.locator("dialog").evaluate((dialog) => dialog.scrollTo(0, 0));
+  },
   async people(page) {
     await enrolled(page);
     await drawn([await known("Marta", "another.jpg")], roles.slice(0, 3));
@@ -120,6 +137,12 @@ const screens = {
     await page.reload();
     await page.getByRole("heading", { name: "Marta" }).waitFor();
     await page.waitForTimeout(300);
+  },
+  async looks(page) {
+    await enrolled(page);
+    await page.goto(`${base}/#/people`);
+    await page.getByRole("button", { name: "Looks" }).click();
+    await page.getByRole("switch", { name: "Skin" }).waitFor();
   },
   async delete(page) {
     await screens.people(page);
@@ -207,7 +230,7 @@ for (const [name, prepare] of Object.entries(screens)) {
     for (const [size, colorScheme, viewport] of looks) {
       await page.setViewportSize(viewport);
       await page.emulateMedia({ colorScheme });
-      if (size === "phone") await page.evaluate(() => document.querySelector("article.job:not(.batch)")?.scrollIntoView());
+      if (size === "phone") await page.evaluate(() => document.querySelector("article.job:not(.batch), details.strengths[open]")?.scrollIntoView());
       await page.evaluate(() => {
         const passing = document.getAnimations().filter((one) => one.effect?.getComputedTiming().iterations === 1);
         return Promise.all(passing.map((one) => one.finished.catch(() => 0)));

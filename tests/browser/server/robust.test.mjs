@@ -84,7 +84,7 @@ test("cancel stops it and says so", async () => {
   const page = await open();
   await imagine(page, "as a queen", { steps: 150, n: 1 });
   await card(page).getByRole("button", { name: "Cancel" }).click();
-  await card(page).getByText("Canceled").waitFor();
+  await card(page).getByText("Cancelled").waitFor();
   assert.equal((await call("GET", "/v1/jobs")).data[0].status, "canceled");
 });
 
@@ -97,7 +97,7 @@ test("a queue: whose turn it is, and how long it will take", async () => {
   await imagine(page, "as a knight", { n: 1 });
   await card(page).locator(".job-status", { hasText: /Number \d+ in the queue/ }).waitFor();
   await card(page).getByRole("button", { name: "Cancel" }).click();
-  await card(page).getByText("Canceled").waitFor();
+  await card(page).getByText("Cancelled").waitFor();
 });
 
 test("two tabs show the same", async () => {

@@ -62,7 +62,7 @@ test("a card is seen, corrected, left out in parts, and taken back", async () =>
 test("what the service does not take is said, and not shown as kept", async () => {
   const { page, look, path } = await people({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
   await look();
-  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a phone");
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth), "a phone");
   const age = page.getByLabel("Age: correct it");
   await age.fill("7");
   await age.blur();

@@ -4,9 +4,11 @@ import { limits, models } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { amend, amendAdvanced, draft, modelsChoice } from "./draft.js";
 import { t } from "./i18n.js";
+import { strengthSettings } from "./strengths.js";
 import { field } from "./ui.js";
 
 /** @typedef {import("./draft.js").Advanced} Advanced */
+/** @typedef {Exclude<keyof Advanced, "groups" | "stages">} TypedKey */
 
 /** @param {(() => void)[]} stops is given what ends it */
 export function advancedPanel(stops) {
@@ -29,7 +31,7 @@ function drawPanel(body, known, most, stops) {
   /** @type {{ draw: (now: Advanced, model: Api.Model | undefined) => void }[]} */
   const inputs = [];
 
-  /** @param {keyof Advanced} key @param {Record<string, unknown>} props @param {(model: Api.Model | undefined) => string} placeholder */
+  /** @param {TypedKey} key @param {Record<string, unknown>} props @param {(model: Api.Model | undefined) => string} placeholder */
   const numeric = (key, props, placeholder) => {
     const input = h("input", {
       type: "number",
@@ -46,8 +48,8 @@ function drawPanel(body, known, most, stops) {
     return field(t(`advanced.${key}`), input);
   };
 
-  /** @param {keyof Advanced} key @param {(model: Api.Model | undefined) => [string, string][]} options */
-  const choice = (key, options) => {
+  /** @param {TypedKey} key @param {(model: Api.Model | undefined) => [string, string][]} options @param {string} [extra] */
+  const choice = (key, options, extra) => {
     const select = h("select", { on: { change: () => amendAdvanced({ [key]: select.value }) } });
     inputs.push({
       draw: (now, model) => {
@@ -57,25 +59,11 @@ function drawPanel(body, known, most, stops) {
         select.value = now[key];
       },
     });
-    return field(t(`advanced.${key}`), select);
+    return field(t(`advanced.${key}`), select, undefined, extra);
   };
 
-  const strength = h("input", {
-    type: "range",
-    min: "0",
-    max: "2",
-    step: "0.05",
-    on: { input: () => amendAdvanced({ strength: strength.value }) },
-  });
-  const strengthValue = h("output", null);
-  inputs.push({
-    draw: (now) => {
-      strength.value = now.strength || "1";
-      strengthValue.textContent = Number(strength.value).toFixed(2);
-    },
-  });
-  const strengthField = field(t("advanced.strength"), strength, t("advanced.strength.hint"), "whole");
-  strengthField.querySelector("label")?.append(" ", strengthValue);
+  const strengths = strengthSettings();
+  inputs.push(strengths);
 
   const negative = h("textarea", { rows: 2, on: { input: () => amendAdvanced({ negative: negative.value }) } });
   inputs.push({
@@ -84,11 +72,9 @@ function drawPanel(body, known, most, stops) {
     },
   });
 
-  const seed = numeric("seed", { min: "0", step: "1", inputMode: "numeric" }, () => t("advanced.seed.any"));
-
   fill(
     body,
-    choice("model", () => [["", t("advanced.default")], ...known.map((one) => /** @type {[string, string]} */ ([one.id, one.id]))]),
+    choice("model", () => [["", t("advanced.default")], ...known.map((one) => /** @type {[string, string]} */ ([one.id, one.id]))], "whole"),
     choice("n", () => Array.from({ length: Math.min(most?.n ?? 4, 12) }, (_, at) => [String(at + 1), String(at + 1)])),
     choice("size", (model) => [["", model ? `${model.width} × ${model.height}` : t("advanced.default")], ...sizes(model)]),
     choice("scheduler", (model) => [
@@ -96,9 +82,9 @@ function drawPanel(body, known, most, stops) {
       ...(model?.schedulers ?? []).filter((name) => name !== model?.scheduler).map((name) => /** @type {[string, string]} */ ([name, name])),
     ]),
     numeric("steps", { min: "1", max: String(most?.steps ?? 200), step: "1", inputMode: "numeric" }, (model) => String(model?.steps ?? "")),
-    numeric("guidance", { min: "0", max: "30", step: "0.1" }, (model) => String(model?.guidance_scale ?? "")),
-    seed,
-    strengthField,
+    numeric("guidance", { min: "0", max: "100", step: "any" }, (model) => String(model?.guidance_scale ?? "")),
+    numeric("seed", { min: "0", max: String(Number.MAX_SAFE_INTEGER), step: "1", inputMode: "numeric" }, () => t("advanced.seed.any")),
+    strengths.element,
     field(t("advanced.negative"), negative, undefined, "whole"),
     h(
       "div",

@@ -4,6 +4,7 @@ import { call, request } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { moment, t } from "./i18n.js";
 import { blobOf, save, show } from "./images.js";
+import { loadPeople, people } from "./people.js";
 import { acceptDrops } from "./photo-tray.js";
 import { readRows } from "./rows.js";
 import { confirm, empty, failure, notice } from "./ui.js";
@@ -29,22 +30,21 @@ export function createBatches() {
       /** @type {Api.List<Api.Batch>} */
       const page = await call("/v1/batches?limit=50");
       if (closed) return;
-      if (!page.data.length) fill(list, empty(t("batch.empty"), t("batch.empty.text")));
-      else {
-        if (!cards.size) fill(list);
-        for (const batch of [...page.data].reverse()) {
-          let card = cards.get(batch.id);
-          if (!card) {
-            card = batchCard(batch, load);
-            cards.set(batch.id, card);
-            list.prepend(card.element);
-          }
-          card.update(batch);
-        }
+      for (const batch of page.data) {
+        let card = cards.get(batch.id);
+        if (!card) cards.set(batch.id, (card = batchCard(batch, load)));
+        card.update(batch);
       }
+      const wanted = page.data.flatMap((batch) => cards.get(batch.id)?.element ?? []);
+      if (!wanted.length) fill(list, empty(t("batch.empty"), t("batch.empty.text")));
+      // a card that is put in again would lose what has the focus in it
+      else if (wanted.length !== list.children.length || wanted.some((element, at) => list.children[at] !== element)) fill(list, ...wanted);
       if (page.data.some((batch) => !isDone(batch))) timer = setTimeout(load, lookEvery);
     } catch (error) {
-      if (!closed) fill(list, failure(error, load));
+      if (closed) return;
+      // what is known already stays in sight; the page says by itself that the connection is lost
+      if (cards.size) timer = setTimeout(load, 2 * lookEvery);
+      else fill(list, failure(error, load));
     }
   };
 
@@ -109,10 +109,16 @@ function picker(form, onSent) {
   acceptDrops(drop, ([chosen]) => look(chosen), (transfer) => [...(transfer?.files ?? [])]);
   fill(form, drop);
 
+  const again = () => {
+    picker(form, onSent);
+    form.querySelector("button")?.focus();
+  };
+
   /** @param {File} chosen */
   const look = async (chosen) => {
     const text = await chosen.text();
     const rows = readRows(text, chosen.name);
+    await checkNames(rows);
     const wrong = rows.filter((row) => row.wrong);
     const said = h("div", { "aria-live": "polite" });
     const jsonl = /\.(jsonl|ndjson)$/i.test(chosen.name) || text.trimStart().startsWith("{");
@@ -125,7 +131,7 @@ function picker(form, onSent) {
         go.classList.add("busy");
         try {
           await request("/v1/batches", { method: "POST", body: text, headers: { "Content-Type": jsonl ? "application/jsonl" : "text/csv" } });
-          picker(form, onSent);
+          again();
           onSent();
         } catch (error) {
           fill(said, failure(error, null));
@@ -137,26 +143,43 @@ function picker(form, onSent) {
     const used = columns.filter((column) => rows.some((row) => row.values[column]));
     fill(
       form,
-      h("h2", null, chosen.name),
+      h("h2", { tabIndex: -1 }, chosen.name),
       h("p", { class: wrong.length ? "hint warn" : "hint" }, wrong.length ? t("batch.wrong", { count: wrong.length }) : t("batch.rows", { count: rows.length })),
       table(used, rows.slice(0, rowsShown).map((row) => ({ line: row.line, wrong: row.wrong, cells: used.map((column) => row.values[column] ?? "") }))),
       rows.length > rowsShown ? h("p", { class: "hint" }, t("batch.first", { count: rowsShown })) : null,
       said,
-      h("div", { class: "row" }, go, button({ label: t("cancel"), on: () => picker(form, onSent) })),
+      h("div", { class: "row" }, go, button({ label: t("cancel"), on: again })),
     );
-    form.querySelector("h2")?.scrollIntoView({ block: "nearest" });
+    const head = form.querySelector("h2");
+    head?.focus();
+    head?.scrollIntoView({ block: "nearest" });
   };
+}
+
+/** Rows for nobody that is known here, or for several, are told before they are sent. @param {import("./rows.js").Row[]} rows */
+async function checkNames(rows) {
+  if (!rows.some((row) => row.values.person)) return;
+  if (!people.get()) await loadPeople().catch(() => undefined);
+  const known = people.get();
+  if (!known) return;
+  for (const row of rows) {
+    const name = row.values.person?.toLowerCase();
+    if (!name || row.wrong || known.some((person) => person.id === row.values.person)) continue;
+    const found = known.filter((person) => person.name.toLowerCase() === name).length;
+    if (found !== 1) row.wrong = found ? "several" : "nobody";
+  }
 }
 
 /** @param {string[]} names @param {{ line: number, wrong: string | null, cells: (string | Node)[] }[]} rows @param {string} [first] */
 function table(names, rows, first = t("batch.line")) {
+  const wrong = rows.some((row) => row.wrong);
   return h(
     "div",
     { class: "table", tabIndex: 0, role: "region", "aria-label": t("batch.table") },
     h(
       "table",
       null,
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, first), ...names.map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, first), wrong ? h("th", { scope: "col" }, t("batch.problem")) : null, ...names.map((name) => h("th", { scope: "col" }, name)))),
       h(
         "tbody",
         null,
@@ -165,8 +188,8 @@ function table(names, rows, first = t("batch.line")) {
             "tr",
             { class: row.wrong ? "wrong" : "" },
             h("td", { class: "figure" }, row.line),
+            wrong ? h("td", null, row.wrong ? t(`batch.wrong.${row.wrong}`) : "") : null,
             ...row.cells.map((cell) => h("td", null, cell)),
-            row.wrong ? h("td", null, t(`batch.wrong.${row.wrong}`)) : null,
           ),
         ),
       ),
@@ -286,6 +309,6 @@ function picturesOf(said) {
       show(img, `/v1/images/${output.id}/thumb`);
       return img;
     }),
-    outputs.length ? null : icon("wait"),
+    outputs.length || said.error || ["failed", "canceled"].includes(said.status) ? null : icon("wait"),
   );
 }

@@ -46,6 +46,12 @@ export function createComposer() {
       saidOf = sourceOf(draft.get());
       return;
     }
+    // a number that cannot be is shown where it stands, in the browser's own words
+    if (!element.checkValidity()) {
+      advanced.open = true;
+      element.reportValidity();
+      return;
+    }
     sending = true;
     go.classList.add("busy");
     try {
@@ -64,6 +70,8 @@ export function createComposer() {
     }
   };
 
+  const advanced = advancedPanel(stops);
+  const editPhoto = () => import("./photo-edit.js").then(({ openPhotoEdit }) => openPhotoEdit(), (error) => fill(said, failure(error, editPhoto)));
   const element = h(
     "form",
     {
@@ -91,7 +99,7 @@ export function createComposer() {
       h("div", { class: "row between scene-row" }, expandSwitch(), expansion.again),
       groundSwitch(stops),
       expansion.element,
-      advancedPanel(stops),
+      h("div", { class: "more-row" }, advanced, button({ icon: "brush", label: t("photo.open"), class: "quiet small", id: "edit-photo", on: editPhoto })),
     ),
     h("div", { class: "go-row" }, said, go),
   );
@@ -167,7 +175,7 @@ function whoPicker(stops) {
             on: { click: () => toggleIn(person.id, chosen) },
           },
           avatar(person),
-          h("span", null, person.name),
+          h("span", { class: "person-name" }, person.name),
           at === 0 && chosen.length > 1 ? h("span", { class: "tag" }, t("who.me")) : null,
         );
       }),
@@ -176,10 +184,16 @@ function whoPicker(stops) {
         label: t("who.add"),
         hide: known.length > 0,
         class: "round",
+        id: "add-person",
         on: () => openEnrol({ onDone: (person) => amend({ people: [person.id] }) }),
       }),
     );
   };
+  // whoever is chosen is in sight, however many there are
+  requestAnimationFrame(() => {
+    const chosen = /** @type {HTMLElement | null} */ (row.querySelector("[aria-pressed=true]"));
+    if (chosen) row.scrollTop = chosen.offsetTop - row.offsetTop - 4;
+  });
   let drawn = "";
   const redraw = () => {
     const state = JSON.stringify([people.get()?.map((person) => [person.id, person.name]), draft.get().people]);

@@ -89,9 +89,12 @@ export function icon(name) {
   return svg;
 }
 
+/** As keyboards have it, where `aria-keyshortcuts` has another name. @type {Record<string, string>} */
+const keyNames = { "Control+Enter": "Ctrl+Enter", ArrowLeft: "←", ArrowRight: "→", Delete: "Del" };
+
 /**
- * A button with an icon, and a text that may be for screen readers only.
- * @param {{ icon?: IconName, label: string, hide?: boolean, class?: string, on?: (event: MouseEvent) => void, key?: string,
+ * A button with an icon, and a text that may be for screen readers only. An `id` lets the focus find it again after it was made anew.
+ * @param {{ icon?: IconName, label: string, hide?: boolean, class?: string, on?: (event: MouseEvent) => void, key?: string, id?: string,
  *   disabled?: boolean, type?: string, title?: string }} of
  */
 export function button(of) {
@@ -100,15 +103,23 @@ export function button(of) {
     "button",
     {
       type: of.type ?? "button",
+      id: of.id,
       class: `button ${of.class ?? ""}`,
       disabled: of.disabled ?? false,
-      title: of.key ? `${title ?? of.label} (${of.key})` : title,
+      title: of.key ? `${title ?? of.label} (${keyNames[of.key] ?? of.key})` : title,
       "aria-keyshortcuts": of.key,
       on: of.on ? { click: of.on } : undefined,
     },
     of.icon ? icon(of.icon) : null,
     h("span", { class: of.hide ? "visually-hidden" : undefined }, of.label),
   );
+}
+
+/** Takes whoever works by keyboard to the head of the dialog whose content was exchanged. @param {HTMLElement} inside */
+export function focusHead(inside) {
+  const dialog = inside.closest("dialog");
+  dialog?.scrollTo(0, 0);
+  /** @type {HTMLElement | null | undefined} */ (dialog?.querySelector(".dialog-head h2"))?.focus();
 }
 
 let counted = 0;

@@ -14,6 +14,8 @@ import { createStore } from "./store.js";
  * @property {string} steps
  * @property {string} guidance
  * @property {string} strength
+ * @property {Record<string, string>} groups strengths of groups of the identity card, by the model's names of them; 1 where left out
+ * @property {string[]} stages strengths of the run's beginning, middle and end
  * @property {string} seed
  * @property {string} scheduler
  * @property {string} negative
@@ -34,6 +36,8 @@ import { createStore } from "./store.js";
  */
 
 export const mostPeople = 2;
+/** Where the run's beginning, middle and end begin and end. */
+export const stageSteps = /** @type {[number, number][]} */ ([[0, 0.3333], [0.3333, 0.6666], [0.6666, 1]]);
 export const slots = /** @type {const} */ (["style", "setting", "wardrobe", "light", "camera", "expression", "pose"]);
 
 /** @type {Advanced} */
@@ -44,6 +48,8 @@ export const modelsChoice = {
   steps: "",
   guidance: "",
   strength: "1",
+  groups: {},
+  stages: ["1", "1", "1"],
   seed: "",
   scheduler: "",
   negative: "",
@@ -138,7 +144,6 @@ function asNumber(text) {
  */
 export function orderOf(of, model, look) {
   const { advanced } = of;
-  const scale = asNumber(advanced.strength);
   const who = chosenPeople(of);
   const apart = who.length === 2 && model?.identity?.regions;
   const steps = asNumber(advanced.steps);
@@ -153,7 +158,7 @@ export function orderOf(of, model, look) {
   if (who.length) {
     order.people = who.map((person, index) => ({
       person: person.id,
-      ...(scale !== undefined && scale !== 1 ? { scale } : {}),
+      ...strengthsOf(advanced, model),
       ...(apart ? { box: index ? [0.5, 0, 1, 1] : [0, 0, 0.5, 1] } : {}),
     }));
   }
@@ -170,16 +175,37 @@ export function orderOf(of, model, look) {
   return order;
 }
 
+/**
+ * How strongly people are heard: as a whole, by groups of the card, by parts of the run. What is 1 is left to the service.
+ * @param {Advanced} advanced
+ * @param {Api.Model | undefined} model
+ * @returns {Pick<Api.JobPerson, "scale" | "card_scale" | "stages">}
+ */
+function strengthsOf(advanced, model) {
+  const one = (/** @type {string | undefined} */ text) => asNumber(text ?? "") ?? 1;
+  const scale = one(advanced.strength);
+  const groups = (model?.identity?.groups ?? []).map((group) => /** @type {const} */ ([group, one(advanced.groups[group])])).filter(([, strength]) => strength !== 1);
+  const stages = stageSteps.map((steps, at) => ({ steps, scale: one(advanced.stages[at]) }));
+  return {
+    ...(scale !== 1 ? { scale } : {}),
+    ...(groups.length ? { card_scale: Object.fromEntries(groups) } : {}),
+    ...(stages.some((stage) => stage.scale !== 1) ? { stages } : {}),
+  };
+}
+
 /** Settings of an earlier job, to go on from. @param {Api.JobRequest} input @returns {Advanced} */
 export function advancedOf(input) {
   const text = (/** @type {number | string | undefined | null} */ value) => (value === undefined || value === null ? "" : String(value));
+  const person = input.people?.[0];
   return {
     model: text(input.model),
     n: text(input.n ?? 4),
     size: text(input.size),
     steps: text(input.steps),
     guidance: text(input.guidance_scale),
-    strength: text(input.people?.[0]?.scale ?? 1),
+    strength: text(person?.scale ?? 1),
+    groups: Object.fromEntries(Object.entries(person?.card_scale ?? {}).map(([group, strength]) => [group, String(strength)])),
+    stages: stageSteps.map((_, at) => text(person?.stages?.length === stageSteps.length ? person.stages[at].scale : 1)),
     seed: "",
     scheduler: text(input.scheduler),
     negative: text(input.negative_prompt),

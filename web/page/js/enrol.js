@@ -1,8 +1,9 @@
 // Meeting a person: consent first, then photos, then a name. Nothing is uploaded before consent.
 
-import { consentText, limits } from "./api.js";
-import { button, fill, freshId, h, icon } from "./dom.js";
-import { language, t } from "./i18n.js";
+import { limits } from "./api.js";
+import { askConsent, consentJson } from "./consent.js";
+import { button, fill, focusHead, h, icon } from "./dom.js";
+import { t } from "./i18n.js";
 import { addPhotos, enrol } from "./people.js";
 import { createPhotoTray } from "./photo-tray.js";
 import { failure, field, notice, openDialog, toggle } from "./ui.js";
@@ -38,25 +39,9 @@ export function openEnrol(start = {}) {
  * @param {(person: Api.Person) => void} done
  */
 function fillSheet(body, start, done) {
-  /** @type {{ text: Api.Consent | null, basis: "self" | "authorised", by: string, keep: boolean, name: string }} */
-  const form = { text: null, basis: "self", by: "", keep: false, name: "" };
+  /** @type {{ consent: import("./consent.js").Given | null, keep: boolean, name: string }} */
+  const form = { consent: null, keep: false, name: "" };
   const tray = createPhotoTray({ files: start.files ?? [], onChange: () => update() });
-
-  const agree = button({
-    label: t("consent.agree"),
-    class: "primary wide",
-    on: () => {
-      if (form.basis === "authorised" && !form.by.trim()) {
-        by.reportValidity();
-        by.focus();
-        return;
-      }
-      showPhotos();
-    },
-  });
-  const by = h("input", { type: "text", required: true, autocomplete: "off", on: { input: () => (form.by = by.value) } });
-  const byField = field(t("consent.by"), by, t("consent.by.hint"));
-  byField.hidden = true;
 
   const name = h("input", {
     type: "text",
@@ -77,9 +62,15 @@ function fillSheet(body, start, done) {
     on: () => send(),
   });
 
+  /** What is still wanted before the button can be pressed. */
+  const wanted = h("p", { class: "hint center", role: "status" });
   const update = () => {
-    const usable = tray.usable();
-    create.disabled = !usable.length || tray.busy() || (!start.person && !form.name.trim());
+    const photo = !tray.usable().length && !tray.busy();
+    const named = Boolean(start.person || form.name.trim());
+    create.disabled = !tray.usable().length || tray.busy() || !named;
+    const words = photo ? t("enrol.need.photo") : named ? "" : t("enrol.need.name");
+    if (wanted.textContent !== words) wanted.textContent = words;
+    wanted.hidden = !words;
   };
 
   const send = async () => {
@@ -94,9 +85,7 @@ function fillSheet(body, start, done) {
             name: form.name.trim(),
             photos,
             keep: form.keep,
-            basis: form.basis,
-            authorisedBy: form.by.trim(),
-            consent: /** @type {Api.Consent} */ (form.text),
+            consent: consentJson(/** @type {import("./consent.js").Given} */ (form.consent)),
             selfie: await tray.bestFace(),
           });
       notice(start.person ? t("enrol.added") : t("enrol.created", { name: person.name }));
@@ -114,9 +103,10 @@ function fillSheet(body, start, done) {
       body,
       tray.element,
       start.person ? null : field(t("enrol.name"), name, t("enrol.name.hint")),
-      start.person ? null : kept(form),
+      start.person ? h("p", { class: "hint" }, t(start.person.keep_photos ? "enrol.kept.yes" : "enrol.kept.no")) : kept(form),
       said,
       create,
+      wanted,
     );
     tray.begin();
     if (start.camera) tray.openCamera();
@@ -125,69 +115,18 @@ function fillSheet(body, start, done) {
 
   if (start.person) showPhotos();
   else {
-    fill(body, h("p", { class: "quiet-text" }, t("loading")));
-    consentText()
-      .then((text) => {
-        form.text = text;
-        fill(body, consentView(form, text, byField, agree, start.files ?? []));
-      })
-      .catch((error) => fill(body, failure(error, () => fillSheet(body, start, done))));
-  }
-  return () => tray.close();
-}
-
-/**
- * @param {{ basis: "self" | "authorised" }} form
- * @param {Api.Consent} text
- * @param {HTMLElement} byField
- * @param {HTMLElement} agree
- * @param {Blob[]} files
- */
-function consentView(form, text, byField, agree, files) {
-  const group = freshId("basis");
-  const choice = (/** @type {"self" | "authorised"} */ basis, /** @type {string} */ label, /** @type {string} */ hint) => {
-    const input = h("input", {
-      type: "radio",
-      name: group,
-      id: freshId("basis"),
-      checked: form.basis === basis,
-      on: {
-        change: () => {
-          form.basis = basis;
-          byField.hidden = basis === "self";
-        },
+    const count = start.files?.length ?? 0;
+    askConsent(body, {
+      lead: count ? t("consent.before.files", { count }) : t("consent.before"),
+      note: t("consent.back"),
+      onAgreed: (given) => {
+        form.consent = given;
+        showPhotos();
+        focusHead(body);
       },
     });
-    return h("div", { class: "choice" }, input, h("label", { for: input.id }, label, h("span", { class: "hint" }, hint)));
-  };
-  return [
-    h("p", { class: "lead" }, files.length ? t("consent.before.files", { count: files.length }) : t("consent.before")),
-    h(
-      "fieldset",
-      null,
-      h("legend", null, t("consent.who")),
-      choice("self", t("consent.self"), t("consent.self.hint")),
-      choice("authorised", t("consent.authorised"), t("consent.authorised.hint")),
-    ),
-    byField,
-    h(
-      "div",
-      { class: "consent-text", tabIndex: 0, role: "region", "aria-label": t("consent.text") },
-      ...paragraphs(text.text[language()] ?? text.text.en ?? ""),
-    ),
-    agree,
-    h("p", { class: "hint center" }, t("consent.back")),
-  ];
-}
-
-/** Lines that begin with a dash are a list. @param {string} text */
-function paragraphs(text) {
-  const lines = text.split(/\n+/).filter(Boolean);
-  const dashed = lines.filter((line) => line.startsWith("- "));
-  return [
-    ...lines.filter((line) => !line.startsWith("- ")).map((line) => h("p", null, line)),
-    dashed.length ? h("ul", { class: "plain" }, ...dashed.map((line) => h("li", null, line.slice(2)))) : h("span"),
-  ];
+  }
+  return () => tray.close();
 }
 
 /** What is kept and for how long, said where it is decided. @param {{ keep: boolean }} form */

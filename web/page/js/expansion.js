@@ -161,6 +161,7 @@ export function createExpansion() {
         partChip(slot, saidOf(expansion, slot), changeParts, () => {
           changeParts({ [slot]: "" });
           drawParts();
+          focusPart(slot);
         }),
       ),
       ...free.map((slot) =>
@@ -172,10 +173,14 @@ export function createExpansion() {
             {
               type: "button",
               class: "part add",
+              "data-slot": slot,
               on: {
                 click: (/** @type {MouseEvent} */ event) => {
                   const place = /** @type {HTMLElement} */ (event.currentTarget).parentElement;
-                  const chip = partChip(slot, "", changeParts, drawParts);
+                  const chip = partChip(slot, "", changeParts, () => {
+                    drawParts();
+                    focusPart(slot);
+                  });
                   place?.replaceWith(chip);
                   chip.querySelector("input")?.focus();
                 },
@@ -188,6 +193,9 @@ export function createExpansion() {
       ),
     );
   };
+
+  /** The parts were drawn anew: whoever works by keyboard stays where they were. @param {string} slot */
+  const focusPart = (slot) => /** @type {HTMLElement | null} */ (chips.querySelector(`[data-slot="${slot}"]`))?.focus();
 
   const stopWatching = draft.watch((now) => {
     const source = sourceOf(now);

@@ -4,7 +4,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { advancedOf, amend, draft, sourceOf } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
-import { cancel, isOver, jobs, olderJobs, orderFor, remove, submit } from "./jobs.js";
+import { cancel, isOver, jobs, ofPhoto, olderJobs, orderFor, remove, submit } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
 import { explainJob, explainShort, likenessNumber, likenessWord } from "./words.js";
@@ -165,11 +165,11 @@ function jobActions({ job }) {
 
 /** The same order with a new seed. @param {Api.Job} job */
 async function retry(job) {
-  const order = orderFor(job);
-  if (!order) return notice(t("job.mask_unknown"));
-  const { seed: _, ...input } = order;
+  const known = orderFor(job);
+  if (!known) return notice(t(ofPhoto(job) ? "job.photo_unknown" : "job.mask_unknown"));
+  const { seed: _, ...order } = known.order;
   try {
-    await submit(input);
+    await submit(order, known.files);
   } catch (error) {
     notice(explainShort(error));
   }

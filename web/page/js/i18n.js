@@ -66,8 +66,13 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
     if (value === undefined) return whole;
-    return typeof value === "number" ? new Intl.NumberFormat(current).format(value) : value;
+    return typeof value === "number" ? new Intl.NumberFormat(locale()).format(value) : value;
   });
+}
+
+/** As the browser's own country writes them, where it speaks the language of the page. */
+function locale() {
+  return navigator.languages.find((tag) => tag.toLowerCase().startsWith(current)) ?? current;
 }
 
 /** A list of texts. @param {string} key @returns {string[]} */
@@ -78,12 +83,12 @@ export function list(key) {
 
 /** A day, for people. @param {number} seconds since 1970 */
 export function day(seconds) {
-  return new Intl.DateTimeFormat(current, { dateStyle: "medium" }).format(seconds * 1000);
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium" }).format(seconds * 1000);
 }
 
 /** @param {number} seconds since 1970 */
 export function moment(seconds) {
-  return new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
 }
 
 /** How long, roughly: what is left rarely is known to the second. @param {number} seconds */
@@ -94,5 +99,10 @@ export function duration(seconds) {
 
 /** @param {number} value @param {number} [digits] */
 export function number(value, digits = 2) {
-  return new Intl.NumberFormat(current, { maximumFractionDigits: digits }).format(value);
+  return new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
+}
+
+/** Two decimals, always, so that nothing moves beside a slider. @param {number} value */
+export function decimals(value) {
+  return new Intl.NumberFormat(locale(), { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
 }

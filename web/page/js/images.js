@@ -38,7 +38,8 @@ export function onImagesChanged(listener) {
 /** Shows a picture of the service. An img cannot send a key: then its bytes are fetched. @param {HTMLImageElement} img @param {string} url */
 export function show(img, url) {
   img.dataset.url = url;
-  if (!apiKey()) {
+  // what lies in the browser needs no key
+  if (!apiKey() || url.startsWith("blob:")) {
     if (img.getAttribute("src") !== url) img.src = url;
     return;
   }

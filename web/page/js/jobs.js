@@ -72,26 +72,41 @@ function onceOnly() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What this tab ordered, by job: the service does not hand out masks again. @type {Map<string, Api.JobRequest>} */
+/** What goes along with an order in a form, by the form's names. @typedef {Record<string, Blob | string>} Files */
+
+/** What this tab ordered, by job: the service does not hand out masks and photos again. @type {Map<string, { order: Api.JobRequest, files?: Files }>} */
 const ordered = new Map();
 
-/** @param {Api.JobRequest} body @returns {Promise<Api.Job>} */
-export async function submit(body) {
+/** @param {Api.JobRequest} order @param {Files} [files] @returns {Promise<Api.Job>} */
+export async function submit(order, files) {
+  const form = new FormData();
+  form.append("job", JSON.stringify(order));
+  for (const [name, file] of Object.entries(files ?? {})) form.append(name, file);
   /** @type {Api.Job} */
-  const job = await call("/v1/jobs", { method: "POST", json: body, headers: { "Idempotency-Key": onceOnly() } });
-  if (body.edit?.mask) ordered.set(job.id, body);
+  const job = await call("/v1/jobs", { method: "POST", headers: { "Idempotency-Key": onceOnly() }, ...(files ? { body: form } : { json: order }) });
+  if (files || order.edit?.mask) ordered.set(job.id, { order, files });
   put(job);
   attend();
   tellTabs("jobs", job.id);
   return job;
 }
 
-/** The order that draws a job's pictures, its seed included; null where a mask was painted in another tab or before a reload. @param {Api.Job} job @returns {Api.JobRequest | null} */
+/** Whether it changes a photo that came along with the order. @param {Api.Job} job */
+export function ofPhoto(job) {
+  return Boolean(job.input.edit && !job.input.edit.image);
+}
+
+/**
+ * The order that draws a job's pictures, its seed included; null where a mask or a photo came from another tab or before a reload.
+ * @param {Api.Job} job
+ * @returns {{ order: Api.JobRequest, files?: Files } | null}
+ */
 export function orderFor(job) {
-  const edit = job.input.edit && { ...job.input.edit, ...ordered.get(job.id)?.edit };
+  const known = ordered.get(job.id);
+  const edit = job.input.edit && { ...job.input.edit, ...known?.order.edit };
   // the page fades in where it painted, and nowhere else
-  if (edit?.feather !== undefined && !edit.mask) return null;
-  return { ...job.input, ...(edit ? { edit } : {}), ...(job.expansion ? { expand: job.expansion } : {}) };
+  if (edit && !known && (ofPhoto(job) || edit.feather !== undefined)) return null;
+  return { order: { ...job.input, ...(edit ? { edit } : {}), ...(job.expansion ? { expand: job.expansion } : {}) }, files: known?.files };
 }
 
 /** @param {string} id */

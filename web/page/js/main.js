@@ -68,8 +68,8 @@ function navigation(/** @type {string} */ name) {
 }
 
 function frame() {
-  const menu = button({ icon: "settings", label: t("settings.title"), hide: true, class: "round quiet", on: openSettings });
-  const help = button({ icon: "help", label: t("help.title"), hide: true, class: "round quiet", key: "?", on: openHelp });
+  const menu = button({ icon: "settings", label: t("settings.title"), hide: true, class: "round quiet", id: "open-settings", on: openSettings });
+  const help = button({ icon: "help", label: t("help.title"), hide: true, class: "round quiet", key: "?", id: "open-help", on: openHelp });
   document.querySelectorAll("body > header, body > nav, body > footer, body > .skip").forEach((old) => old.remove());
   document.body.prepend(
     h(
@@ -103,9 +103,9 @@ function openSettings() {
           const chosen = languages.find((one) => one === code) ?? "en";
           rememberLanguage(chosen);
           await useLanguage(chosen);
-          close();
           frame();
-          route();
+          await route();
+          close();
         }),
         chooser(t("settings.theme"), themes.map((name) => [name, t(`theme.${name}`)]), localStorage.getItem("imagine.theme") ?? "auto", (name) => {
           localStorage.setItem("imagine.theme", name);

@@ -13,83 +13,94 @@ const ink = "#12a884";
 /** The new picture is faded in over this part of a side. */
 const fadeShare = 24;
 
+/** @typedef {{ url: string, width: number, height: number }} Canvas what is painted over */
+
 /**
- * @param {{ item: import("./viewer.js").Item, input: Api.JobRequest | null, prompt: string, people: string[], onOrdered: () => void }} of
+ * Over a picture of the service.
+ * @param {{ item: import("./viewer.js").Item, input: Partial<Api.JobRequest>, prompt: string, onOrdered: () => void }} of the job's input without its change
  */
 export function openMask(of) {
   const { item } = of;
   openDialog({
     title: t("mask.title"),
     class: "sheet mask",
-    content: (close) => {
-      const painter = createPainter(item);
-      const prompt = h("textarea", { rows: 3, placeholder: t("mask.placeholder"), value: of.prompt });
-      const strength = h("input", { type: "range", min: "0.2", max: "1", step: "0.05", value: "0.9" });
-      let keepFace = false;
-      const said = h("div", { "aria-live": "polite" });
-      const paint = h("div", { class: "stack" }, h("p", { class: "hint", id: "mask-help" }, t("mask.help"), h("span", { class: "by-mouse" }, " ", t("mask.keys"))), painter.element, painter.tools);
-      const keep = (/** @type {boolean} */ on) => {
-        keepFace = on;
-        paint.inert = on;
-      };
-      const go = button({
-        icon: "spark",
-        label: t("mask.go"),
-        class: "primary wide",
-        on: async () => {
-          if (!keepFace && painter.empty()) {
-            fill(said, h("p", { class: "hint warn" }, t("mask.empty")));
-            return;
-          }
-          if (!prompt.value.trim()) {
-            prompt.focus();
-            fill(said, h("p", { class: "hint warn" }, t("compose.empty")));
-            return;
-          }
-          go.classList.add("busy");
-          try {
-            const { seed: _, expand: __, edit: ___, ...input } = of.input ?? { prompt: "", people: of.people.map((person) => ({ person })) };
-            await submit({
-              ...input,
-              prompt: prompt.value.trim(),
-              expand: false,
-              size: `${item.width}x${item.height}`,
-              edit: {
-                image: item.id,
-                strength: Number(strength.value),
-                ...(keepFace ? { keep_face: true } : { mask: painter.mask(), feather: Math.round(Math.max(item.width, item.height) / fadeShare) }),
-              },
-            });
-            close();
-            of.onOrdered();
-            location.hash = "#/";
-            notice(t("mask.ordered"));
-          } catch (error) {
-            fill(said, failure(error, null));
-          } finally {
-            go.classList.remove("busy");
-          }
+    content: (close) =>
+      maskForm({
+        item,
+        prompt: of.prompt,
+        extra: null,
+        send: async ({ prompt, strength, mask }) => {
+          const painted = mask && { mask: await base64(await mask), feather: Math.round(Math.max(item.width, item.height) / fadeShare) };
+          await submit({ ...of.input, prompt, expand: false, size: `${item.width}x${item.height}`, edit: { image: item.id, strength, ...(painted || { keep_face: true }) } });
+          close();
+          of.onOrdered();
+          location.hash = "#/";
+          notice(t("mask.ordered"));
         },
-      });
-      return h(
-        "div",
-        { class: "mask-body" },
-        paint,
-        h(
-          "div",
-          { class: "stack" },
-          field(t("mask.prompt"), prompt, t("mask.prompt.hint")),
-          field(t("mask.strength"), strength, t("mask.strength.hint")),
-          toggle(t("mask.keep_face"), false, keep, t("mask.keep_face.hint")),
-          said,
-          go,
-        ),
-      );
-    },
+      }),
   });
 }
 
-/** @param {import("./viewer.js").Item} item */
+/**
+ * What is painted over, what should be there, how much may change.
+ * @param {{ item: Canvas, prompt: string, extra: HTMLElement | null, send: (what: { prompt: string, strength: number, mask: Promise<Blob> | null }) => Promise<void> }} of
+ *   without a mask everything but the face is drawn anew
+ */
+export function maskForm(of) {
+  const painter = createPainter(of.item);
+  const prompt = h("textarea", { rows: 3, maxLength: 2000, placeholder: t("mask.placeholder"), value: of.prompt });
+  const strength = h("input", { type: "range", min: "0.2", max: "1", step: "0.05", value: "0.9" });
+  let keepFace = false;
+  const said = h("div", { "aria-live": "polite" });
+  const paint = h("div", { class: "stack" }, h("p", { class: "hint", id: "mask-help" }, t("mask.help"), h("span", { class: "by-mouse" }, " ", t("mask.keys"))), painter.element, painter.tools);
+  const keep = (/** @type {boolean} */ on) => {
+    keepFace = on;
+    paint.inert = on;
+  };
+  const go = button({
+    icon: "spark",
+    label: t("mask.go"),
+    class: "primary wide",
+    on: async () => {
+      if (!keepFace && painter.empty()) return fill(said, h("p", { class: "hint warn" }, t("mask.empty")));
+      if (!prompt.value.trim()) {
+        prompt.focus();
+        return fill(said, h("p", { class: "hint warn" }, t("compose.empty")));
+      }
+      go.classList.add("busy");
+      try {
+        await of.send({ prompt: prompt.value.trim(), strength: Number(strength.value), mask: keepFace ? null : painter.mask() });
+      } catch (error) {
+        fill(said, failure(error, null));
+      } finally {
+        go.classList.remove("busy");
+      }
+    },
+  });
+  return h(
+    "div",
+    { class: "mask-body" },
+    paint,
+    h(
+      "div",
+      { class: "stack" },
+      field(t("mask.prompt"), prompt, t("mask.prompt.hint")),
+      of.extra,
+      field(t("mask.strength"), strength, t("mask.strength.hint")),
+      toggle(t("mask.keep_face"), false, keep, t("mask.keep_face.hint")),
+      said,
+      go,
+    ),
+  );
+}
+
+/** @param {Blob} blob @returns {Promise<string>} */
+async function base64(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+}
+
+/** @param {Canvas} item */
 function createPainter(item) {
   const scale = Math.max(1, Math.min(longestCanvas / item.width, longestCanvas / item.height));
   const width = Math.round(item.width * scale);
@@ -265,7 +276,7 @@ function createPainter(item) {
     element,
     tools,
     empty: () => !pen.getImageData(0, 0, width, height).data.some((value, index) => index % 4 === 3 && value > 0),
-    /** PNG of the picture's size, base64: white is drawn anew, black stays. */
+    /** PNG of the picture's size: white is drawn anew, black stays. @returns {Promise<Blob>} */
     mask() {
       const flat = document.createElement("canvas");
       flat.width = item.width;
@@ -278,7 +289,7 @@ function createPainter(item) {
       copy.globalCompositeOperation = "destination-over";
       copy.fillStyle = "black";
       copy.fillRect(0, 0, item.width, item.height);
-      return flat.toDataURL("image/png").split(",")[1];
+      return new Promise((resolve, reject) => flat.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("canvas"))), "image/png"));
     },
   };
 }

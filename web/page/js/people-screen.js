@@ -1,11 +1,13 @@
 // People: who is known, what is kept of them, and how to make it gone.
 
+import { defaultModel } from "./api.js";
 import { openCard } from "./card.js";
 import { button, fill, freshId, h } from "./dom.js";
 import { amend } from "./draft.js";
 import { openEnrol } from "./enrol.js";
 import { day, t } from "./i18n.js";
 import { deletePerson, loadPeople, people, rename } from "./people.js";
+import { selfieAddress } from "./selfies.js";
 import { avatar, empty, failure, notice, openDialog } from "./ui.js";
 
 /** @returns {import("./ui.js").Screen} */
@@ -19,7 +21,7 @@ export function createPeopleScreen() {
       "header",
       { class: "screen-head" },
       h("div", null, h("h1", null, t("nav.people")), h("p", { class: "hint" }, t("people.hint"))),
-      button({ icon: "plus", label: t("people.add"), class: "primary", on: add }),
+      button({ icon: "plus", label: t("people.add"), class: "primary", id: "add-person", on: add }),
     ),
     list,
   );
@@ -59,7 +61,8 @@ function card(person) {
         " · ",
         kept ? t("people.photos_kept", { count: kept }) : t("people.no_photos"),
       ),
-      h("p", null, h("a", { href: `#/history?person=${person.id}` }, t("people.pictures", { count: person.pictures }))),
+      person.pictures ? h("p", null, h("a", { href: `#/history?person=${person.id}` }, t("people.pictures", { count: person.pictures }))) : h("p", { class: "hint" }, t("people.pictures.none")),
+      outdated(person),
     ),
     h(
       "div",
@@ -73,12 +76,21 @@ function card(person) {
           location.hash = "#/";
         },
       }),
-      button({ icon: "camera", label: t("people.more"), class: "small", on: () => openEnrol({ person }) }),
-      person.card ? button({ icon: "settings", label: t("people.card"), class: "small", on: () => openCard(person) }) : null,
-      button({ icon: "edit", label: t("people.rename"), class: "small", on: () => openRename(person) }),
-      button({ icon: "trash", label: t("people.delete"), class: "small danger-text", on: () => openDelete(person) }),
+      button({ icon: "camera", label: t("people.more"), id: `more-${person.id}`, class: "small", on: () => openEnrol({ person }) }),
+      person.card ? button({ icon: "settings", label: t("people.card"), id: `card-${person.id}`, class: "small", on: () => openCard(person) }) : null,
+      button({ icon: "edit", label: t("people.rename"), id: `rename-${person.id}`, class: "small", on: () => openRename(person) }),
+      button({ icon: "trash", label: t("people.delete"), id: `delete-${person.id}`, class: "small danger-text", on: () => openDelete(person) }),
     ),
   );
+}
+
+/** Where the model draws by cards and this person was met before it did. @param {Api.Person} person */
+function outdated(person) {
+  const said = h("p", { class: "hint warn", hidden: true }, t("people.outdated"));
+  defaultModel()
+    .then((model) => (said.hidden = model?.identity?.kind !== "card" || person.card))
+    .catch(() => undefined);
+  return said;
 }
 
 /** @param {Api.Person} person */
@@ -113,6 +125,13 @@ function openRename(person) {
   });
 }
 
+/** What was removed, of what there was. @param {string} name @param {Api.Removed} removed */
+function gone(name, { embeddings, photos, pictures }) {
+  const counted = [embeddings && t("delete.done.numbers", { count: embeddings }), photos && t("delete.done.photos", { count: photos }), pictures && t("people.pictures", { count: pictures })];
+  const what = counted.filter((words) => typeof words === "string").join(", ");
+  return what ? t("delete.done", { name, what }) : t("delete.done.plain", { name });
+}
+
 /** Says plainly what will be gone. @param {Api.Person} person */
 function openDelete(person) {
   openDialog({
@@ -136,7 +155,7 @@ function openDelete(person) {
           try {
             const removed = await deletePerson(person.id, pictures);
             close();
-            notice(t("delete.done", { name: person.name, photos: removed.photos, numbers: removed.embeddings, pictures: removed.pictures }));
+            notice(gone(person.name, removed));
           } catch (error) {
             fill(said, failure(error, null));
           } finally {
@@ -144,6 +163,9 @@ function openDelete(person) {
           }
         },
       });
+      const photos = person.photos.filter((photo) => photo.kept).length;
+      const browser = h("li", { hidden: true }, t("delete.browser"));
+      selfieAddress(person.id).then((address) => (browser.hidden = !address));
       return h(
         "div",
         { class: "stack" },
@@ -152,17 +174,20 @@ function openDelete(person) {
           "ul",
           { class: "plain" },
           h("li", null, t("delete.numbers", { count: person.embeddings })),
-          h("li", null, t("delete.photos", { count: person.photos.filter((photo) => photo.kept).length })),
-          h("li", null, t("delete.browser")),
+          person.card ? h("li", null, t("delete.card")) : null,
+          photos ? h("li", null, t("delete.photos", { count: photos })) : null,
+          browser,
           h("li", null, t("delete.consent")),
         ),
-        h(
-          "fieldset",
-          null,
-          h("legend", null, t("delete.pictures", { count: person.pictures })),
-          choice("delete", t("delete.pictures.delete")),
-          choice("keep", t("delete.pictures.keep")),
-        ),
+        person.pictures
+          ? h(
+              "fieldset",
+              null,
+              h("legend", null, t("delete.pictures", { count: person.pictures })),
+              choice("delete", t("delete.pictures.delete")),
+              choice("keep", t("delete.pictures.keep")),
+            )
+          : null,
         h("p", { class: "hint" }, t("delete.no_way_back")),
         said,
         h("div", { class: "row end" }, button({ label: t("cancel"), on: close }), go),

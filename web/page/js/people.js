@@ -32,23 +32,14 @@ export function personOf(id) {
 }
 
 /**
- * @param {{ name: string, photos: { blob: Blob, face: number }[], keep: boolean, basis: "self" | "authorised",
- *   authorisedBy: string, consent: Api.Consent, selfie: Blob | null }} of the selfie stays in this browser
+ * @param {{ name: string, photos: { blob: Blob, face: number }[], keep: boolean, consent: string, selfie: Blob | null }} of
+ *   consent as JSON; the selfie stays in this browser
  * @returns {Promise<Api.Person>}
  */
 export async function enrol(of) {
   const form = new FormData();
   form.append("name", of.name);
-  form.append(
-    "consent",
-    JSON.stringify({
-      basis: of.basis,
-      ...(of.basis === "authorised" ? { authorised_by: of.authorisedBy } : {}),
-      text_version: of.consent.version,
-      text_sha256: of.consent.sha256,
-      agreed: true,
-    }),
-  );
+  form.append("consent", of.consent);
   form.append("keep_photos", String(of.keep));
   appendPhotos(form, of.photos);
   /** @type {Api.Person} */

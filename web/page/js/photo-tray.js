@@ -5,7 +5,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { checkPhoto } from "./people.js";
 import { cutFace, picturesIn, shrink } from "./photos.js";
-import { failure } from "./ui.js";
+import { failure, notice } from "./ui.js";
 import { adviceOn, explain } from "./words.js";
 
 /**
@@ -70,7 +70,9 @@ export function createPhotoTray(of) {
 
   /** @param {Blob[]} files */
   const take = (files) => {
-    for (const blob of files.slice(0, most - photos.length)) add(blob);
+    const room = most - photos.length;
+    if (files.length > room) notice(t("tray.most", { count: most }));
+    for (const blob of files.slice(0, room)) add(blob);
     changed();
   };
 
@@ -117,6 +119,8 @@ export function createPhotoTray(of) {
     if (photo.address) URL.revokeObjectURL(photo.address);
     photo.element.remove();
     changed();
+    // whoever works by keyboard goes on with the next photo, or with choosing one
+    /** @type {HTMLElement | null} */ (strip.querySelector(".button.over") ?? drop.querySelector("button"))?.focus();
   };
 
   /** @param {TrayPhoto} photo */
@@ -141,8 +145,11 @@ export function createPhotoTray(of) {
       onPhoto: (blob) => take([blob]),
       onClose: () => {
         closeCamera = null;
+        const inside = cameraPlace.contains(document.activeElement);
         fill(cameraPlace);
         changed();
+        // the shutter had it; with five photos there is no more to choose
+        if (inside) (drop.hidden ? strip : drop).querySelector("button")?.focus();
       },
     });
     closeCamera = camera.close;
@@ -244,5 +251,6 @@ export function acceptDrops(element, take, of = picturesIn) {
     element.classList.remove("over");
     const files = of(event.dataTransfer);
     if (files.length) take(files);
+    else if (event.dataTransfer?.files.length) notice(t("tray.no_picture"));
   });
 }

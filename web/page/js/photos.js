@@ -20,6 +20,14 @@ export async function shrink(file) {
   return blob;
 }
 
+/** Pixels of a picture. @param {Blob} picture @returns {Promise<{ width: number, height: number }>} */
+export async function measured(picture) {
+  const bitmap = await createImageBitmap(picture);
+  const { width, height } = bitmap;
+  bitmap.close();
+  return { width, height };
+}
+
 /**
  * The face with some room around it, square: as far as halfway to the next face at most.
  * @param {Blob} photo

@@ -1,6 +1,6 @@
 // Reading the rows of a batch, to show them before anything is sent. The service reads the file itself.
 
-/** @typedef {{ line: number, values: Record<string, string>, wrong: "prompt" | "json" | null }} Row */
+/** @typedef {{ line: number, values: Record<string, string>, wrong: "prompt" | "json" | "nobody" | "several" | null }} Row */
 
 /** @param {string} text @param {string} name @returns {Row[]} */
 export function readRows(text, name) {

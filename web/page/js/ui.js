@@ -82,7 +82,11 @@ export function openDialog(of) {
     of.onClose?.();
     document.body.append(notices);
     dialog.remove();
-    if (before instanceof HTMLElement && before.isConnected) before.focus();
+    // the browser goes back by itself, or whoever closed it has gone on
+    if (document.activeElement && document.activeElement !== document.body) return;
+    // what was pressed may have been made anew meanwhile, or be gone
+    const back = before instanceof HTMLElement && before.isConnected ? before : before?.id ? document.getElementById(before.id) : null;
+    (back ?? document.querySelector("main"))?.focus({ preventScroll: !back });
   });
   document.body.append(dialog);
   dialog.showModal();

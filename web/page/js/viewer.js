@@ -4,12 +4,13 @@ import { apiKey, call } from "./api.js";
 import { compareSlider } from "./compare.js";
 import { button, fill, h, takesText } from "./dom.js";
 import { advancedOf, amend, draft, noScene } from "./draft.js";
-import { moment, t } from "./i18n.js";
+import { has, moment, number, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
-import { orderFor, submit } from "./jobs.js";
+import { ofPhoto, orderFor, submit } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
 import { sourcesList } from "./sources.js";
+import { strengthWords } from "./strengths.js";
 import { confirm, failure, notice, openDialog } from "./ui.js";
 import { explainShort, likenessNumber, likenessWord } from "./words.js";
 
@@ -150,8 +151,8 @@ export function openViewer(items, start, onChange, beyond) {
         (error) => notice(explainShort(error)),
       );
     },
-    more: () => orderAgain({}, t("viewer.more.ordered")),
-    vary: () => orderAgain({ edit: { image: item().id, strength: varyStrength } }, t("viewer.vary.ordered")),
+    more: () => orderAgain(null, t("viewer.more.ordered")),
+    vary: () => orderAgain({ image: item().id, strength: varyStrength }, t("viewer.vary.ordered")),
     newPrompt() {
       const input = now.job?.input;
       amend({
@@ -169,16 +170,19 @@ export function openViewer(items, start, onChange, beyond) {
     },
     async onlyThis() {
       const { openMask } = await import("./mask.js");
-      openMask({ item: item(), input: now.job?.input ?? null, prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", people: now.info?.people ?? [], onOrdered: close });
+      const { seed: _, expand: __, edit: ___, ...input } = now.job?.input ?? { people: (now.info?.people ?? []).map((person) => ({ person })) };
+      openMask({ item: item(), input, prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", onOrdered: close });
     },
     save: () => download(item()).catch((error) => notice(explainShort(error))),
     async curl() {
-      const order = now.job ? orderFor(now.job) : inputOf(now.info);
+      const known = now.job ? orderFor(now.job) : { order: inputOf(now.info) };
+      const photo = Boolean(now.job && ofPhoto(now.job));
+      const order = known?.order ?? (photo ? now.job?.input : null);
       if (!order) return notice(t("job.mask_unknown"));
-      const text = curlOf(order, item().seed);
+      const text = curlOf(order, item().seed, photo);
       try {
         await navigator.clipboard.writeText(text);
-        notice(t("viewer.curl.copied"));
+        notice(t(photo ? "viewer.curl.photo" : "viewer.curl.copied"));
       } catch {
         openDialog({
           title: t("viewer.curl"),
@@ -205,11 +209,15 @@ export function openViewer(items, start, onChange, beyond) {
     },
   };
 
-  /** @param {Partial<Api.JobRequest>} change @param {string} said */
-  const orderAgain = async (change, said) => {
-    const { seed: _, edit: __, ...input } = now.job?.input ?? inputOf(now.info);
+  /** With a new seed, and another change of a picture where one is named. @param {Api.Edit | null} edit @param {string} said */
+  const orderAgain = async (edit, said) => {
+    const { job } = now;
+    const plain = job?.input ?? inputOf(now.info);
+    // what was painted elsewhere cannot be repeated: then the words are
+    const known = (edit || !job ? null : orderFor(job)) ?? { order: { ...plain, ...(job?.expansion ? { expand: job.expansion } : {}), edit: undefined } };
+    const { seed: _, ...order } = known.order;
     try {
-      await submit({ ...input, ...(now.job?.expansion ? { expand: now.job.expansion } : {}), ...change });
+      await submit(edit ? { ...order, edit } : order, known.files);
       close();
       location.hash = "#/";
       notice(said);
@@ -308,13 +316,14 @@ function settingsList(info, job) {
     [t("viewer.size"), `${info.width} × ${info.height}`],
     [t("advanced.model"), input?.model],
     [t("advanced.steps"), input?.steps],
-    [t("advanced.guidance"), input?.guidance_scale],
+    [t("advanced.guidance"), input?.guidance_scale === undefined ? "" : number(input.guidance_scale)],
     [t("advanced.scheduler"), input?.scheduler],
-    [t("advanced.strength"), input?.people?.map((one) => one.scale ?? 1).join(", ")],
-    [t("style.legend"), input?.style],
+    [t("advanced.strength"), input?.people?.map((one) => number(one.scale ?? 1)).join(", ")],
+    [t("strength.title"), input?.people?.map(strengthWords).find(Boolean)],
+    [t("style.legend"), input?.style && has(`style.${input.style}`) ? t(`style.${input.style}`) : input?.style],
     [t("advanced.negative"), input?.negative_prompt || job?.expansion?.negative_prompt],
     [t("expand.told"), job?.expansion?.prompt],
-    [t("viewer.edit"), input?.edit ? String(input.edit.strength) : ""],
+    [t("viewer.edit"), input?.edit ? number(input.edit.strength) : ""],
     [t("viewer.made"), moment(info.created)],
   ];
   return h(
@@ -324,10 +333,18 @@ function settingsList(info, job) {
   );
 }
 
-/** A shell command that draws this very picture. @param {Api.JobRequest} input @param {number} seed */
-export function curlOf(input, seed) {
+/**
+ * A shell command that draws this very picture. A photo that came along goes along again, from a file.
+ * @param {Api.JobRequest} input
+ * @param {number} seed
+ * @param {boolean} [photo]
+ */
+export function curlOf(input, seed, photo) {
   const { previews: _, ...order } = input;
   const body = JSON.stringify({ ...order, n: 1, seed }, null, 1).replaceAll("'", "'\\''");
   const key = apiKey() ? ` \\\n  -H "Authorization: Bearer $IMAGINE_KEY"` : "";
-  return `curl -s ${location.origin}/v1/jobs \\\n  -H 'Content-Type: application/json'${key} \\\n  -d '${body}'\n`;
+  const files = ["edit.image=@photo.jpg", order.edit?.keep_face ? "" : "edit.mask=@mask.png", "consent=<consent.json"].filter(Boolean);
+  const form = [`'job=${body}'`, ...files.map((file) => `'${file}'`)].map((part) => ` \\\n  -F ${part}`).join("");
+  const json = ` \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`;
+  return `curl -s ${location.origin}/v1/jobs${key}${photo ? form : json}\n`;
 }

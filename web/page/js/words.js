@@ -42,7 +42,7 @@ export function explain(error) {
   for (const code of [error.code, `http_${error.status}`]) {
     if (!has(`error.${code}`)) continue;
     const todo = t(`error.${code}.todo`, { seconds: error.retryAfter ?? 10 });
-    const said = ["network", "http_401"].includes(code) ? "" : error.message;
+    const said = ["network", "http_401", "enrol_again"].includes(code) ? "" : error.message;
     return { what: t(`error.${code}`), todo: [todo, said].filter(Boolean).join(" ") };
   }
   const trace = error.requestId ? t("error.request", { id: error.requestId }) : "";
@@ -55,11 +55,15 @@ export function explainShort(error) {
   return [what, todo].filter(Boolean).join(" ");
 }
 
-/** Why a job failed. @param {{ code: string, message: string } | null} error */
+/** Why a job failed. @param {{ code: string, message: string, rule?: string | null } | null} error */
 export function explainJob(error) {
+  if (error?.rule && has(`refused.${error.rule}`)) return { what: t("error.refused"), todo: t(`refused.${error.rule}`) };
   const code = error?.code ?? "failed";
-  if (has(`error.${code}`)) return { what: t(`error.${code}`), todo: t(`error.${code}.todo`, { seconds: 10 }) };
-  return { what: t("error.job"), todo: error?.message ?? t("error.job.todo") };
+  if (has(`error.${code}`)) {
+    const said = code === "invalid_request" ? error?.message : "";
+    return { what: t(`error.${code}`), todo: [t(`error.${code}.todo`, { seconds: 10 }), said].filter(Boolean).join(" ") };
+  }
+  return { what: t("error.job"), todo: [t("error.job.todo"), error?.message].filter(Boolean).join(" ") };
 }
 
 /** @param {Api.PhotoProblem} problem */

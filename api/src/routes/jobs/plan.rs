@@ -246,10 +246,9 @@ async fn people(
         let JobPerson { person, scale, steps, stages, card_scale, region, mask: _ } = asked;
         let found = crate::routes::people::find(app, caller, person).await.map_err(|p| p.param("people"))?;
         if found.encoder != app.parts.faces.encoder() {
-            return wrong(format!(
-                "{person} was enrolled with the face encoder {}; enrol them again",
-                found.encoder
-            ));
+            let detail =
+                format!("{person} was enrolled with the face encoder {}; enrol them again", found.encoder);
+            return Err(Problem::field("people", detail).specific("enrol_again"));
         }
         if let Some(scale) = scale {
             range("people.scale", *scale, 0.0, 10.0)?;
