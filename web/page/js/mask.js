@@ -48,7 +48,7 @@ export function openMask(of) {
           }
           go.classList.add("busy");
           try {
-            const { seed: _, expand: __, edit: ___, ...input } = of.input ?? { prompt: "", people: of.people.map((person) => ({ person })) };
+            const { seed: _, expand: __, edit: ___, ground: ____, ...input } = of.input ?? { prompt: "", people: of.people.map((person) => ({ person })) };
             await submit({
               ...input,
               prompt: prompt.value.trim(),
