@@ -355,7 +355,10 @@ async fn ideas_are_expanded_or_refused(place: Place) {
     let archive = place.archive().await;
     let painter = Painter::new(Duration::ZERO);
     let orders = Arc::clone(&painter.orders);
-    let running = Running::start(Worker { expander: Some(Arc::new(Poet { reads: true })), ..worker(&archive, painter) });
+    let running = Running::start(Worker {
+        expander: Some(Arc::new(Poet { reads: true })),
+        ..worker(&archive, painter)
+    });
     let expand = |prompt: &str| {
         let mut new = job(prompt);
         new.input.expand = true;
