@@ -181,7 +181,10 @@ fn a_server_that_is_away_gives_way_to_the_template_unless_it_was_named() {
     );
     let mut impatient = place.command();
     impatient.env("IMAGINE_LLM_URL", "http://127.0.0.1:9/v1").env("IMAGINE_LLM_MODEL", "m");
-    impatient.env("IMAGINE_LLM_SECONDS", "soon").args(["expand", "me as a king", "--model"]).arg(place.model());
+    impatient
+        .env("IMAGINE_LLM_SECONDS", "soon")
+        .args(["expand", "me as a king", "--model"])
+        .arg(place.model());
     finish(impatient.output().unwrap()).refused(&["IMAGINE_LLM_SECONDS is \"soon\""]);
     let failed = run("server");
     assert_eq!(failed.code, Some(1));

@@ -123,10 +123,10 @@ pub fn repair(
     let once = subject.matches("a person").count() == 1 || draft.understood.subject.people != 1;
     let vocabulary = matches!(idea.dialect, Dialect::Vocabulary(_));
     // The translation of the rest of the idea is what a large model adds; without a trigger word of its own.
-    let keeps = kept_names(&idea.text, &subject)
-        && kept_words(knowledge, &draft.understood.english, &subject)
-        && clean(&subject)
-        && once;
+    // German has capitals everywhere: "Fernrohr" is no name, and a telescope.
+    let names = draft.understood.language == Language::German || kept_names(&idea.text, &subject);
+    let keeps =
+        names && kept_words(knowledge, &draft.understood.english, &subject) && clean(&subject) && once;
     if keeps && !vocabulary && draft.understood.subject.people == 1 && subject.contains("a person") {
         let subject = match &idea.trigger_word {
             Some(word) => crate::dialects::with_trigger(&subject, word),

@@ -128,9 +128,11 @@ fn server() -> Option<RemoteOptions> {
 /// How long an answer may take: a large model without a GPU needs more than the usual half a minute.
 fn patience() -> Result<Duration, Failure> {
     let seconds = match text(PATIENCE_VARIABLE) {
-        Some(said) => said.parse().ok().filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| {
-            Failure::input(format!("{PATIENCE_VARIABLE} is {said:?}: seconds from 1 to 3600 are needed"))
-        })?,
+        Some(said) => {
+            said.parse::<u64>().ok().filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| {
+                Failure::input(format!("{PATIENCE_VARIABLE} is {said:?}: seconds from 1 to 3600 are needed"))
+            })?
+        }
         None => PATIENCE,
     };
     Ok(Duration::from_secs(seconds))
