@@ -82,6 +82,7 @@ declare namespace Api {
     scheduler?: string;
     seed?: number;
     expand?: boolean | Expansion;
+    ground?: boolean;
     style?: string;
     previews?: number;
     edit?: Edit;

@@ -118,6 +118,10 @@ async fn csv_comes_as_a_body_or_in_a_form() {
         let batch = app.form("/v1/batches", form).await.expect(202);
         assert_eq!(finished(&app, &batch).await["status"], "succeeded");
     }
+    let csv = "prompt,ground\nme in Ivrea,true\n";
+    let made = finished(&app, &post(&app, "text/csv", csv, &[]).await.expect(202)).await;
+    let list = app.get(&format!("/v1/jobs?batch={}", made["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(list["data"][0]["expansion"]["sources"][0]["title"], "Ivrea", "{list}");
     post(&app, "text/csv", "colour\nred\n", &[]).await.problem(400, "invalid_request");
     app.form("/v1/batches", Form::new()).await.problem(400, "invalid_request");
 }

@@ -176,6 +176,7 @@ async fn every_value_is_checked() {
         ("seed", json!({"prompt": "x", "seed": 1_u64 << 53})),
         ("previews", json!({"prompt": "x", "previews": 5_000})),
         ("model", json!({"prompt": "x", "model": "gpt-image-1"})),
+        ("ground", json!({"prompt": "x", "ground": true, "expand": false})),
         ("webhook.url", json!({"prompt": "x", "webhook": {"url": "http://example.org"}})),
         ("webhook.url", json!({"prompt": "x", "webhook": {"url": "https://169.254.169.254/"}})),
         ("people", json!({"prompt": "x", "people": [{"person": ann}, {"person": ann}]})),

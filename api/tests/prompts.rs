@@ -90,3 +90,25 @@ async fn what_was_looked_up_comes_along_and_stays_with_the_job() {
     let none = TestApp::with(&[], Default::default(), |parts| parts.expander = None).await;
     assert_eq!(none.get("/v1/limits").await.expect(200)["search"], false);
 }
+
+#[tokio::test]
+async fn a_job_is_looked_up_where_it_asks_for_it() {
+    let app = TestApp::with(&[("expand_by_default", "false")], Default::default(), |_| ()).await;
+    let link = "https://example.org/ivrea";
+    let job = app.drawn(json!({"prompt": "me in Ivrea", "ground": true})).await;
+    assert_eq!(job["expansion"]["sources"][0]["url"], link, "it is expanded to be looked up: {job}");
+    assert_eq!((&job["input"]["ground"], &job["input"]["expand"]), (&true.into(), &true.into()));
+    // The same again, in the words that were shown: nothing is looked up a second time.
+    let mut again = job["input"].clone();
+    again["expand"] = job["expansion"].clone();
+    again["expand"]["sources"] = json!([]);
+    let again = app.drawn(again).await;
+    assert!(again["input"].get("ground").is_none() && again["expansion"].get("sources").is_none(), "{again}");
+    let plain = app.drawn(json!({"prompt": "me in Ivrea", "expand": true, "ground": false})).await;
+    assert!(plain["expansion"].get("sources").is_none(), "{plain}");
+
+    let none = TestApp::with(&[], Default::default(), |parts| parts.expander = None).await;
+    let refused = none.post("/v1/jobs", &json!({"prompt": "me in Ivrea", "ground": true})).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["param"], "ground");
+}

@@ -179,6 +179,13 @@ fn a_server_that_is_away_gives_way_to_the_template_unless_it_was_named() {
         made.starts_with("a person as a king") && made.contains("note        template answered, because"),
         "{made}"
     );
+    let mut impatient = place.command();
+    impatient.env("IMAGINE_LLM_URL", "http://127.0.0.1:9/v1").env("IMAGINE_LLM_MODEL", "m");
+    impatient
+        .env("IMAGINE_LLM_SECONDS", "soon")
+        .args(["expand", "me as a king", "--model"])
+        .arg(place.model());
+    finish(impatient.output().unwrap()).refused(&["IMAGINE_LLM_SECONDS is \"soon\""]);
     let failed = run("server");
     assert_eq!(failed.code, Some(1));
     assert!(failed.stderr.contains("hint: --backend template always works"), "{}", failed.stderr);

@@ -12,6 +12,7 @@ mod edits;
 mod expansion;
 mod fleet;
 mod generation;
+mod grounded;
 mod licences;
 mod like_diffusers;
 mod logs;
@@ -23,6 +24,9 @@ mod png_reader;
 mod postgres;
 #[path = "../../api/store/tests/support/s3.rs"]
 mod s3;
+#[expect(dead_code, reason = "it can do more than is asked of it here")]
+#[path = "../../encoders/expansion/tests/stub/mod.rs"]
+mod search_stub;
 mod serve;
 mod served_models;
 mod server;

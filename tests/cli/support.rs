@@ -76,6 +76,7 @@ impl Workplace {
             "IMAGINE_LLM_URL",
             "IMAGINE_LLM_MODEL",
             "IMAGINE_LLM_KEY",
+            "IMAGINE_LLM_SECONDS",
             "IMAGINE_SEARCH_URL",
             "IMAGINE_SEARCH_KEY",
             "XDG_DATA_HOME",

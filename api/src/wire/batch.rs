@@ -101,6 +101,7 @@ pub struct BatchLineRequest {
     pub scheduler: Option<String>,
     pub seed: Option<u64>,
     pub expand: Option<bool>,
+    pub ground: Option<bool>,
     pub style: Option<String>,
     #[schema(value_type = Option<super::job::FormatSchema>)]
     pub output_format: Option<imagine_store::ImageFormat>,

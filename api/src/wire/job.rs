@@ -50,6 +50,10 @@ pub struct JobRequest {
     /// Expand the prompt, or the expansion that the person has edited, whose text is then what is drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expand>,
+    /// Look the idea up on the web before it is expanded, where `GET /v1/limits` says `search`: it expands by itself,
+    /// and what was read is in the expansion's `sources`. An edited expansion has its sources already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ground: Option<bool>,
     /// Id of a style of `GET /v1/styles`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub style: Option<String>,

@@ -55,7 +55,7 @@ async fn draw(archive: &Archive, claimed: &Claimed, gate: &Semaphore) {
     let (store, Claimed { job, lease }) = (&archive.store, claimed);
     let input = &job.input;
     if input.expand {
-        let idea = Idea::new(input.prompt.clone(), input.seed);
+        let idea = Idea { ground: input.ground, ..Idea::new(input.prompt.clone(), input.seed) };
         let expansion = StandInExpander.expand(&idea, &mut |_| (), &CancelFlag::default()).unwrap();
         store.record_expansion(lease, &serde_json::to_value(expansion).unwrap()).await.unwrap();
     }

@@ -12,6 +12,9 @@ use crate::retry::retry;
 /// The adapter's own strength.
 const SCALE: f64 = 1.0;
 
+/// Why an idea was not looked up.
+const BLIND: &str = "nothing was looked up: the worker has no search server";
+
 /// A job made ready.
 pub struct Prepared {
     /// For the pictures that are missing still.
@@ -121,11 +124,14 @@ async fn expansion(
     let Some(expander) = worker.expander.clone().filter(|_| job.input.expand) else { return Ok(None) };
     let mut idea = Idea::new(job.input.prompt.clone(), job.input.seed);
     idea.style.clone_from(&job.input.style);
+    idea.ground = job.input.ground;
     idea.trigger_word = worker.studio.info().identity.as_ref().and_then(|needs| needs.trigger_word.clone());
+    // Workers of other machines have settings of their own.
+    let cannot = (idea.ground && !expander.can_ground()).then(|| BLIND.to_owned());
     let flag = cancel.clone();
     let made = tokio::task::spawn_blocking(move || expander.expand(&idea, &mut |_| {}, &flag)).await;
     let expansion = match made {
-        Ok(Ok(expansion)) => expansion,
+        Ok(Ok(expansion)) => Expansion { note: cannot.or(expansion.note.clone()), ..expansion },
         Ok(Err(ExpandError::Refused { rule, reason })) => {
             tracing::info!(job = %lease.job, %rule, "refused");
             return Err(Unready::Job(JobError { rule: Some(rule), ..JobError::new("refused", reason) }));

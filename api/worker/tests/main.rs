@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use imagine_contract::{
     CancelFlag, CardChanges, ExpandError, Expander, Expansion, FaceData, GrayPixels, Idea, KeyPoints,
-    Language, Mode, Parts, Region, RgbPixels, Stage,
+    Language, Mode, Parts, Region, RgbPixels, Source, Stage,
 };
 use imagine_store::{
     Archive, EditInput, EditSource, ImageFormat, Job, JobEvent, JobId, JobStatus, NewJob, NewPerson,
@@ -31,6 +31,7 @@ both!(
     what_was_drawn_is_not_drawn_again,
     failures_are_told,
     ideas_are_expanded_or_refused,
+    ideas_are_looked_up_where_they_are_to_be,
     drains_and_gives_back,
     a_full_studio_is_waited_for,
     a_deleted_job_leaves_no_bytes,
@@ -307,13 +308,22 @@ async fn failures_are_told(place: Place) {
     running.stop().await;
 }
 
-struct Poet;
+/// Looks things up, or has nowhere to do so.
+struct Poet {
+    reads: bool,
+}
 
 impl Expander for Poet {
     fn expand(&self, idea: &Idea, _: &mut dyn FnMut(&str), _: &CancelFlag) -> Result<Expansion, ExpandError> {
         if idea.text.contains("forbidden") {
             return Err(ExpandError::Refused { rule: "test".into(), reason: "not that".into() });
         }
+        let source = Source {
+            title: "Oranges".into(),
+            url: "https://example.org/oranges".into(),
+            snippet: "Oranges are thrown.".into(),
+        };
+        let sources = if self.reads && idea.ground { vec![source] } else { Vec::new() };
         Ok(Expansion {
             prompt: format!("a portrait of {}, soft light", idea.text),
             negative_prompt: "blurred".into(),
@@ -322,7 +332,7 @@ impl Expander for Poet {
             language: Language::English,
             backend: "poet".into(),
             mode: Mode::Template,
-            sources: Vec::new(),
+            sources,
             dropped: Vec::new(),
             note: None,
         })
@@ -330,6 +340,10 @@ impl Expander for Poet {
 
     fn check(&self, _: &str) -> Result<(), ExpandError> {
         Ok(())
+    }
+
+    fn can_ground(&self) -> bool {
+        self.reads
     }
 
     fn name(&self) -> &str {
@@ -341,7 +355,10 @@ async fn ideas_are_expanded_or_refused(place: Place) {
     let archive = place.archive().await;
     let painter = Painter::new(Duration::ZERO);
     let orders = Arc::clone(&painter.orders);
-    let running = Running::start(Worker { expander: Some(Arc::new(Poet)), ..worker(&archive, painter) });
+    let running = Running::start(Worker {
+        expander: Some(Arc::new(Poet { reads: true })),
+        ..worker(&archive, painter)
+    });
     let expand = |prompt: &str| {
         let mut new = job(prompt);
         new.input.expand = true;
@@ -359,6 +376,30 @@ async fn ideas_are_expanded_or_refused(place: Place) {
     assert_eq!(done.expansion.unwrap()["backend"], "poet");
     assert_eq!(done.outputs[0].prompt, "me as a king", "people find what they wrote");
     running.stop().await;
+}
+
+async fn ideas_are_looked_up_where_they_are_to_be(place: Place) {
+    let archive = place.archive().await;
+    let ask = |ground: bool| {
+        let mut new = job("me in Ivrea");
+        (new.input.expand, new.input.ground) = (true, ground);
+        new
+    };
+    for (reads, ground, sources, note) in
+        [(true, true, 1, false), (true, false, 0, false), (false, true, 0, true)]
+    {
+        let expander = Arc::new(Poet { reads });
+        let painter = Painter::new(Duration::ZERO);
+        let running = Running::start(Worker { expander: Some(expander), ..worker(&archive, painter) });
+        let id = create(&archive, ask(ground)).await;
+        let done = ended(&archive, "local", id).await;
+        let expansion: Expansion = serde_json::from_value(done.expansion.unwrap()).unwrap();
+        assert_eq!((expansion.sources.len(), expansion.note.is_some()), (sources, note), "{expansion:?}");
+        let blob = archive.blobs.get(&done.outputs[0].blob).await.unwrap();
+        let told = String::from_utf8_lossy(&blob).contains("https://example.org/oranges");
+        assert_eq!(told, sources == 1, "the picture says what was read for it");
+        running.stop().await;
+    }
 }
 
 async fn drains_and_gives_back(place: Place) {

@@ -4,7 +4,7 @@
 //! cargo run -p imagine-expansion --features llama --example evaluate -- tests/expansion/ideas.tsv [MODEL.gguf...]
 //! ```
 //!
-//! A server is evaluated too where `IMAGINE_LLM_URL` and `IMAGINE_LLM_MODEL` name one. `--failures` lists what failed.
+//! A server is evaluated too where `IMAGINE_LLM_URL` and `IMAGINE_LLM_MODEL` name one (`IMAGINE_LLM_SECONDS` for an answer). `--failures` lists what failed.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -25,7 +25,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut backends: Backends = vec![("template".into(), Box::new(Template::new(knowledge.clone())))];
     backends.extend(local(models, &knowledge)?);
     if let (Ok(url), Ok(model)) = (std::env::var("IMAGINE_LLM_URL"), std::env::var("IMAGINE_LLM_MODEL")) {
-        let remote = Remote::new(knowledge.clone(), RemoteOptions::new(&url, &model));
+        let mut options = RemoteOptions::new(&url, &model);
+        if let Some(seconds) = std::env::var("IMAGINE_LLM_SECONDS").ok().and_then(|text| text.parse().ok()) {
+            options.timeout = std::time::Duration::from_secs(seconds);
+        }
+        let remote = Remote::new(knowledge.clone(), options);
         backends.push((format!("{model} (server)"), Box::new(remote)));
     }
     let mut scores = Vec::new();

@@ -121,8 +121,8 @@ impl Safety {
             None => Ok(vec![chain(text)?]),
         };
         let rule = |entry: Entry| {
-            let (chains, phrased): (Vec<String>, Vec<String>) =
-                entry.unless.into_iter().partition(|text| text.contains(['+', '@']));
+            let is_chain = |text: &String| text.contains(['+', '@']) || groups.contains_key(text);
+            let (chains, phrased): (Vec<String>, Vec<String>) = entry.unless.into_iter().partition(is_chain);
             Ok(Rule {
                 all: entry.all.iter().map(part).collect::<Result<_, _>>()?,
                 any: entry.any.iter().map(part).collect::<Result<_, _>>()?,

@@ -342,7 +342,7 @@ fn reorder(pieces: Vec<Piece>, language: Language) -> Vec<Piece> {
 fn with_as(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut out: Vec<Piece> = Vec::with_capacity(pieces.len() + 1);
     for (i, piece) in pieces.iter().enumerate() {
-        let after_me = matches!(out.last(), Some(Piece::Me)) && *piece != Piece::Am;
+        let after_me = matches!(out.last(), Some(Piece::Me | Piece::We(_))) && *piece != Piece::Am;
         let is_article = match piece {
             Piece::Function(word) => ["a", "the"].contains(&word.as_str()),
             Piece::Raw(token) => ["a", "an", "the"].contains(&token.key.as_str()),
@@ -448,6 +448,10 @@ mod tests {
             ("yo como pirata en un barco", "a person as a pirate in a boat"),
             ("moi en astronaute sur la lune", "a person as an astronaut on the moon"),
             ("moi en France", "a person in France"),
+            ("ponme en una nave espacial", "a person in a spaceship"),
+            ("mettimi su un cavallo", "a person on a horse"),
+            ("mets-moi sur la lune", "a person on the moon"),
+            ("zeig mich als Rockstar", "a person as a rock star"),
             ("ich als Ritter auf einem Pferd", "a person as a knight on a horse"),
             ("un ritratto di me con gli occhiali", "a person with the glasses"),
             ("vorrei essere un re", "a person as a king"),
@@ -479,6 +483,7 @@ mod tests {
             ("ich und meine zwei Freunde", "a person and their two friends", 3),
             ("me and Anna in Venice", "a person and Anna in Venice", 2),
             ("the two of us dancing", "two people dancing", 2),
+            ("noi siamo astronauti", "two people as astronauts", 2),
             ("io e mio fratello come pirati", "a person and their brother as pirates", 2),
             ("yo y mi hermana como brujas", "a person and their sister as witches", 2),
             ("moi et mon frère comme rois", "a person and their brother as kings", 2),

@@ -1,11 +1,13 @@
 //! Expansions that a large model writes: what it is told, the shape of its answer, and what is kept of it.
 
-use imagine_contract::{Dialect, Expansion, Idea, Mode, Parts, Slot, Source};
+use imagine_contract::{Dialect, Expansion, Idea, Language, Mode, Parts, Slot, Source};
 use serde_json::{Value, json};
 
 use crate::compose::Draft;
 use crate::knowledge::Knowledge;
+use crate::lexicon::Kind;
 use crate::template;
+use crate::words::parts;
 
 /// Longest part, in characters.
 pub const PART: usize = 120;
@@ -121,7 +123,10 @@ pub fn repair(
     let once = subject.matches("a person").count() == 1 || draft.understood.subject.people != 1;
     let vocabulary = matches!(idea.dialect, Dialect::Vocabulary(_));
     // The translation of the rest of the idea is what a large model adds; without a trigger word of its own.
-    let keeps = kept_names(&idea.text, &subject) && clean(&subject) && once;
+    // German has capitals everywhere: "Fernrohr" is no name, and a telescope.
+    let names = draft.understood.language == Language::German || kept_names(&idea.text, &subject);
+    let keeps =
+        names && kept_words(knowledge, &draft.understood.english, &subject) && clean(&subject) && once;
     if keeps && !vocabulary && draft.understood.subject.people == 1 && subject.contains("a person") {
         let subject = match &idea.trigger_word {
             Some(word) => crate::dialects::with_trigger(&subject, word),
@@ -144,6 +149,35 @@ fn kept_names(idea: &str, subject: &str) -> bool {
     let stem = |name: &str| name.to_lowercase().chars().take(3).collect::<String>();
     let kept = names.iter().filter(|name| lower.contains(&stem(name))).count();
     2 * kept >= names.len()
+}
+
+/// Whether the things and roles of an idea are still there, as far as the lexicon knows them in English; others may
+/// have been translated.
+fn kept_words(knowledge: &Knowledge, english: &str, subject: &str) -> bool {
+    let said = parts(subject);
+    let words = parts(english);
+    let kept = |word: &String| {
+        // "pirate" and "pirates"
+        let stem: String = word.chars().take(4).collect();
+        said.iter().any(|other| other.starts_with(&stem))
+    };
+    let mut rest = words.as_slice();
+    while !rest.is_empty() {
+        let found = knowledge.lexicon.find(Language::English, rest);
+        let (length, kind) = found.map_or((1, None), |(length, entry)| (length, Some(entry.kind)));
+        let (these, others) = rest.split_at(length.min(rest.len()));
+        let lost = match kind {
+            Some(Kind::Role | Kind::Roles | Kind::Noun | Kind::Name) => !these.iter().all(kept),
+            // "in the future": its long words
+            Some(Kind::Other) => !these.iter().filter(|word| word.len() > 3).all(kept),
+            _ => false,
+        };
+        if lost {
+            return false;
+        }
+        rest = others;
+    }
+    true
 }
 
 /// Takes the text of an answer's values out of its JSON, piece by piece as it arrives, for people who watch.
@@ -248,6 +282,22 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_subject_that_loses_a_thing_of_the_idea_is_not_taken() {
+        let subject = |idea: &str, written: &str| repaired(idea, written, "").parts.subject;
+        let kept = "a person as a robot in the future";
+        assert_eq!(subject("io come robot nel futuro", "a person in the robot"), kept);
+        assert_eq!(
+            subject("io come robot nel futuro", "a person as a futuristic, shiny robot"),
+            "a person as a futuristic, shiny robot"
+        );
+        // A word that only the model knows.
+        assert_eq!(
+            subject("ich mit einem Fernrohr", "a person with a telescope"),
+            "a person with a telescope"
+        );
     }
 
     #[test]

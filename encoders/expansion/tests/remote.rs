@@ -111,6 +111,17 @@ fn a_server_that_is_down_is_left_alone_and_the_template_answers() {
 }
 
 #[test]
+fn a_server_whose_answers_break_off_is_left_alone_as_well() {
+    let half = "data: {\"choices\":[{\"delta\":{\"content\":\"{\\\"subject\\\": \\\"a per\"}}]}\n\n";
+    let stub = Stub::serve(move |_, _| Answer { broken: true, ..Answer::of(200, half) });
+    let backend = remote(&stub);
+    for _ in 0..5 {
+        assert!(matches!(ask(&backend, "me at the sea").0, Err(ExpandError::Unavailable(_))));
+    }
+    assert_eq!(stub.asked().len(), 3, "after three failures nobody asks any more");
+}
+
+#[test]
 fn silence_and_broken_streams_end_in_an_error() {
     let stub = Stub::serve(|_, _| Answer { silent: true, ..Answer::of(200, "") });
     let short = RemoteOptions { timeout: Duration::from_millis(200), retries: 1, ..options(&stub) };

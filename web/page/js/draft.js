@@ -163,6 +163,8 @@ export function orderOf(of, model, look) {
     }));
   }
   if (look && of.expand) order.style = look.id;
+  // what is shown was looked up already
+  if (of.ground && order.expand === true) order.ground = true;
   if (advanced.model) order.model = advanced.model;
   if (advanced.size) order.size = advanced.size;
   if (advanced.scheduler) order.scheduler = advanced.scheduler;

@@ -170,7 +170,7 @@ export function openViewer(items, start, onChange, beyond) {
     },
     async onlyThis() {
       const { openMask } = await import("./mask.js");
-      const { seed: _, expand: __, edit: ___, ...input } = now.job?.input ?? { people: (now.info?.people ?? []).map((person) => ({ person })) };
+      const { seed: _, expand: __, edit: ___, ground: ____, ...input } = now.job?.input ?? { people: (now.info?.people ?? []).map((person) => ({ person })) };
       openMask({ item: item(), input, prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", onOrdered: close });
     },
     save: () => download(item()).catch((error) => notice(explainShort(error))),

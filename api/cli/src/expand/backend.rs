@@ -16,6 +16,10 @@ const REMEMBERED: usize = 1000;
 /// For a web search.
 const SEARCH: Duration = Duration::from_secs(5);
 
+/// Seconds for the whole answer of a language server, and what names others.
+const PATIENCE: u64 = 30;
+const PATIENCE_VARIABLE: &str = "IMAGINE_LLM_SECONDS";
+
 /// Names a model file.
 const MODEL_VARIABLE: &str = "IMAGINE_LLAMA";
 /// Names the folder that set-up fills.
@@ -58,7 +62,7 @@ pub fn open_with(
         let server = server().ok_or_else(|| {
             Failure::input("no server is named").hint("set IMAGINE_LLM_URL (up to /v1) and IMAGINE_LLM_MODEL")
         })?;
-        let remote = Remote::new(knowledge, RemoteOptions { grounding, ..server });
+        let remote = Remote::new(knowledge, RemoteOptions { grounding, timeout: patience()?, ..server });
         return Ok(match is_named {
             true => Box::new(Cached::new(remote, REMEMBERED)),
             false => Box::new(Cached::new(WithFallback::new(remote, template), REMEMBERED)),
@@ -119,6 +123,19 @@ fn text(variable: &str) -> Option<String> {
 fn server() -> Option<RemoteOptions> {
     let options = RemoteOptions::new(&text("IMAGINE_LLM_URL")?, &text("IMAGINE_LLM_MODEL")?);
     Some(RemoteOptions { key: text("IMAGINE_LLM_KEY"), ..options })
+}
+
+/// How long an answer may take: a large model without a GPU needs more than the usual half a minute.
+fn patience() -> Result<Duration, Failure> {
+    let seconds = match text(PATIENCE_VARIABLE) {
+        Some(said) => {
+            said.parse::<u64>().ok().filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| {
+                Failure::input(format!("{PATIENCE_VARIABLE} is {said:?}: seconds from 1 to 3600 are needed"))
+            })?
+        }
+        None => PATIENCE,
+    };
+    Ok(Duration::from_secs(seconds))
 }
 
 fn grounding(options: &ExpandOptions) -> Result<Option<Arc<Grounding>>, Failure> {

@@ -67,6 +67,10 @@ pub fn of_prompt(
     let wanted = asked || usual;
     let rules = Knowledge::built_in().map_err(Failure::failed)?;
     rules.check_negative(&args.negative_prompt).map_err(failure)?;
+    if args.no_expand && args.expansion.ground {
+        return Err(Failure::input("--ground looks an idea up to expand it, and nothing is to be expanded")
+            .hint("leave --no-expand (or IMAGINE_NO_EXPAND) away"));
+    }
     if args.no_expand || !wanted {
         return rules.check(&args.prompt).map(|()| None).map_err(failure);
     }

@@ -87,7 +87,7 @@ fn csv(text: &str, most: usize) -> Outcome<Vec<Line>> {
     Ok(lines)
 }
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "person",
     "prompt",
     "negative_prompt",
@@ -99,6 +99,7 @@ const COLUMNS: [&str; 13] = [
     "scheduler",
     "seed",
     "expand",
+    "ground",
     "style",
     "custom_id",
 ];
@@ -134,6 +135,7 @@ fn of_record(heads: &::csv::StringRecord, record: &::csv::StringRecord) -> Resul
             "seed" => line.seed = Some(number(head, text)?),
             "guidance_scale" => line.guidance_scale = Some(number(head, text)?),
             "expand" => line.expand = Some(number(&format!("{head} (true or false)"), text)?),
+            "ground" => line.ground = Some(number(&format!("{head} (true or false)"), text)?),
             _ => {}
         }
     }
@@ -255,6 +257,7 @@ fn request(line: BatchLineRequest, names: &Names) -> Outcome<JobRequest> {
         // What runs at night should not wait for anything that runs by day.
         priority: Some(imagine_store::Priority::Low),
         expand: line.expand.map(Expand::Yes),
+        ground: line.ground,
         style: line.style,
         output_format: line.output_format,
         ..JobRequest::default()

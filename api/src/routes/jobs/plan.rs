@@ -111,6 +111,8 @@ async fn checked(
     let [width, height] = size.unwrap_or([model.info.width, model.info.height]);
     request.size = Some(format!("{width}x{height}"));
     request.expand = Some(Expand::Yes(expand || expansion.is_some()));
+    let ground = expand && request.ground == Some(true);
+    request.ground = ground.then_some(true);
     let input = JobInput {
         prompt: request.prompt.clone(),
         negative_prompt: request.negative_prompt.clone().unwrap_or_default(),
@@ -124,6 +126,7 @@ async fn checked(
         scheduler: request.scheduler.clone(),
         seed,
         expand,
+        ground,
         style: request.style.clone(),
         previews: request.previews.unwrap_or(0),
         output_format: request.output_format.unwrap_or_default(),
@@ -300,9 +303,15 @@ async fn people(
 /// Whether the worker is to expand, or what the person has edited, put together anew.
 fn expansion(app: &App, request: &JobRequest, model: &ModelCard) -> Outcome<(bool, Option<Expansion>)> {
     let can = app.parts.expander.is_some();
+    let ground = request.ground == Some(true);
+    if ground {
+        check_ground(app, request)?;
+    }
     match &request.expand {
         Some(Expand::Yes(true)) if !can => Err(Problem::field("expand", "this server expands no prompts")),
         Some(Expand::Yes(yes)) => Ok((*yes, None)),
+        // What is looked up is of use to nothing else.
+        None if ground => Ok((true, None)),
         None => Ok((can && app.config.expand.expand_by_default && !request.prompt.trim().is_empty(), None)),
         Some(Expand::Edited(edited)) => {
             let mut expansion = Expansion::clone(edited);
@@ -322,6 +331,17 @@ fn expansion(app: &App, request: &JobRequest, model: &ModelCard) -> Outcome<(boo
             }
             Ok((false, Some(expansion)))
         }
+    }
+}
+
+/// Whether an idea can be looked up as the request wants.
+fn check_ground(app: &App, request: &JobRequest) -> Outcome<()> {
+    let wrong = |detail: &str| Err(Problem::field("ground", detail));
+    match (&request.expand, &app.parts.expander) {
+        (Some(Expand::Edited(_)), _) => Ok(()),
+        (Some(Expand::Yes(false)), _) => wrong("ideas are looked up to be expanded, and \"expand\" is false"),
+        (_, Some(expander)) if expander.can_ground() => Ok(()),
+        _ => wrong("this server looks nothing up on the web"),
     }
 }
 

@@ -166,6 +166,9 @@ pub struct JobInput {
     /// The prompt is an idea that the worker has expanded before it draws.
     #[serde(default)]
     pub expand: bool,
+    /// The idea is looked up on the web before it is expanded.
+    #[serde(default)]
+    pub ground: bool,
     #[serde(default)]
     pub style: Option<String>,
     /// A preview after each so many steps; 0 for none.
@@ -195,6 +198,7 @@ impl JobInput {
             scheduler: None,
             seed,
             expand: false,
+            ground: false,
             style: None,
             previews: 0,
             output_format: ImageFormat::default(),

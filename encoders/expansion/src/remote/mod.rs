@@ -138,7 +138,16 @@ impl Remote {
                     self.breaker.succeeded();
                     return Ok(answer);
                 }
-                Err(Fault::Lasting(error)) => return Err(error),
+                Err(Fault::Lasting(error)) => {
+                    match error {
+                        // What broke off half-way counts as much as what never came.
+                        ExpandError::Unavailable(_) => self.breaker.failed(Instant::now()),
+                        ExpandError::Canceled => {}
+                        // It answers, if only to say no.
+                        _ => self.breaker.succeeded(),
+                    }
+                    return Err(error);
+                }
                 Err(Fault::Passing(reason, wanted)) => {
                     if tried >= self.options.retries {
                         self.breaker.failed(Instant::now());
