@@ -12,6 +12,7 @@ use crate::error::{Code, Outcome, Problem};
 use crate::http::auth::Caller;
 use crate::http::rate::Rate;
 use crate::http::signed_url::UrlSigner;
+use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::webhook::Policy;
 use crate::wire::model::{ModelCard, Style};
@@ -42,6 +43,8 @@ pub struct Parts {
     pub models: Vec<ModelCard>,
     pub styles: Vec<Style>,
     pub gpu_memory: Option<GpuMemory>,
+    /// Where numbers are written; [`crate::Logging`] has one.
+    pub meter: Meter,
 }
 
 /// A handle to what is shared; cloning it is cheap.
@@ -99,7 +102,7 @@ impl App {
         let signer = UrlSigner::new(*parts.archive.vault.derive("signed links"));
         let policy = Policy { allow_private: config.webhooks.webhook_allow_private };
         Self(Arc::new(Shared {
-            metrics: Metrics::new(parts.gpu_memory.is_some()),
+            metrics: Metrics::new(&parts.meter),
             rate: Rate::new(config.limits.requests_per_minute),
             signer,
             webhooks: policy,

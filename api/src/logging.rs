@@ -1,8 +1,9 @@
-//! Structured logs to stderr, and spans to a collector where one is named. What is logged where: requests by route
+//! Structured logs to stderr, and to a collector where one is named, with spans and numbers. What is logged where: requests by route
 //! and id, jobs by id; never prompts, pictures, embeddings, names or keys.
 
 use std::io::IsTerminal;
 
+use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use tracing::Level;
 use tracing::metadata::Metadata;
 use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
@@ -11,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use crate::config::LogSettings;
+use crate::meter::Meter;
 use crate::telemetry::{self, Telemetry, TelemetryError};
 
 /// Why logging cannot begin.
@@ -22,10 +24,18 @@ pub enum LoggingError {
     Telemetry(#[from] TelemetryError),
 }
 
-/// Held for as long as the process works; the last spans are sent when it is dropped.
+/// Held for as long as the process works; what a collector has not been sent by then goes out when it is dropped.
 #[derive(Debug)]
 pub struct Logging {
-    _telemetry: Option<Telemetry>,
+    telemetry: Telemetry,
+}
+
+impl Logging {
+    /// For the process's numbers.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.telemetry.meter().clone()
+    }
 }
 
 /// Starts logging for this process; a subscriber that is there already stays.
@@ -41,15 +51,23 @@ pub fn logging(settings: &LogSettings) -> Result<Logging, LoggingError> {
         _ => format.with_target(false).with_filter(filter).boxed(),
     };
     let telemetry = Telemetry::of_environment()?;
-    let spans = telemetry.as_ref().map(|telemetry| {
-        let layer = tracing_opentelemetry::layer().with_tracer(telemetry.tracer());
+    let spans = telemetry.tracer().map(|tracer| {
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
         let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
         layer.with_filter(filter_fn(is_for_a_collector))
     });
+    let lines = telemetry.logs().map(|provider| {
+        let layer = OpenTelemetryTracingBridge::builder(provider);
+        let layer = layer.with_tracing_span_attributes(TracingSpanAttributes::allowlist(OF_REQUESTS)).build();
+        layer.with_filter(filter_fn(is_own).and(filter_fn(is_for_the_log)))
+    });
     // An error only says that somebody was first.
-    let _ = registry().with(format).with(spans).try_init();
-    Ok(Logging { _telemetry: telemetry })
+    let _ = registry().with(format).with(spans).with(lines).try_init();
+    Ok(Logging { telemetry })
 }
+
+/// What a line that is sent says of the request in which it was written.
+const OF_REQUESTS: [&str; 3] = ["request_id", "method", "route"];
 
 fn is_for_the_log(what: &Metadata<'_>) -> bool {
     what.target() != telemetry::TARGET
@@ -59,6 +77,10 @@ fn is_for_the_log(what: &Metadata<'_>) -> bool {
 fn is_for_a_collector(what: &Metadata<'_>) -> bool {
     match what.is_span() {
         true => what.target() == telemetry::TARGET,
-        false => *what.level() <= Level::INFO && what.target().starts_with("imagine"),
+        false => is_own(what),
     }
+}
+
+fn is_own(what: &Metadata<'_>) -> bool {
+    *what.level() <= Level::INFO && what.target().starts_with("imagine")
 }

@@ -45,6 +45,7 @@ impl Service {
         let tasks = vec![
             tokio::spawn(outbox::run(app.clone(), signer)),
             tokio::spawn(observe::run(app.clone())),
+            tokio::spawn(observe::look(app.clone())),
             tokio::spawn(tidy(app.clone())),
         ];
         Ok(Self { app, stage, tasks })

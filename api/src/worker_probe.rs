@@ -12,24 +12,74 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use imagine_contract::Studio;
 use imagine_store::Archive;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
+use opentelemetry::metrics::Gauge;
 use tokio::net::TcpListener;
 
 use crate::app::GpuMemory;
+use crate::meter::{self, Meter};
+use crate::metrics::Drawing;
+use crate::observe::LOOK;
 use crate::routes::health;
 
 /// What is looked at.
 #[derive(Clone)]
 pub struct WorkerProbe {
-    pub archive: Archive,
-    pub studio: Arc<dyn Studio>,
-    /// Only where a GPU tells.
-    pub gpu_memory: Option<GpuMemory>,
+    archive: Archive,
+    studio: Arc<dyn Studio>,
+    gpu_memory: Option<GpuMemory>,
+    meter: Meter,
+    numbers: Arc<Numbers>,
+}
+
+struct Numbers {
+    drawing: Drawing,
+    most_rows: Gauge<u64>,
+    waiting: Gauge<u64>,
 }
 
 impl WorkerProbe {
+    /// `gpu_memory` only where a GPU tells.
+    #[must_use]
+    pub fn new(
+        archive: Archive,
+        studio: Arc<dyn Studio>,
+        gpu_memory: Option<GpuMemory>,
+        meter: Meter,
+    ) -> Self {
+        let new = meter.instruments();
+        let numbers = Numbers {
+            drawing: Drawing::new(&meter),
+            most_rows: new
+                .u64_gauge("imagine.batch.size_most")
+                .with_description("Pictures that can be drawn together")
+                .build(),
+            waiting: new
+                .u64_gauge("imagine.worker.orders_waiting")
+                .with_description("Orders of taken jobs that wait for a place")
+                .build(),
+        };
+        Self { archive, studio, gpu_memory, meter, numbers: Arc::new(numbers) }
+    }
+
+    /// Writes down how much there is to do now.
+    fn present(&self) {
+        let load = self.studio.load();
+        self.numbers.drawing.rows(load.rows);
+        self.numbers.most_rows.record(load.most_rows as u64, &[]);
+        self.numbers.waiting.record(load.queued as u64, &[]);
+        if let Some(bytes) = self.gpu_memory.as_ref().and_then(|read| read()) {
+            self.numbers.drawing.gpu_memory(bytes);
+        }
+    }
+
+    /// Does so from time to time, for a collector that does not ask; ends at once where there is none.
+    pub async fn look(self) {
+        while self.meter.is_sent() {
+            self.present();
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// `/health/live`, `/health/ready` and `/metrics`.
     pub fn router(self) -> Router {
         Router::new()
@@ -57,23 +107,6 @@ async fn ready(State(probe): State<WorkerProbe>) -> Response {
 }
 
 async fn metrics(State(probe): State<WorkerProbe>) -> Response {
-    let load = probe.studio.load();
-    let mut registry = Registry::with_prefix("imagine");
-    let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-    registry.register("batch_size", "Pictures that are being drawn together now", gauge(load.rows));
-    registry.register("batch_size_most", "Pictures that can be drawn together", gauge(load.most_rows));
-    registry.register(
-        "worker_orders_waiting",
-        "Orders of taken jobs that wait for a place",
-        gauge(load.queued),
-    );
-    if let Some(bytes) = probe.gpu_memory.as_ref().and_then(|read| read()) {
-        let help = "Memory in use on the GPU, by all processes";
-        let bytes = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
-        registry.register_with_unit("gpu_memory", help, Unit::Bytes, bytes);
-    }
-    let mut text = String::new();
-    // Writing into a string cannot fail.
-    let _ = encode(&mut text, &registry);
-    ([(header::CONTENT_TYPE, health::METRICS)], text).into_response()
+    probe.present();
+    ([(header::CONTENT_TYPE, meter::TEXT)], probe.meter.text()).into_response()
 }

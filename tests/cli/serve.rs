@@ -195,30 +195,44 @@ fn every_format_says_that_a_model_made_it() {
 /// Threads are in the middle of everything then: nothing they use may be taken apart under them.
 #[test]
 fn a_second_signal_ends_it_at_once_and_harms_nothing() {
-    let mut server = Server::start(Workplace::new(), &["--lease-seconds", "15"]);
+    // Nothing but the second signal ends it while there is work.
+    let mut server = Server::start(Workplace::new(), &["--lease-seconds", "15", "--shutdown-seconds", "600"]);
     let portrait = portrait();
     let add = ["people", "add", "Eileen", "--consent", "authorised", "--authorised-by", "NASA", "--photo"];
     let person = server.imagine(&[&add[..], &[portrait.to_str().unwrap()]].concat()).done().json();
-    let wish = json!({"prompt": "a person", "people": [{"person": person["id"]}], "steps": 1, "n": 10,
-        "expand": false});
+    let wish = |steps: u32| {
+        json!({"prompt": "a person", "people": [{"person": person["id"]}], "steps": steps, "n": 10,
+            "expand": false})
+    };
+    let get = |job: &Value| job["urls"]["get"].as_str().unwrap().to_owned();
     for _ in 0..8 {
-        assert_eq!(server.post("/v1/jobs", &wish).0, 202);
+        assert_eq!(server.post("/v1/jobs", &wish(1)).0, 202);
     }
-    let (_, last) = server.post("/v1/jobs", &wish);
+    let (_, last) = server.post("/v1/jobs", &wish(1));
+    // Far more than is drawn while this test does the rest.
+    let (_, long) = server.post("/v1/jobs", &wish(100));
     // Pictures of many jobs are being measured and stored when the first is through.
     let first = server.json("/v1/jobs")["data"].as_array().unwrap().last().unwrap().clone();
     server.events(first["urls"]["events"].as_str().unwrap());
-    assert_ne!(server.json(last["urls"]["get"].as_str().unwrap())["status"], "succeeded");
+    assert_ne!(server.json(&get(&last))["status"], "succeeded");
     server.signal("TERM");
+    // Until it has taken the first, a second one is the same to the system.
+    let accepting = || -> Value {
+        let (_, health) = server.get("/health/ready");
+        serde_json::from_slice::<Value>(&health).unwrap()["checks"]["accepting"].clone()
+    };
+    while accepting() == "ok" {}
+    assert_eq!(accepting(), "unavailable");
     server.signal("TERM");
     assert_eq!(server.wait(), Some(1));
     let log = server.log();
     assert!(!log.contains("likeness was not measured") && !log.contains("panicked"), "{log}");
     // What was given up is drawn after the next start, every picture with its likeness.
     let again = Server::start(server.place.clone(), &["--lease-seconds", "15"]);
-    let job = last["id"].as_str().unwrap();
-    again.events(&format!("/v1/jobs/{job}/events"));
-    let done = again.json(&format!("/v1/jobs/{job}"));
+    let (canceled, _) = again.post(long["urls"]["cancel"].as_str().unwrap(), &Value::Null);
+    assert_eq!(canceled, 200);
+    again.events(last["urls"]["events"].as_str().unwrap());
+    let done = again.json(&get(&last));
     assert_eq!(done["status"], "succeeded", "{done}");
     assert_eq!(done["output"].as_array().unwrap().len(), 10);
     assert_eq!(again.stop(), Some(0));

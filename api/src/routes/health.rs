@@ -8,14 +8,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use imagine_contract::Studio;
-use imagine_store::{Archive, Priority};
+use imagine_store::Archive;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-
-/// The type of `/metrics`.
-pub(crate) const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::{meter, observe};
 
 /// What was checked.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -79,21 +77,8 @@ fn health(checks: Checks) -> (StatusCode, Health) {
 }
 
 /// Prometheus metrics, without anything about users or prompts.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = OK, body = String, content_type = "application/openmetrics-text")))]
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = OK, body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
-    match app.store().depth().await {
-        Ok(depth) => {
-            for (class, queued) in Priority::ALL.into_iter().zip(depth.queued) {
-                app.metrics.queue(class.name(), queued);
-            }
-        }
-        Err(error) => tracing::warn!(%error, "the queue's depth is not known"),
-    }
-    if let Some(studio) = &app.parts.studio {
-        app.metrics.rows(studio.load().rows);
-    }
-    if let Some(bytes) = app.parts.gpu_memory.as_ref().and_then(|read| read()) {
-        app.metrics.gpu_memory(bytes);
-    }
-    ([(header::CONTENT_TYPE, METRICS)], app.metrics.text()).into_response()
+    observe::present(&app).await;
+    ([(header::CONTENT_TYPE, meter::TEXT)], app.metrics.meter().text()).into_response()
 }

@@ -54,6 +54,7 @@ pub fn parts(archive: Archive) -> Parts {
         models: vec![model()],
         styles: vec![style],
         gpu_memory: None,
+        meter: imagine_api::Meter::default(),
     }
 }
 

@@ -71,7 +71,7 @@ pub struct WorkerArgs {
 
 /// `imagine serve`.
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let (config, _logging) = configured(&args.config)?;
+    let (config, logging) = configured(&args.config)?;
     run(async {
         let archive = open_archive(&config).await?;
         check_keys(&config, &archive).await?;
@@ -90,7 +90,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             .map(|studio| worker(&config, &archive, Arc::clone(studio), &faces, expander.clone()));
         let gpu_memory = gpu_memory(&card.info);
         let models = vec![card];
-        let parts = Parts { archive, studio, faces, expander, rules, models, styles, gpu_memory };
+        let meter = logging.meter();
+        let parts = Parts { archive, studio, faces, expander, rules, models, styles, gpu_memory, meter };
         let stop = Stop::new()?;
         say(&format!("listening on http://{address}"))?;
         let (idle, drained) = tokio::sync::oneshot::channel::<()>();
@@ -115,7 +116,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
 
 /// `imagine worker`.
 pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
-    let (config, _logging) = configured(&args.config)?;
+    let (config, logging) = configured(&args.config)?;
     run(async {
         let archive = open_archive(&config).await?;
         // Before the model is loaded: a port that is taken is told at once.
@@ -128,10 +129,11 @@ pub fn work(args: &WorkerArgs) -> Result<(), Failure> {
         let gpu_memory = gpu_memory(&known.card.info);
         let worker = worker(&config, &archive, Arc::clone(&studio), &known.faces, expander);
         let stop = Stop::new()?;
+        let probe = WorkerProbe::new(archive, studio, gpu_memory, logging.meter());
+        tokio::spawn(probe.clone().look());
         if let Some(listener) = listener {
             let address = listener.local_addr().map_err(Failure::failed)?;
             say(&format!("listening on http://{address}"))?;
-            let probe = WorkerProbe { archive, studio, gpu_memory };
             // It answers until the process ends, also while the last jobs are finished.
             tokio::spawn(probe.serve(listener, std::future::pending()));
         }
