@@ -59,7 +59,7 @@ fn every_kind_of_file_is_told() {
         (
             unpacked(&place, "few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
             "a U-Net alone under diffusers' names",
-            Some(own(20)),
+            Some(own(12)),
             "--unet",
             Some("dmd2-1"),
         ),
@@ -80,7 +80,7 @@ fn every_kind_of_file_is_told() {
         (
             copied(lora, "sdxl_lightning_4step_lora.safetensors"),
             "a LoRA of rank",
-            Some(own(20)),
+            Some(own(12)),
             "--lora",
             Some("lightning-4"),
         ),
