@@ -59,7 +59,7 @@ fn every_kind_of_file_is_told() {
         (
             unpacked(&place, "few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
             "a U-Net alone under diffusers' names",
-            Some(own(12)),
+            Some(own(20)),
             "--unet",
             Some("dmd2-1"),
         ),

@@ -119,12 +119,13 @@ impl Studio {
         Ok(Encoded { bytes, thumb, likeness: self.people.iter().map(measure).collect() })
     }
 
-    /// As the command line writes them. The prompt is the one that was drawn.
+    /// As the command line writes them. The prompt is the one that was drawn; the idea, what it was made of.
     fn parameters(&self, picture: &Picture) -> Parameters {
         let Self { request, info, .. } = self;
         let people = &request.people;
         let edit = request.edit.as_ref();
         let mut recipe = Recipe {
+            idea: Some(&self.input.prompt).filter(|idea| **idea != request.prompt).cloned(),
             prompt: request.prompt.clone(),
             sources: self.sources.clone(),
             negative_prompt: request.negative_prompt.clone(),
