@@ -124,8 +124,10 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let renders = Renders::read(&run.data, &data.frames, run.device)?;
     let weights = Weights::fresh(run.device, run.kind);
     let model = AutoencoderKl::new(&weights.root(), &config)?;
-    let mut optimizer =
-        AdamW::new(weights.parameters(), AdamWConfig { ema_decay: 0.98, ..Default::default() });
+    // Decay would shrink an encoder that is to stay as it is.
+    let weight_decay = if run.decoder_only { 0.0 } else { AdamWConfig::default().weight_decay };
+    let settings = AdamWConfig { ema_decay: 0.98, weight_decay, ..Default::default() };
+    let mut optimizer = AdamW::new(weights.parameters(), settings);
     let snapshot = run.out.join("vae-snapshot.safetensors");
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
         println!("vae: going on at step {}", optimizer.steps());
