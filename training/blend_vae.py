@@ -17,6 +17,7 @@ FILE = 'diffusion_pytorch_model.safetensors'
 a, b, part, out = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
 first, second = load_file(a / FILE), load_file(b / FILE)
 
+
 def blended(key):
     if key.startswith(('encoder.', 'quant_conv.')):
         return first[key].half()

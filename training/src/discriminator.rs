@@ -11,8 +11,6 @@ use crate::optimizer::{AdamW, AdamWConfig};
 /// Channels behind each halving of the picture: a score is of a patch of 8 pixels and what is around it.
 const CHANNELS: [i64; 3] = [32, 64, 128];
 const GROUPS: i64 = 8;
-/// Its learning rate beside that of what it judges.
-const RATE: f64 = 1.0;
 /// How much its features count beside its verdict.
 const FEATURES_WEIGHT: f64 = 4.0;
 
@@ -52,7 +50,7 @@ impl Network {
     }
 }
 
-/// The critic and what it learns with.
+/// The critic and what it learns with. No snapshot holds it: a run that is gone on with begins another.
 pub struct Discriminator {
     network: Network,
     optimizer: AdamW,
@@ -92,7 +90,7 @@ impl Discriminator {
             |pixels: &Tensor| -> Tensor { self.network.forward(&pixels.detach().to_kind(self.kind)).1 };
         let loss = self.mean(&(-score(real) + 1.0).relu()) + self.mean(&(score(made) + 1.0).relu());
         loss.backward();
-        self.optimizer.step(rate * RATE);
+        self.optimizer.step(rate);
         loss.double_value(&[])
     }
 }

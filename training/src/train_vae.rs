@@ -92,6 +92,12 @@ fn reconstruction_loss(made: &Tensor, real: &Tensor) -> Tensor {
     loss
 }
 
+/// Without decay where the encoder is to stay as it is: decay would shrink it.
+fn optimizer_config(decoder_only: bool) -> AdamWConfig {
+    let usual = AdamWConfig { ema_decay: 0.98, ..Default::default() };
+    if decoder_only { AdamWConfig { weight_decay: 0.0, ..usual } } else { usual }
+}
+
 /// Random pictures, half of the batches mirrored: [B, 3, S, S], and their rows as [`IdentityLoss`] counts.
 fn draw(
     renders: &Renders,
@@ -124,10 +130,7 @@ pub fn train(run: &VaeRun) -> Result<(), TrainingError> {
     let renders = Renders::read(&run.data, &data.frames, run.device)?;
     let weights = Weights::fresh(run.device, run.kind);
     let model = AutoencoderKl::new(&weights.root(), &config)?;
-    // Decay would shrink an encoder that is to stay as it is.
-    let weight_decay = if run.decoder_only { 0.0 } else { AdamWConfig::default().weight_decay };
-    let settings = AdamWConfig { ema_decay: 0.98, weight_decay, ..Default::default() };
-    let mut optimizer = AdamW::new(weights.parameters(), settings);
+    let mut optimizer = AdamW::new(weights.parameters(), optimizer_config(run.decoder_only));
     let snapshot = run.out.join("vae-snapshot.safetensors");
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
         println!("vae: going on at step {}", optimizer.steps());
@@ -229,4 +232,27 @@ fn export(
         let pairs = Tensor::stack(&[pixels, made], 1).narrow(0, 0, 12.min(rows.len() as i64));
         write_sheet(&out.join("vae-sheet.png"), &pairs.flatten(0, 1), 6)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_has_no_gradient_in_a_run_of_the_decoder_alone_stays_as_it_is() {
+        let cpu = (Kind::Float, Device::Cpu);
+        let [encoder, decoder] = std::array::from_fn(|_| Tensor::ones([4], cpu).set_requires_grad(true));
+        let leaves = [("encoder", &encoder), ("decoder", &decoder)]
+            .map(|(key, leaf)| (key.to_owned(), leaf.shallow_clone()));
+        let mut optimizer = AdamW::new(BTreeMap::from(leaves), optimizer_config(true));
+        for _ in 0..100 {
+            decoder.square().sum(Kind::Float).backward();
+            optimizer.step(1e-3);
+        }
+        let averaged: BTreeMap<String, Tensor> = optimizer.averaged().into_iter().collect();
+        assert_eq!(averaged["encoder"], Tensor::ones([4], cpu));
+        assert!(averaged["decoder"].max().double_value(&[]) < 1.0);
+    }
 }
