@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     backends.extend(local(models, &knowledge)?);
     if let (Ok(url), Ok(model)) = (std::env::var("IMAGINE_LLM_URL"), std::env::var("IMAGINE_LLM_MODEL")) {
         let mut options = RemoteOptions::new(&url, &model);
-        if let Some(seconds) = std::env::var("IMAGINE_LLM_SECONDS").ok().and_then(|text| text.parse().ok()) {
-            options.timeout = std::time::Duration::from_secs(seconds);
+        if let Ok(seconds) = std::env::var("IMAGINE_LLM_SECONDS") {
+            options.timeout = std::time::Duration::from_secs(seconds.parse()?);
         }
         let remote = Remote::new(knowledge.clone(), options);
         backends.push((format!("{model} (server)"), Box::new(remote)));

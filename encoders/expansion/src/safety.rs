@@ -96,12 +96,14 @@ impl Safety {
         };
         let groups: BTreeMap<String, Phrases<()>> =
             file.groups.iter().map(|(name, list)| (name.clone(), phrases(list))).collect();
+        let no_group = |name: &str| DataError::new(FILE, format!("there is no group {name:?}"));
+        let group_of = |name: &str| file.groups.get(name).ok_or_else(|| no_group(name));
         let item = |text: &str| match text {
             "@famous" => Ok(Item::Famous),
             "@person" => Ok(Item::Person),
             "@owner" => Ok(Item::Owner),
             group if groups.contains_key(group) => Ok(Item::Group(group.to_owned())),
-            group => Err(DataError::new(FILE, format!("there is no group {group:?}"))),
+            group => Err(no_group(group)),
         };
         let chain = |text: &String| text.split('+').map(item).collect::<Result<Chain, _>>();
         let mut unions: BTreeMap<&str, Part> = BTreeMap::new();
@@ -121,12 +123,19 @@ impl Safety {
             None => Ok(vec![chain(text)?]),
         };
         let rule = |entry: Entry| {
-            let is_chain = |text: &String| text.contains(['+', '@']) || groups.contains_key(text);
+            let is_chain = |text: &String| text.contains(['+', '@']);
             let (chains, phrased): (Vec<String>, Vec<String>) = entry.unless.into_iter().partition(is_chain);
+            let mut excused = Vec::new();
+            for text in phrased {
+                match text.strip_prefix('=') {
+                    Some(group) => excused.extend(group_of(group)?.iter().cloned()),
+                    None => excused.push(text),
+                }
+            }
             Ok(Rule {
                 all: entry.all.iter().map(part).collect::<Result<_, _>>()?,
                 any: entry.any.iter().map(part).collect::<Result<_, _>>()?,
-                unless: phrases(&phrased),
+                unless: phrases(&excused),
                 unless_chains: chains.iter().map(chain).collect::<Result<_, _>>()?,
                 at_most: entry.at_most.unwrap_or(usize::MAX),
                 name: entry.name,

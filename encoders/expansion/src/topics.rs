@@ -111,9 +111,15 @@ mod tests {
         assert_eq!(find("in a hot air balloon"), ["sky"]);
         assert!(find("at a table").is_empty());
         assert_eq!(find("as a stormtrooper, a rock star"), ["space", "music"]);
-        for look_alike in
-            ["in a skirt", "with Lionel", "a red beard", "a diva", "in Singapore", "Oliver on a campaign"]
-        {
+        for look_alike in [
+            "in a skirt",
+            "with Lionel",
+            "a diverse group",
+            "a red beard",
+            "a diva",
+            "in Singapore",
+            "Oliver on a campaign",
+        ] {
             assert_eq!(find(look_alike), [""; 0], "{look_alike}");
         }
     }
