@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::server::{Server, signal};
+use crate::server::{Process, Server, signal};
 use crate::support::{Workplace, portrait};
 use crate::{postgres, s3};
 
@@ -48,8 +48,8 @@ impl Shared {
     }
 }
 
-/// A worker's process, and where it tells of itself; killed when dropped.
-struct Worker(Child, String);
+/// A worker's process, and where it tells of itself.
+struct Worker(Process, String);
 
 impl Worker {
     fn start(place: &Workplace, shared: &Shared, name: &str, change: impl FnOnce(&mut Command)) -> Self {
@@ -66,7 +66,7 @@ impl Worker {
         let address = lines.next().and_then(|line| line.strip_prefix("listening on ").map(String::from));
         let address = address.unwrap_or_else(|| panic!("{}", log()));
         assert_eq!(lines.next(), Some(format!("working as {name}")), "{}", log());
-        Self(child, address)
+        Self(Process(child), address)
     }
 
     /// What it tells of itself, to anybody.
@@ -74,13 +74,6 @@ impl Worker {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut response = agent.get(format!("{}{path}", self.1)).call().unwrap();
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -152,7 +145,7 @@ fn two_workers_draw_what_a_server_takes_in_and_one_may_die() {
         assert_eq!(worker.get("/v1/people").0, 404, "nothing but itself");
     }
     shared.until("the first worker finishes a job and is at others", &both);
-    signal(&first.0, "KILL");
+    signal(&first.0.0, "KILL");
     let interrupted = shared.count(&format!("SELECT COUNT(*) {running}"));
     assert!(interrupted > 0, "it was killed in the middle");
 
@@ -194,8 +187,8 @@ fn two_workers_draw_what_a_server_takes_in_and_one_may_die() {
     assert_eq!(files(folder.path()), 0);
     drop(first);
     let mut second = second;
-    signal(&second.0, "TERM");
-    assert_eq!(second.0.wait().unwrap().code(), Some(0));
+    signal(&second.0.0, "TERM");
+    assert_eq!(second.0.0.wait().unwrap().code(), Some(0));
     assert_eq!(server.stop(), Some(0));
 }
 

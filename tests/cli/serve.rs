@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -221,7 +222,11 @@ fn a_second_signal_ends_it_at_once_and_harms_nothing() {
         let (_, health) = server.get("/health/ready");
         serde_json::from_slice::<Value>(&health).unwrap()["checks"]["accepting"].clone()
     };
-    while accepting() == "ok" {}
+    let begun = Instant::now();
+    while accepting() == "ok" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", server.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(accepting(), "unavailable");
     server.signal("TERM");
     assert_eq!(server.wait(), Some(1));

@@ -15,6 +15,16 @@ pub fn signal(child: &Child, name: &str) {
     assert!(told.success());
 }
 
+/// A process that is killed when dropped.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running server in a data folder of its own; ended when dropped.
 pub struct Server {
     pub place: Arc<Workplace>,

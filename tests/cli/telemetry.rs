@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::server::{Server, signal};
+use crate::server::{Process, Server, signal};
 use crate::support::{Workplace, portrait};
 
 const TRACES: &str = "/v1/traces";
@@ -178,10 +178,10 @@ fn kinds_are_asked_for_one_by_one_and_a_worker_sends_too() {
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address);
     command.env("OTEL_METRIC_EXPORT_INTERVAL", "100").env("OTEL_TRACES_EXPORTER", "none");
     command.env("OTEL_LOGS_EXPORTER", "none").stderr(Stdio::null());
-    let mut worker = command.spawn().unwrap();
+    let mut worker = Process(command.spawn().unwrap());
     collector.until(METRICS, "imagine.batch.size_most");
-    signal(&worker, "TERM");
-    assert_eq!(worker.wait().unwrap().code(), Some(0));
+    signal(&worker.0, "TERM");
+    assert_eq!(worker.0.wait().unwrap().code(), Some(0));
     let heard = collector.heard.lock().unwrap();
     let paths = ["POST /own/place ", "POST /v1/metrics "];
     for (head, _) in heard.iter() {

@@ -31,7 +31,8 @@ use crate::meter::Meter;
 /// Of spans that are made for OpenTelemetry alone. `imagine-worker` writes the same word.
 pub(crate) const TARGET: &str = "imagine::trace";
 
-/// How long a collector may take at the end of the process.
+/// How long a collector may take at the end of the process for spans, and again for logs; the SDK gives metrics five
+/// seconds, beside the spans.
 const LAST: Duration = Duration::from_secs(3);
 
 /// Why nothing can be sent as the variables ask.
@@ -104,10 +105,15 @@ impl Drop for Telemetry {
                 tracing::warn!(%error, what, "the last ones were not sent");
             }
         };
-        say(METRICS.name, self.meter.end());
-        if let Some(spans) = &self.spans {
-            say(SPANS.name, spans.shutdown_with_timeout(LAST));
-        }
+        std::thread::scope(|scope| {
+            let metrics = scope.spawn(|| self.meter.end());
+            if let Some(spans) = &self.spans {
+                say(SPANS.name, spans.shutdown_with_timeout(LAST));
+            }
+            if let Ok(sent) = metrics.join() {
+                say(METRICS.name, sent);
+            }
+        });
         // Last: it has something to say of the others.
         if let Some(logs) = &self.logs {
             say(LOGS.name, logs.shutdown_with_timeout(LAST));

@@ -35,6 +35,9 @@ pub(crate) fn check_url(text: &str, policy: Policy) -> Outcome<()> {
     let ip = match url.host() {
         Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
         Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        Some(Host::Domain(name)) if !policy.allow_private && is_local(name) => {
+            return wrong("names this machine itself");
+        }
         Some(Host::Domain(_)) => None,
         None => return wrong("names no host"),
     };
@@ -42,6 +45,12 @@ pub(crate) fn check_url(text: &str, policy: Policy) -> Outcome<()> {
         return wrong("names an address that is not public");
     }
     Ok(())
+}
+
+/// Names that are never anybody else's (RFC 6761).
+fn is_local(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether an address is reachable from anywhere, and so nothing of this server's own network.
@@ -170,12 +179,17 @@ mod tests {
             "https://2130706433/",
             "https://0x7f.1/",
             "https://017700000001/",
+            "https://localhost/",
+            "https://LOCALHOST.:8443/",
+            "https://a.localhost/",
             "https://u:p@example.org/",
             &long,
         ] {
             assert!(check_url(text, strict).is_err(), "{text}");
         }
+        assert!(check_url("https://localhost.example.org/", strict).is_ok());
         assert!(check_url("http://127.0.0.1:8080/", open).is_ok());
+        assert!(check_url("http://localhost:8080/", open).is_ok());
         assert!(check_url("ftp://127.0.0.1/", open).is_err());
     }
 }

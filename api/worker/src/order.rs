@@ -131,7 +131,11 @@ async fn expansion(
     let flag = cancel.clone();
     let made = tokio::task::spawn_blocking(move || expander.expand(&idea, &mut |_| {}, &flag)).await;
     let expansion = match made {
-        Ok(Ok(expansion)) => Expansion { note: cannot.or(expansion.note.clone()), ..expansion },
+        Ok(Ok(mut expansion)) => {
+            let notes: Vec<String> = [cannot, expansion.note.take()].into_iter().flatten().collect();
+            expansion.note = (!notes.is_empty()).then(|| notes.join("; "));
+            expansion
+        }
         Ok(Err(ExpandError::Refused { rule, reason })) => {
             tracing::info!(job = %lease.job, %rule, "refused");
             return Err(Unready::Job(JobError { rule: Some(rule), ..JobError::new("refused", reason) }));

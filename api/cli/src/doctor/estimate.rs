@@ -71,8 +71,7 @@ pub fn speeds(choice: DeviceChoice, name: &'static str) -> Vec<Speed> {
         .into_iter()
         .map(|dtype| match measure(dtype) {
             Ok(speed) => {
-                let gflops = Some(rounded(speed / 1e9, 1));
-                Speed { device: name, dtype: dtype.to_string(), gflops, problem: None }
+                Speed { device: name, dtype: dtype.to_string(), gflops: Some(gflops(speed)), problem: None }
             }
             Err(e) => {
                 let problem = e.lines().next().map(String::from);
@@ -187,8 +186,16 @@ fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),
-        s => format!("{:.0} min", s / 60.0),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.0} h", s / 3600.0),
     }
+}
+
+/// Of operations a second, to three digits: a type that is all but not computed in is slow, not infinitely so.
+fn gflops(speed: f64) -> f64 {
+    let billions = speed / 1e9;
+    let digits = (2.0 - billions.max(1e-6).log10().floor()).max(0.0);
+    rounded(billions, digits as i32)
 }
 
 #[cfg(test)]
@@ -229,6 +236,13 @@ mod tests {
 
     #[test]
     fn times_are_short_words() {
-        assert_eq!([0.31, 45.2, 600.0].map(duration), ["0.3 s", "45 s", "10 min"]);
+        assert_eq!([0.31, 45.2, 600.0, 9e4].map(duration), ["0.3 s", "45 s", "10 min", "25 h"]);
+    }
+
+    #[test]
+    fn a_slow_type_takes_long_and_not_for_ever() {
+        assert_eq!([2.34e7, 1.26e9, 2.5e12].map(gflops), [0.0234, 1.26, 2500.0]);
+        let rows = table(None, "cpu", u64::MAX, &speeds_of(Some(gflops(2e7))));
+        assert!(rows.iter().all(|row| !row.cells().join(" ").contains("inf")), "{rows:?}");
     }
 }

@@ -14,8 +14,9 @@ Examples:
   imagine expand \"me at the Battle of the Oranges in Ivrea\" --ground
   imagine expand \"me as a pirate\" --model ~/models/stable-diffusion-v1-5 --style oil
 
-What answers: the server that IMAGINE_LLM_URL and IMAGINE_LLM_MODEL name (IMAGINE_LLM_KEY if it wants one), else the
-model file that IMAGINE_LLAMA names if it is good enough to write, else a template. --backend local takes the model that
+What answers: the server that IMAGINE_LLM_URL and IMAGINE_LLM_MODEL name (IMAGINE_LLM_KEY if it wants one;
+IMAGINE_LLM_SECONDS for an answer, 30 if not set), else the model file that IMAGINE_LLAMA names if it is good enough to
+write, else a template. --backend local takes the model that
 set-up has fetched.
 
 Exit codes: 0 done, 2 bad usage or input (a refused idea too), 1 failure.";

@@ -16,8 +16,7 @@ const REMEMBERED: usize = 1000;
 /// For a web search.
 const SEARCH: Duration = Duration::from_secs(5);
 
-/// Seconds for the whole answer of a language server, and what names others.
-const PATIENCE: u64 = 30;
+/// Seconds for the whole answer of a language server.
 const PATIENCE_VARIABLE: &str = "IMAGINE_LLM_SECONDS";
 
 /// Names a model file.
@@ -62,7 +61,10 @@ pub fn open_with(
         let server = server().ok_or_else(|| {
             Failure::input("no server is named").hint("set IMAGINE_LLM_URL (up to /v1) and IMAGINE_LLM_MODEL")
         })?;
-        let remote = Remote::new(knowledge, RemoteOptions { grounding, timeout: patience()?, ..server });
+        let remote = Remote::new(
+            knowledge,
+            RemoteOptions { grounding, timeout: patience()?.unwrap_or(server.timeout), ..server },
+        );
         return Ok(match is_named {
             true => Box::new(Cached::new(remote, REMEMBERED)),
             false => Box::new(Cached::new(WithFallback::new(remote, template), REMEMBERED)),
@@ -126,16 +128,13 @@ fn server() -> Option<RemoteOptions> {
 }
 
 /// How long an answer may take: a large model without a GPU needs more than the usual half a minute.
-fn patience() -> Result<Duration, Failure> {
-    let seconds = match text(PATIENCE_VARIABLE) {
-        Some(said) => {
-            said.parse::<u64>().ok().filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| {
-                Failure::input(format!("{PATIENCE_VARIABLE} is {said:?}: seconds from 1 to 3600 are needed"))
-            })?
-        }
-        None => PATIENCE,
-    };
-    Ok(Duration::from_secs(seconds))
+fn patience() -> Result<Option<Duration>, Failure> {
+    let Some(said) = text(PATIENCE_VARIABLE) else { return Ok(None) };
+    let seconds =
+        said.parse::<u64>().ok().filter(|seconds| (1..=3600).contains(seconds)).ok_or_else(|| {
+            Failure::input(format!("{PATIENCE_VARIABLE} is {said:?}: seconds from 1 to 3600 are needed"))
+        })?;
+    Ok(Some(Duration::from_secs(seconds)))
 }
 
 fn grounding(options: &ExpandOptions) -> Result<Option<Arc<Grounding>>, Failure> {
