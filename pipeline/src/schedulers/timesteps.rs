@@ -175,7 +175,7 @@ mod tests {
         let quarters = r#"{"timesteps": [999, 749, 499, 249]}"#;
         assert_eq!(of(quarters, 4).unwrap(), [999.0, 749.0, 499.0, 249.0]);
         assert_eq!(of(quarters, 2).unwrap(), [999.0, 499.0]);
-        assert!(of(quarters, 5).unwrap_err().contains("1 to 4 here (`timesteps`)"));
+        assert!(of(quarters, 5).unwrap_err().contains("at most 4 here (`timesteps`)"));
         // As LCMScheduler.set_timesteps(2, strength=0.5): of 25 original timesteps the last and the thirteenth.
         assert_eq!(of(r#"{"strength": 0.5}"#, 2).unwrap(), [499.0, 259.0]);
         for strength in ["1.5", "-0.1"] {
