@@ -123,7 +123,9 @@ fn published_recipes_draw_as_diffusers_does() {
     let golden = Golden::read("few_step", "pictures.safetensors");
     let (_dir, file) = unpacked(LONE);
     let mut comparison = Comparison::default();
-    for run in Run::all("few_step").into_iter().filter(|run| run.preset.is_some()) {
+    let runs: Vec<Run> = Run::all("few_step").into_iter().filter(|run| run.preset.is_some()).collect();
+    assert_eq!(runs.len(), 4, "a run for each of these recipes");
+    for run in runs {
         let options = LoadOptions { preset: run.preset.clone(), ..options(sdxl(), Some(file.clone())) };
         let mut model = StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}"));
         let open = GenerateRequest { steps: None, guidance_scale: None, ..run.request(None) };
