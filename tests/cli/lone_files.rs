@@ -1,21 +1,12 @@
 //! `imagine models show` and `verify` of files that somebody else put there: what they are, and whether they are sound.
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::stub_hub::sha256;
 use crate::support::{Workplace, golden};
-
-/// A packed fixture as a file of that name.
-fn unpacked(place: &Workplace, packed: &str, name: &str) -> PathBuf {
-    let mut bytes = Vec::new();
-    GzDecoder::new(&fs::read(golden(packed)).unwrap()[..]).read_to_end(&mut bytes).unwrap();
-    place.file(name, &bytes)
-}
 
 fn models(place: &Workplace, command: &str, file: &Path, json: bool) -> crate::support::Run {
     let mut args = vec!["models".into(), command.into(), file.to_string_lossy().into_owned()];
@@ -36,28 +27,28 @@ fn every_kind_of_file_is_told() {
     let lora = "lora/sdxl/kohya.safetensors";
     let files = [
         (
-            unpacked(&place, "single_file/sd1.safetensors.gz", "dream.safetensors"),
+            place.unpacked("single_file/sd1.safetensors.gz", "dream.safetensors"),
             "a whole checkpoint, Stable Diffusion 1.x",
             Some("SD 1.5".into()),
             "--model",
             None,
         ),
         (
-            unpacked(&place, "single_file/sd2.ckpt.gz", "two.ckpt"),
+            place.unpacked("single_file/sd2.ckpt.gz", "two.ckpt"),
             "a whole checkpoint, Stable Diffusion 2.x",
             Some("SD 2.1".into()),
             "--model",
             None,
         ),
         (
-            unpacked(&place, "single_file/sdxl.safetensors.gz", "sdxl_lightning_4step.safetensors"),
+            place.unpacked("single_file/sdxl.safetensors.gz", "sdxl_lightning_4step.safetensors"),
             "a whole checkpoint, Stable Diffusion XL",
             Some("SDXL".into()),
             "--model",
             Some("lightning-4"),
         ),
         (
-            unpacked(&place, "few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
+            place.unpacked("few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
             "a U-Net alone under diffusers' names",
             Some(own(20)),
             "--unet",
@@ -140,7 +131,7 @@ fn every_kind_of_file_is_told() {
 #[test]
 fn eight_bits_are_told_and_read() {
     let place = Workplace::new();
-    let file = unpacked(&place, "few_step/row_scaled_fp8.safetensors.gz", "rows.safetensors");
+    let file = place.unpacked("few_step/row_scaled_fp8.safetensors.gz", "rows.safetensors");
     let shown = models(&place, "verify", &file, true).done().json();
     let precision = &shown["files"][0]["precision"];
     assert_eq!(precision[0]["type"], "f8_e4m3", "{precision}");
