@@ -9,7 +9,7 @@ use tch::{Device, Kind};
 
 use crate::error::PipelineError;
 use crate::lora::LoraFile;
-use crate::presets::Preset;
+use crate::presets::{Base, Preset};
 use crate::single_file::{AutoencoderFile, BaseModel, SingleFile, SingleFileOptions, UNetFile};
 
 /// What a file holds.
@@ -72,7 +72,7 @@ fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
         };
         return Ok(Found::new(
             format!("a PhotoMaker of version {version}"),
-            Some("SDXL".into()),
+            Some(Base::Sdxl.name().into()),
             "--adapter",
         ));
     }
@@ -97,11 +97,11 @@ fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
         let vae =
             if file.vae_config().is_some() { "" } else { ", without an autoencoder: it needs one by --vae" };
         let base = match kind.base {
-            BaseModel::Sd1 => "SD 1.5",
-            BaseModel::Sd2 => "SD 2.1",
-            BaseModel::Sdxl => "SDXL",
+            BaseModel::Sd1 => Base::Sd15,
+            BaseModel::Sd2 => Base::Sd21,
+            BaseModel::Sdxl => Base::Sdxl,
         };
-        return Ok(Found::new(format!("a whole checkpoint, {kind}{vae}"), Some(base.into()), "--model"));
+        return Ok(Found::new(format!("a whole checkpoint, {kind}{vae}"), Some(base.name().into()), "--model"));
     }
     if starts("controlnet_cond_embedding.") {
         let base = cross_width(&files, &keys, ".attn2.to_k.weight").map(base_of_width);
@@ -160,12 +160,10 @@ fn cross_width(files: &TensorFiles, keys: &[String], end: &str) -> Option<i64> {
 
 /// The base whose text is so wide.
 fn base_of_width(width: i64) -> String {
-    match width {
-        768 => "SD 1.5".into(),
-        1024 => "SD 2.1".into(),
-        1280 => "the SDXL refiner".into(),
-        2048 => "SDXL".into(),
-        other => format!("a model of its own, whose text is {other} wide"),
+    match Base::of_width(width) {
+        Some(base) => base.name().into(),
+        None if width == 1280 => "the SDXL refiner".into(),
+        None => format!("a model of its own, whose text is {width} wide"),
     }
 }
 
