@@ -1,16 +1,19 @@
 //! What one file of weights holds, by its keys and shapes: which part of a model, for which base, how it is named to a
-//! run. Nothing is loaded.
+//! run. No weight is read, but those of an adapter and a PhotoMaker, which are loaded to tell whether they are whole.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use imagine_identity::adapters::{Adapter, AdapterOptions, PhotoMaker, PhotoMakerVersion};
-pub use imagine_unet::weights::{TensorFiles, TypeShare};
+use imagine_unet::AutoencoderKl;
+pub use imagine_unet::weights::{ReadAll, TensorFiles, TypeShare, has_weight_name};
 use tch::{Device, Kind};
 
 use crate::error::PipelineError;
+use crate::load::model_error;
 use crate::lora::LoraFile;
-use crate::presets::Preset;
-use crate::single_file::{AutoencoderFile, BaseModel, SingleFile, SingleFileOptions, UNetFile};
+use crate::presets::{Base, Preset};
+use crate::single_file::{AutoencoderFile, BaseModel, SingleFile, SingleFileOptions, UNetFile, is_ignored};
 
 /// What a file holds.
 #[derive(Clone, Debug)]
@@ -23,19 +26,16 @@ pub struct Inspected {
     pub option: Option<&'static str>,
     /// The recipe that belongs to it, by its name.
     pub preset: Option<&'static str>,
-    /// The types of its tensors, the largest share first.
-    pub types: Vec<TypeShare>,
 }
 
-/// Looks into a file of weights of any format that is read.
+/// Looks into a file of weights of any format that is read; `files` is that file, open.
 ///
 /// # Errors
-/// A file that cannot be read; of no part that is known; or of a known one with tensors missing, left over or of a wrong
-/// shape: with file, key and reason.
-pub fn inspect(path: &Path) -> Result<Inspected, PipelineError> {
+/// A file of no part that is known; of a whole checkpoint tensors that are missing, left over or of a wrong shape; of
+/// other parts those without which it cannot be told what they are: with file, key and reason. The rest is found when
+/// a part is loaded, an autoencoder by [`build`].
+pub fn inspect(path: &Path, files: &Arc<TensorFiles>) -> Result<Inspected, PipelineError> {
     let _no_grad = tch::no_grad_guard();
-    let files = TensorFiles::open(&[path.to_path_buf()])?;
-    let types = files.types();
     let found = recognise(path, files)?;
     let preset = match found.option {
         Some("--model") => Preset::of_checkpoint(path),
@@ -44,7 +44,30 @@ pub fn inspect(path: &Path) -> Result<Inspected, PipelineError> {
         _ => None,
     };
     let Found { what, base, option } = found;
-    Ok(Inspected { what, base, option, preset: preset.map(|preset| preset.name), types })
+    Ok(Inspected { what, base, option, preset: preset.map(|preset| preset.name) })
+}
+
+/// Builds what was found, as a run would, if that is an autoencoder: its shapes say all of its configuration, where the
+/// other parts need that of a model.
+///
+/// # Errors
+/// Tensors that are missing, of a wrong shape or, under diffusers' names, left over; with file and key.
+pub fn build(found: &Inspected, files: &Arc<TensorFiles>) -> Result<(), PipelineError> {
+    if found.option != Some("--vae") {
+        return Ok(());
+    }
+    let _no_grad = tch::no_grad_guard();
+    let file = AutoencoderFile::of_files(Arc::clone(files), BaseModel::Sd1)?;
+    let weights = file.weights(Device::Cpu, Kind::Float)?.unread();
+    AutoencoderKl::new(&weights.root(), file.config()).map_err(|e| model_error(files.path(), e))?;
+    Ok(weights.finish(&[])?)
+}
+
+/// Reads every tensor of a file but what training programs save beside the weights: OpenCLIP's mask, infinite where
+/// nothing is to be seen, and what no part of a checkpoint needs, such as the constants of a noise schedule that ends in
+/// pure noise. `go_on` is asked before each, with the bytes of the one before.
+pub fn read_all(files: &TensorFiles, go_on: &mut dyn FnMut(u64) -> bool) -> ReadAll {
+    files.read_all(&|key| is_ignored(key) || key.ends_with("attn_mask"), go_on)
 }
 
 struct Found {
@@ -59,7 +82,7 @@ impl Found {
     }
 }
 
-fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
+fn recognise(path: &Path, files: &Arc<TensorFiles>) -> Result<Found, PipelineError> {
     let keys = files.keys();
     let starts = |start: &str| keys.iter().any(|key| key.starts_with(start));
     let holds = |part: &str| keys.iter().any(|key| key.contains(part));
@@ -72,7 +95,7 @@ fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
         };
         return Ok(Found::new(
             format!("a PhotoMaker of version {version}"),
-            Some("SDXL".into()),
+            Some(Base::Sdxl.name().into()),
             "--adapter",
         ));
     }
@@ -87,39 +110,43 @@ fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
     }
     if ["lora_", ".lora", "hada_w", "lokr_w"].iter().any(|part| holds(part)) {
         let lora = LoraFile::open(path)?.describe();
-        return Ok(Found::new(format!("a {lora}"), lora_base(&files, &keys), "--lora"));
+        return Ok(Found::new(format!("a {lora}"), lora_base(files, &keys), "--lora"));
     }
     let text = ["cond_stage_model.", "conditioner."].iter().any(|start| starts(start));
     let two_parts = starts("model.diffusion_model.") && starts("first_stage_model.");
     if text || two_parts {
-        let file = SingleFile::open(path, &SingleFileOptions::default())?;
+        let file = SingleFile::of_files(Arc::clone(files), &SingleFileOptions::default())?;
         let kind = *file.kind();
         let vae =
             if file.vae_config().is_some() { "" } else { ", without an autoencoder: it needs one by --vae" };
         let base = match kind.base {
-            BaseModel::Sd1 => "SD 1.5",
-            BaseModel::Sd2 => "SD 2.1",
-            BaseModel::Sdxl => "SDXL",
+            BaseModel::Sd1 => Base::Sd15,
+            BaseModel::Sd2 => Base::Sd21,
+            BaseModel::Sdxl => Base::Sdxl,
         };
-        return Ok(Found::new(format!("a whole checkpoint, {kind}{vae}"), Some(base.into()), "--model"));
+        return Ok(Found::new(
+            format!("a whole checkpoint, {kind}{vae}"),
+            Some(base.name().into()),
+            "--model",
+        ));
     }
     if starts("controlnet_cond_embedding.") {
-        let base = cross_width(&files, &keys, ".attn2.to_k.weight").map(base_of_width);
+        let base = cross_width(files, &keys, ".attn2.to_k.weight").map(base_of_width);
         return Ok(Found::new("a ControlNet; its folder with config.json is named", base, "--controlnet"));
     }
     if has("conv_in.weight") && has("time_embedding.linear_1.weight") {
-        return Ok(unet(&files, &keys, "conv_in.weight", "under diffusers' names"));
+        return Ok(unet(files, &keys, "conv_in.weight", "under diffusers' names"));
     }
-    if let Some(prefix) = UNetFile::prefix(&files) {
+    if let Some(prefix) = UNetFile::prefix(files) {
         return Ok(unet(
-            &files,
+            files,
             &keys,
             &format!("{prefix}input_blocks.0.0.weight"),
             "under the original names",
         ));
     }
     if ["", "first_stage_model.", "vae."].iter().any(|start| has(&format!("{start}decoder.conv_in.weight"))) {
-        AutoencoderFile::open(path, BaseModel::Sd1)?;
+        AutoencoderFile::of_files(Arc::clone(files), BaseModel::Sd1)?;
         let names = if starts("encoder.down_blocks.") { "diffusers'" } else { "the original" };
         let base = "SD 1.5, SD 2.1 or SDXL, whose have the same shapes";
         return Ok(Found::new(format!("an autoencoder under {names} names"), Some(base.into()), "--vae"));
@@ -133,7 +160,7 @@ fn recognise(path: &Path, files: TensorFiles) -> Result<Found, PipelineError> {
     }
     // Its own error says which other model it is, or what is missing.
     if starts("model.diffusion_model.") || starts("first_stage_model.") || starts("double_blocks.") {
-        SingleFile::open(path, &SingleFileOptions::default())?;
+        SingleFile::of_files(Arc::clone(files), &SingleFileOptions::default())?;
     }
     let first = keys.first().cloned().unwrap_or_default();
     Err(PipelineError::UnknownFile { file: path.to_path_buf(), tensors: keys.len(), first })
@@ -160,12 +187,10 @@ fn cross_width(files: &TensorFiles, keys: &[String], end: &str) -> Option<i64> {
 
 /// The base whose text is so wide.
 fn base_of_width(width: i64) -> String {
-    match width {
-        768 => "SD 1.5".into(),
-        1024 => "SD 2.1".into(),
-        1280 => "the SDXL refiner".into(),
-        2048 => "SDXL".into(),
-        other => format!("a model of its own, whose text is {other} wide"),
+    match Base::of_width(width) {
+        Some(base) => base.name().into(),
+        None if width == 1280 => "the SDXL refiner".into(),
+        None => format!("a model of its own, whose text is {width} wide"),
     }
 }
 

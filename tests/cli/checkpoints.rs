@@ -2,22 +2,12 @@
 //! published alone, with one that takes the guidance as a number, in eight bits.
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flate2::read::GzDecoder;
 use safetensors::SafeTensors;
 
 use crate::png_reader::Png;
 use crate::support::{Run, Workplace, golden};
-
-/// A packed fixture as a file in the workplace.
-fn unpacked(place: &Workplace, name: &str, called: &str) -> PathBuf {
-    let packed = fs::read(golden("few_step").join(format!("{name}.gz"))).unwrap();
-    let mut bytes = Vec::new();
-    GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
-    place.file(called, &bytes)
-}
 
 /// The picture of seed 42 that diffusers drew for a run of a fixture.
 fn assert_drawn(place: &Workplace, file: &str, subject: &str, run: &str) {
@@ -65,14 +55,14 @@ fn a_unet_alone_over_a_checkpoint() {
     for (fixture, called, run) in
         [(name, "my_unet.bin", "lone"), ("scaled_fp8.safetensors", "fp8.safetensors", "fp8")]
     {
-        let unet = unpacked(&place, fixture, called);
+        let unet = place.unpacked(&format!("few_step/{fixture}.gz"), called);
         let drawn = draw(&place, &model, &words, &[&usual[..], &["--unet", unet.to_str().unwrap()]].concat());
         assert!(!drawn.stderr.contains("--preset"), "{}", drawn.stderr);
         drawn.done();
         assert_drawn(&place, "a.png", "few_step", run);
     }
     // By its published name its recipe is known, and said.
-    let unet = unpacked(&place, name, name);
+    let unet = place.unpacked(&format!("few_step/{name}.gz"), name);
     let unet = unet.to_str().unwrap();
     let run = draw(&place, &model, &words, &["--unet", unet]);
     assert!(run.stderr.contains("is drawn by --preset dmd2-4, as its name says"), "{}", run.stderr);

@@ -1,21 +1,14 @@
 //! `imagine models show` and `verify` of files that somebody else put there: what they are, and whether they are sound.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use crate::stub_hub::sha256;
 use crate::support::{Workplace, golden};
-
-/// A packed fixture as a file of that name.
-fn unpacked(place: &Workplace, packed: &str, name: &str) -> PathBuf {
-    let mut bytes = Vec::new();
-    GzDecoder::new(&fs::read(golden(packed)).unwrap()[..]).read_to_end(&mut bytes).unwrap();
-    place.file(name, &bytes)
-}
 
 fn models(place: &Workplace, command: &str, file: &Path, json: bool) -> crate::support::Run {
     let mut args = vec!["models".into(), command.into(), file.to_string_lossy().into_owned()];
@@ -36,28 +29,28 @@ fn every_kind_of_file_is_told() {
     let lora = "lora/sdxl/kohya.safetensors";
     let files = [
         (
-            unpacked(&place, "single_file/sd1.safetensors.gz", "dream.safetensors"),
+            place.unpacked("single_file/sd1.safetensors.gz", "dream.safetensors"),
             "a whole checkpoint, Stable Diffusion 1.x",
             Some("SD 1.5".into()),
             "--model",
             None,
         ),
         (
-            unpacked(&place, "single_file/sd2.ckpt.gz", "two.ckpt"),
+            place.unpacked("single_file/sd2.ckpt.gz", "two.ckpt"),
             "a whole checkpoint, Stable Diffusion 2.x",
             Some("SD 2.1".into()),
             "--model",
             None,
         ),
         (
-            unpacked(&place, "single_file/sdxl.safetensors.gz", "sdxl_lightning_4step.safetensors"),
+            place.unpacked("single_file/sdxl.safetensors.gz", "sdxl_lightning_4step.safetensors"),
             "a whole checkpoint, Stable Diffusion XL",
             Some("SDXL".into()),
             "--model",
             Some("lightning-4"),
         ),
         (
-            unpacked(&place, "few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
+            place.unpacked("few_step/dmd2_sdxl_4step_unet_fp16.bin.gz", "dmd2_sdxl_1step_unet_fp16.bin"),
             "a U-Net alone under diffusers' names",
             Some(own(20)),
             "--unet",
@@ -140,11 +133,15 @@ fn every_kind_of_file_is_told() {
 #[test]
 fn eight_bits_are_told_and_read() {
     let place = Workplace::new();
-    let file = unpacked(&place, "few_step/row_scaled_fp8.safetensors.gz", "rows.safetensors");
+    let file = place.unpacked("few_step/row_scaled_fp8.safetensors.gz", "rows.safetensors");
     let shown = models(&place, "verify", &file, true).done().json();
     let precision = &shown["files"][0]["precision"];
     assert_eq!(precision[0]["type"], "f8_e4m3", "{precision}");
     assert_eq!(precision[1]["type"], "f16", "{precision}");
+}
+
+fn list(problems: &Value) -> Vec<String> {
+    problems.as_array().unwrap().iter().map(|problem| problem.as_str().unwrap().to_owned()).collect()
 }
 
 /// The error line and what was found, of a file that must be refused.
@@ -153,7 +150,8 @@ fn unsound(place: &Workplace, file: &Path, says: &[&str]) {
     assert_eq!(run.code, Some(1), "{}{}", run.stdout, run.stderr);
     let report = run.json();
     assert_eq!(report["ok"], false);
-    let problems = format!("{} {}", report["problems"], report["files"]);
+    let files = report["files"].as_array().unwrap().iter().flat_map(|file| list(&file["problems"]));
+    let problems = files.chain(list(&report["problems"])).collect::<Vec<_>>().join("; ");
     for word in says {
         assert!(problems.contains(word), "\"{word}\" is not in: {problems}");
     }
@@ -193,9 +191,8 @@ fn what_is_wrong_with_a_file_is_said_with_file_and_key() {
         &["wrong.safetensors", "safetensors file, or damaged"],
     );
     let pickle = place.path("eval.bin");
-    fs::copy(fs::read_dir(golden("weight_files/refused")).unwrap().next().unwrap().unwrap().path(), &pickle)
-        .unwrap();
-    unsound(&place, &pickle, &["eval.bin"]);
+    fs::copy(golden("weight_files/refused/command.bin"), &pickle).unwrap();
+    unsound(&place, &pickle, &["eval.bin", "posix.system"]);
 
     // A part of a checkpoint that is missing, and a file of nothing that is known.
     let mut text = String::from_utf8(bytes[8..header].to_vec()).unwrap();
@@ -207,6 +204,48 @@ fn what_is_wrong_with_a_file_is_said_with_file_and_key() {
         &place.file("odd.safetensors", &renamed),
         &["odd.safetensors", "no part of a model", "decodex."],
     );
+}
+
+/// A file with other tensors: zeros of f32 by their keys, or NaN.
+fn changed(place: &Workplace, from: &Path, name: &str, without: &str, more: &[(&str, f32)]) -> PathBuf {
+    let bytes = fs::read(from).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let more: Vec<(&str, [u8; 4])> = more.iter().map(|(key, value)| (*key, value.to_le_bytes())).collect();
+    let replaced = |key: &str| more.iter().any(|(other, _)| *other == key);
+    let kept = tensors.iter().filter(|(key, _)| *key != without && !replaced(key));
+    let more = more.iter().map(|(key, bytes)| (*key, TensorView::new(Dtype::F32, vec![1], bytes).unwrap()));
+    place.file(name, &safetensors::serialize(kept.chain(more), None).unwrap())
+}
+
+#[test]
+fn an_autoencoder_that_is_not_whole_is_told() {
+    let place = Workplace::new();
+    let vae = golden("pipeline/checkpoint/vae/diffusion_pytorch_model.safetensors");
+    let missing = "decoder.up_blocks.0.resnets.0.conv1.weight";
+    let less = changed(&place, &vae, "less.safetensors", missing, &[]);
+    unsound(&place, &less, &["less.safetensors", missing, "missing"]);
+    let more = changed(&place, &vae, "more.safetensors", "", &[("left.over", 0.0)]);
+    unsound(&place, &more, &["more.safetensors", "left.over", "do not belong"]);
+    let shown = models(&place, "show", &more, true).done().json();
+    assert_eq!(list(&shown["problems"]), Vec::<String>::new(), "only verify builds it");
+}
+
+#[test]
+fn what_no_model_reads_may_be_anything() {
+    let place = Workplace::new();
+    let whole = place.unpacked("single_file/sd1.safetensors.gz", "whole.safetensors");
+    let unread = [("alphas_cumprod", f32::INFINITY), ("model_ema.decay", f32::NAN)];
+    let constants = changed(&place, &whole, "constants.safetensors", "", &unread);
+    models(&place, "verify", &constants, false).done();
+    // By its key alone a tensor is not passed over.
+    let unet = golden("few_step/lcm/diffusion_pytorch_model.safetensors");
+    let spare = changed(&place, &unet, "unet.safetensors", "", &[("spare", f32::NAN)]);
+    unsound(&place, &spare, &["unet.safetensors", "spare", "NaN"]);
+    let says = |file: &Path| models(&place, "verify", file, false).stdout;
+    let tensors = SafeTensors::deserialize(&fs::read(&constants).unwrap()).unwrap().len();
+    let read = says(&constants).lines().last().unwrap().to_owned();
+    let count: usize = read.split(' ').rev().nth(2).unwrap().parse().unwrap();
+    assert!(count > 0 && count <= tensors - unread.len(), "{count} of {tensors}: {read}");
 }
 
 #[test]
@@ -235,6 +274,19 @@ fn a_models_folder_is_read_whole() {
     fs::remove_file(&shard).unwrap();
     let name = shard.file_name().unwrap().to_string_lossy().into_owned();
     unsound(&place, &sharded, &[&name, "missing"]);
+    // None of the shards is left, beside another part that is whole.
+    let both = place.path("both");
+    fs::create_dir_all(both.join("vae")).unwrap();
+    let other = both.join("other.safetensors");
+    fs::copy(golden("weight_files/vae/diffusion_pytorch_model.safetensors"), &other).unwrap();
+    let index = "diffusion_pytorch_model.safetensors.index.json";
+    fs::copy(golden("weight_files/vae_sharded").join(index), both.join("vae").join(index)).unwrap();
+    unsound(&place, &both, &["vae/diffusion_pytorch_model.safetensors.index.json", "missing"]);
+    fs::remove_file(other).unwrap();
+    unsound(&place, &both, &["vae/diffusion_pytorch_model.safetensors.index.json", "missing"]);
+    let emptied = Workplace::new();
+    fs::remove_file(emptied.model().join("unet/diffusion_pytorch_model.safetensors")).unwrap();
+    unsound(&emptied, &emptied.model(), &["unet", "diffusion_pytorch_model.safetensors"]);
     fs::create_dir(place.path("empty")).unwrap();
     models(&place, "verify", &place.path("empty"), false).refused(&["empty", "no files of weights"]);
     models(&place, "verify", Path::new("nowhere"), false).refused(&["nowhere", "has not been pulled"]);

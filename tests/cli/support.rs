@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use flate2::read::GzDecoder;
 use safetensors::SafeTensors;
 use tempfile::TempDir;
 
@@ -49,6 +51,13 @@ impl Workplace {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// A packed golden fixture as a file of that name.
+    pub fn unpacked(&self, packed: &str, name: &str) -> PathBuf {
+        let mut bytes = Vec::new();
+        GzDecoder::new(&fs::read(golden(packed)).unwrap()[..]).read_to_end(&mut bytes).unwrap();
+        self.file(name, &bytes)
     }
 
     /// Names of what lies in a folder, sorted; nothing if it is not there.

@@ -14,7 +14,7 @@ use serde_json::{Map, json};
 use tempfile::TempDir;
 
 /// A tiny file, unpacked, beside a tokenizer of its twenty tokens.
-fn unpacked(name: &str) -> (TempDir, PathBuf, PathBuf) {
+pub fn unpacked(name: &str) -> (TempDir, PathBuf, PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let packed = std::fs::read(fixtures("single_file").join(format!("{name}.gz"))).expect("the fixture");
     let mut bytes = Vec::new();
@@ -26,8 +26,7 @@ fn unpacked(name: &str) -> (TempDir, PathBuf, PathBuf) {
     (dir, file, tokenizer)
 }
 
-/// A folder with the tokenizer of the tiny files' twenty tokens.
-pub fn write_tokenizer(tokenizer: &Path) {
+fn write_tokenizer(tokenizer: &Path) {
     std::fs::create_dir(tokenizer).expect("a folder");
     let words =
         "! a b c d e f g h i a</w> b</w> c</w> d</w> e</w> f</w> g</w> h</w> <|startoftext|> <|endoftext|>";

@@ -1,10 +1,8 @@
 //! Weights of eight bits as torch reads them, with their scales (fixtures by `generate/few_step.py`).
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
 use imagine_contract::GenerateRequest;
 use imagine_pipeline::single_file::{SingleFile, SingleFileOptions};
 use imagine_pipeline::{LoadOptions, StableDiffusion};
@@ -15,6 +13,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::broken_files::{Stored, read_safetensors, write_safetensors};
+use crate::checkpoint_files;
 use crate::few_step::{options, sdxl, unpacked, with_unet};
 use crate::picture_runs::{Comparison, Run, generate};
 use crate::single_file::digest;
@@ -26,13 +25,9 @@ const SCALED: &str = "scaled_fp8.safetensors";
 /// eight bits, each weight as itself.
 #[test]
 fn a_whole_checkpoint_in_eight_bits_and_its_unet_alone() {
-    let packed = fs::read(fixtures("single_file").join("sdxl.safetensors.gz")).expect("the fixture");
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let mut bytes = Vec::new();
-    GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("a gzip file");
+    let (dir, file, tokenizer) = checkpoint_files::unpacked("sdxl.safetensors");
     let path = |name: &str| dir.path().join(format!("{name}.safetensors"));
-    fs::write(path("whole"), bytes).expect("the file");
-    let whole = read_safetensors(&path("whole"));
+    let whole = read_safetensors(&file);
     // What ComfyUI's and Forge's files have: all in eight bits, and a marker.
     let (mut small, mut large) = (whole.clone(), whole);
     for (key, tensor) in &mut small {
@@ -74,8 +69,6 @@ fn a_whole_checkpoint_in_eight_bits_and_its_unet_alone() {
         write_safetensors(&path(name), &alone.collect());
         path(name)
     };
-    let tokenizer = dir.path().join("tokenizer");
-    crate::checkpoint_files::write_tokenizer(&tokenizer);
     let draw = |model: &str, unet: Option<PathBuf>| {
         let options = LoadOptions { tokenizer: Some(tokenizer.clone()), ..options(path(model), unet) };
         let mut model = StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}"));

@@ -72,8 +72,9 @@ fn compare(name: &str, width: i64, count: i64) {
     for (scale, rows) in [("0", [0.0; 3]), ("0.7", [0.7; 3]), ("1", [1.0; 3]), ("rows", [0.0, 0.4, 1.3])] {
         let output = evaluate(&unet, &io, Some((tokens.shallow_clone(), &rows)));
         // With the LoRA alone torch's own output in f16 is 0.0403 from that in f32, as ours is.
+        let amplified = if scale == "0" { 2.0 } else { 1.0 };
         let what = format!("{name}, scale {scale}");
-        assert_close_for(&what, &output, &get(&format!("output.{scale}")), TOLERANCE, 2.0);
+        assert_close_for(&what, &output, &get(&format!("output.{scale}")), TOLERANCE, amplified);
     }
     let guided = Tensor::cat(&[tokens.narrow(0, 0, 2), nobody], 0); // [3, T, C]
     let output = evaluate(&unet, &io, Some((guided, &[1.0; 3])));

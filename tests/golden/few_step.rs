@@ -123,7 +123,9 @@ fn published_recipes_draw_as_diffusers_does() {
     let golden = Golden::read("few_step", "pictures.safetensors");
     let (_dir, file) = unpacked(LONE);
     let mut comparison = Comparison::default();
-    for run in Run::all("few_step").into_iter().filter(|run| run.preset.is_some()) {
+    let runs: Vec<Run> = Run::all("few_step").into_iter().filter(|run| run.preset.is_some()).collect();
+    assert_eq!(runs.len(), 4, "a run for each of these recipes");
+    for run in runs {
         let options = LoadOptions { preset: run.preset.clone(), ..options(sdxl(), Some(file.clone())) };
         let mut model = StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}"));
         let open = GenerateRequest { steps: None, guidance_scale: None, ..run.request(None) };
@@ -132,7 +134,7 @@ fn published_recipes_draw_as_diffusers_does() {
         if model.info().scheduler == "lcm" {
             let many = GenerateRequest { steps: Some(run.steps + 1), ..open };
             let message = model.pictures(&many).map(drop).expect_err("too many steps").to_string();
-            let limit = format!("lcm takes 1 to {} here (`timesteps`)", run.steps);
+            let limit = format!("lcm takes at most {} here (`timesteps`)", run.steps);
             assert!(message.contains(&limit), "{message}");
         }
     }
@@ -261,6 +263,6 @@ fn a_strength_that_leaves_too_few_timesteps_is_refused() {
     let mut model = load(copy.path(""), None, DtypeChoice::F32);
     let run = Run { strength: Some(0.06), steps: 4, ..Run::named("few_step", "lcm_own_edit") };
     let message = model.pictures(&request(&run, &golden)).map(drop).expect_err("too weak").to_string();
-    let says = "4 steps: lcm takes 1 to 3 here (`original_inference_steps` × `strength`)";
+    let says = "4 steps: lcm takes at most 3 here (`original_inference_steps` × `strength`)";
     assert!(message.contains(says), "{message}");
 }

@@ -40,12 +40,18 @@ impl Base {
     /// The family of a U-Net, by the width of its text condition; `None` for others, such as small models of
     /// one's own.
     pub fn of(config: &UNetConfig) -> Result<Option<Self>, ConfigError> {
-        Ok(match (config.cross_dim()?, config.addition_embed_type.is_some()) {
-            (768, false) => Some(Self::Sd15),
-            (1024, false) => Some(Self::Sd21),
-            (2048, true) => Some(Self::Sdxl),
+        let added = config.addition_embed_type.is_some();
+        Ok(Self::of_width(config.cross_dim()?).filter(|base| (*base == Self::Sdxl) == added))
+    }
+
+    /// The family whose text condition is so wide.
+    pub fn of_width(width: i64) -> Option<Self> {
+        match width {
+            768 => Some(Self::Sd15),
+            1024 => Some(Self::Sd21),
+            2048 => Some(Self::Sdxl),
             _ => None,
-        })
+        }
     }
 
     /// As people call it.

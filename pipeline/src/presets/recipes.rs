@@ -45,6 +45,28 @@ const fn hyper_preset(name: &'static str, steps: u32, loras: &'static [PresetLor
     }
 }
 
+/// SDXL in one or a few steps at timesteps that are named one by one.
+const fn distilled_at(
+    name: &'static str,
+    about: &'static str,
+    steps: u32,
+    loras: &'static [PresetLora],
+    settings: &'static [Setting],
+) -> Preset {
+    Preset {
+        name,
+        about,
+        steps,
+        guidance_scale: 0.0,
+        loras,
+        side: None,
+        bases: &[Base::Sdxl],
+        kind: SchedulerKind::Lcm,
+        keeps: &[],
+        settings,
+    }
+}
+
 /// All recipes, in the order in which help should list them.
 pub const PRESETS: [Preset; 14] = [
     Preset {
@@ -85,7 +107,6 @@ pub const PRESETS: [Preset; 14] = [
         settings: &[],
     },
     Preset {
-        name: "lightning-1",
         about: "SDXL-Lightning's U-Net for one step, which predicts the picture itself",
         settings: &[TRAILING, Setting::Text("prediction_type", "sample")],
         ..lightning_preset("lightning-1", 1, &[])
@@ -144,18 +165,13 @@ pub const PRESETS: [Preset; 14] = [
             hyper(Base::Sdxl, "Hyper-SDXL-8steps-lora.safetensors", "hyper-sdxl-8steps-lora"),
         ],
     ),
-    Preset {
-        name: "hyper-sdxl-1-unet",
-        about: "Hyper-SD's U-Net for SDXL in one step",
-        steps: 1,
-        guidance_scale: 0.0,
-        loras: &[],
-        side: None,
-        bases: &[Base::Sdxl],
-        kind: SchedulerKind::Lcm,
-        keeps: &[],
-        settings: &[Setting::Counts("timesteps", &[800])],
-    },
+    distilled_at(
+        "hyper-sdxl-1-unet",
+        "Hyper-SD's U-Net for SDXL in one step",
+        1,
+        &[],
+        &[Setting::Counts("timesteps", &[800])],
+    ),
     Preset {
         name: "turbo",
         about: "SD Turbo and SDXL Turbo checkpoints, 1 to 4 steps, 512 pixels",
@@ -169,34 +185,18 @@ pub const PRESETS: [Preset; 14] = [
         keeps: &[SchedulerKind::Euler, SchedulerKind::EulerAncestral],
         settings: &[TRAILING],
     },
-    Preset {
-        name: "dmd2-4",
-        about: "DMD2's LoRA for four steps",
-        steps: 4,
-        guidance_scale: 0.0,
-        loras: &[PresetLora {
+    distilled_at(
+        "dmd2-4",
+        "DMD2's LoRA for four steps",
+        4,
+        &[PresetLora {
             base: Base::Sdxl,
             repository: "tianweiy/DMD2",
             file: "dmd2_sdxl_4step_lora_fp16.safetensors",
             fragment: "dmd2_sdxl_4step_lora",
         }],
-        side: None,
-        bases: &[Base::Sdxl],
-        kind: SchedulerKind::Lcm,
-        keeps: &[],
         // The quarters of training that it was distilled at, not LCM's fiftieths.
-        settings: &[Setting::Counts("timesteps", &[999, 749, 499, 249])],
-    },
-    Preset {
-        name: "dmd2-1",
-        about: "DMD2's U-Net for one step",
-        steps: 1,
-        guidance_scale: 0.0,
-        loras: &[],
-        side: None,
-        bases: &[Base::Sdxl],
-        kind: SchedulerKind::Lcm,
-        keeps: &[],
-        settings: &[Setting::Counts("timesteps", &[399])],
-    },
+        &[Setting::Counts("timesteps", &[999, 749, 499, 249])],
+    ),
+    distilled_at("dmd2-1", "DMD2's U-Net for one step", 1, &[], &[Setting::Counts("timesteps", &[399])]),
 ];

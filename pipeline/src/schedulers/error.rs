@@ -62,7 +62,7 @@ pub enum SchedulerError {
         reason: String,
     },
     /// A number of steps that this configuration cannot make.
-    #[error("{steps} steps: {kind} takes {min} to {max} here ({limit})")]
+    #[error("{steps} steps: {kind} takes {} here ({limit})", broken_bound(*steps, *min, *max))]
     Steps {
         /// The sampler.
         kind: SchedulerKind,
@@ -127,4 +127,8 @@ pub enum SchedulerError {
     /// A tensor operation failed.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
+}
+
+fn broken_bound(steps: usize, min: usize, max: usize) -> String {
+    if steps < min { format!("at least {min}") } else { format!("at most {max}") }
 }

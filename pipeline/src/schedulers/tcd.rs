@@ -88,7 +88,7 @@ mod tests {
         assert!(message(r#"{"eta": 1.5}"#, 4).starts_with("`eta` is 1.5"));
         assert!(message(r#"{"eta": "NaN"}"#, 4).starts_with("`eta` is \"NaN\""));
         let many = message(r#"{"original_inference_steps": 8}"#, 9);
-        assert!(many.contains("9 steps: tcd takes 1 to 8 here (`original_inference_steps`)"), "{many}");
+        assert!(many.contains("9 steps: tcd takes at most 8 here (`original_inference_steps`)"), "{many}");
         assert!(!build(&config(r#"{"eta": 0}"#), 4).unwrap().needs_noise());
         assert!(build(&config("{}"), 4).unwrap().needs_noise());
     }

@@ -59,7 +59,7 @@ pub(super) fn spaced(
 /// on (`original_inference_steps`, 50), from the last one down; or those that are named one by one.
 ///
 /// Two keys stand here for what diffusers takes with the request: `timesteps`, of which fewer steps take every n-th,
-/// and `strength`, by which its pipelines of latent consistency models keep to the lower part of a schedule where they
+/// and `strength`, by which its pipelines of latent consistency models keep to the lower part of either list where they
 /// change a picture.
 pub(super) fn distilled(
     config: &SchedulerConfig,
@@ -71,8 +71,8 @@ pub(super) fn distilled(
     if !(0.0..=1.0).contains(&strength) {
         return Err(bad("strength", strength, "a number from 0 to 1"));
     }
-    let (schedule, limit): (Vec<f64>, _) = match named(config, total)? {
-        Some(named) => (named, "`timesteps`"),
+    let (all, limit, part): (Vec<f64>, _, _) = match named(config, total)? {
+        Some(named) => (named, "`timesteps`", "`timesteps` × `strength`"),
         None => {
             let key = "original_inference_steps";
             let original = config.get_usize(key)?.unwrap_or(50);
@@ -80,19 +80,16 @@ pub(super) fn distilled(
                 return Err(bad(key, original, &format!("1 to {total}, `num_train_timesteps`")));
             }
             let stride = total / original;
-            let last = (original as f64 * strength) as usize;
-            let below = if last < original {
-                "`original_inference_steps` × `strength`"
-            } else {
-                "`original_inference_steps`"
-            };
-            ((1..=last).rev().map(|i| (i * stride - 1) as f64).collect(), below)
+            let all = (1..=original).rev().map(|i| (i * stride - 1) as f64).collect();
+            (all, "`original_inference_steps`", "`original_inference_steps` × `strength`")
         }
     };
-    let max = schedule.len();
+    let max = (all.len() as f64 * strength) as usize;
     if steps > max {
+        let limit = if max < all.len() { part } else { limit };
         return Err(SchedulerError::Steps { kind, steps, min: 1, max, limit });
     }
+    let schedule = all.get(all.len() - max..).unwrap_or_default();
     let spacing = max as f64 / steps as f64;
     Ok((0..steps).filter_map(|i| schedule.get((i as f64 * spacing).floor() as usize).copied()).collect())
 }
@@ -175,7 +172,14 @@ mod tests {
         let quarters = r#"{"timesteps": [999, 749, 499, 249]}"#;
         assert_eq!(of(quarters, 4).unwrap(), [999.0, 749.0, 499.0, 249.0]);
         assert_eq!(of(quarters, 2).unwrap(), [999.0, 499.0]);
-        assert!(of(quarters, 5).unwrap_err().contains("1 to 4 here (`timesteps`)"));
+        assert!(of(quarters, 5).unwrap_err().contains("at most 4 here (`timesteps`)"));
+        // As LCMScheduler.set_timesteps(timesteps=[999, 749, 499, 249], strength=0.5).
+        let half = r#"{"timesteps": [999, 749, 499, 249], "strength": 0.5}"#;
+        assert_eq!(of(half, 2).unwrap(), [499.0, 249.0]);
+        assert_eq!(of(half, 1).unwrap(), [499.0]);
+        assert!(of(half, 3).unwrap_err().contains("at most 2 here (`timesteps` × `strength`)"));
+        let weak = r#"{"timesteps": [800], "strength": 0.9}"#;
+        assert!(of(weak, 1).unwrap_err().contains("1 steps: lcm takes at most 0 here"));
         // As LCMScheduler.set_timesteps(2, strength=0.5): of 25 original timesteps the last and the thirteenth.
         assert_eq!(of(r#"{"strength": 0.5}"#, 2).unwrap(), [499.0, 259.0]);
         for strength in ["1.5", "-0.1"] {

@@ -2,6 +2,7 @@
 //! (`vae-ft-mse-840000-ema-pruned.safetensors`, `sdxl_vae.safetensors`) or under diffusers' names, out of its folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use imagine_unet::weights::{KeyMap, TensorFiles};
 use imagine_unet::{AutoencoderKlConfig, Weights};
@@ -27,7 +28,15 @@ impl AutoencoderFile {
     /// # Errors
     /// The file cannot be read or holds no autoencoder; with the key and the shape.
     pub fn open(file: &Path, base: BaseModel) -> Result<Self, SingleFileError> {
-        let layout = Layout::new(TensorFiles::open(&[file.to_path_buf()])?);
+        Self::of_files(TensorFiles::open(&[file.to_path_buf()])?, base)
+    }
+
+    /// The same of a file that is open already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_files(files: impl Into<Arc<TensorFiles>>, base: BaseModel) -> Result<Self, SingleFileError> {
+        let layout = Layout::new(files);
         if layout.has_prefix("encoder.down_blocks.") {
             let (config, map) =
                 vae_keys::read_diffusers(&layout, base.picture_size(), base.scaling_factor())?;

@@ -355,7 +355,7 @@ fn prediction(
 
 /// Keys that checkpoints hold and that no part needs: a second, averaged U-Net; constants of the noise
 /// schedule; what was used in training only (textual inversion's manager among it); CLIP's picture half; markers.
-pub(super) fn is_ignored(key: &str) -> bool {
+pub(crate) fn is_ignored(key: &str) -> bool {
     const WHOLE: [&str; 8] = [
         "alphas_cumprod",
         "alphas_cumprod_prev",

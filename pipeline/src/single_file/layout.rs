@@ -16,9 +16,10 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(files: TensorFiles) -> Self {
+    pub(super) fn new(files: impl Into<Arc<TensorFiles>>) -> Self {
+        let files = files.into();
         let keys = files.keys();
-        Self { files: Arc::new(files), keys }
+        Self { files, keys }
     }
 
     pub(super) fn file(&self) -> PathBuf {

@@ -16,6 +16,7 @@ mod vae_keys;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use imagine_encoders::tokenizer::END_OF_TEXT;
 use imagine_encoders::{ClipTextConfig, ClipTokenizer, Vocabulary};
@@ -27,6 +28,7 @@ use crate::schedulers::SchedulerConfig;
 
 pub use autoencoder::AutoencoderFile;
 pub use error::SingleFileError;
+pub(crate) use infer::is_ignored;
 pub use infer::{BaseModel, Prediction, PredictionSource, SingleFileKind};
 use layout::Layout;
 pub use unet::UNetFile;
@@ -79,7 +81,18 @@ impl SingleFile {
     /// Opens a `.safetensors` or `.ckpt` file. The errors say which other kind of file it is, or which key
     /// or shape is at fault.
     pub fn open(file: &Path, options: &SingleFileOptions) -> Result<Self, SingleFileError> {
-        let layout = Layout::new(TensorFiles::open(&[file.to_path_buf()])?);
+        Self::of_files(TensorFiles::open(&[file.to_path_buf()])?, options)
+    }
+
+    /// The same of a file that is open already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_files(
+        files: impl Into<Arc<TensorFiles>>,
+        options: &SingleFileOptions,
+    ) -> Result<Self, SingleFileError> {
+        let layout = Layout::new(files);
         let kind = SingleFileKind::infer(&layout, options.prediction)?;
         let (text_encoder, text_encoder_2) = match kind.base {
             BaseModel::Sd1 => (text_keys::clip(&layout, text_keys::SD1)?, None),

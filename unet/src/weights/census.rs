@@ -33,14 +33,25 @@ fn type_name(dtype: &StoredType) -> String {
     }
 }
 
-/// What training programs save beside the weights: OpenCLIP's mask, infinite where nothing is to be seen, and the constants
-/// of the noise schedule, infinite where it ends in pure noise. No model reads them.
-fn is_constant(key: &str) -> bool {
-    key.ends_with("attn_mask") || !key.contains('.')
+/// What came of reading every tensor.
+#[derive(Debug, Default)]
+pub struct ReadAll {
+    /// Tensors that were read.
+    pub read: usize,
+    /// Those that cannot be used.
+    pub errors: Vec<WeightsError>,
 }
 
 fn elements(tensor: &StoredTensor) -> u64 {
     tensor.shape().iter().fold(1, |n: u64, &d| n.saturating_mul(d.unsigned_abs()))
+}
+
+/// In the file.
+fn bytes(tensor: &StoredTensor) -> u64 {
+    match tensor.dtype() {
+        StoredType::Weight(kind) => elements(tensor).saturating_mul(kind.elt_size_in_bytes() as u64),
+        StoredType::Other(_) => 0,
+    }
 }
 
 impl TensorFiles {
@@ -60,19 +71,25 @@ impl TensorFiles {
         types
     }
 
-    /// Reads every tensor once, in the order of their keys: the errors of those that cannot be used (NaN, infinite
-    /// values, a file that has become shorter). Passed over is what is no weight, by its type or its key. `go_on` is asked before each;
-    /// nothing more is read once it says no.
-    pub fn check_all(&self, go_on: &mut dyn FnMut() -> bool) -> Vec<WeightsError> {
-        let mut errors = Vec::new();
+    /// Reads every tensor once, in the order of their keys, and tells those that cannot be used (NaN, infinite
+    /// values, a file that has become shorter). Passed over is what is no weight, by its type or, as `passed_over` says,
+    /// by its key. `go_on` is asked before each, with the bytes of the one before; nothing more is read once it says no.
+    pub fn read_all(
+        &self,
+        passed_over: &dyn Fn(&str) -> bool,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> ReadAll {
+        let mut all = ReadAll::default();
+        let mut before = 0;
         for key in self.keys() {
-            if !go_on() {
+            if !go_on(before) {
                 break;
             }
-            if is_constant(&key) {
+            let Some(tensor) = self.tensors().get(&key) else { continue };
+            before = bytes(tensor);
+            if passed_over(&key) {
                 continue;
             }
-            let Some(tensor) = self.tensors().get(&key) else { continue };
             let kind = match tensor.dtype() {
                 StoredType::Other(_) => continue,
                 // In its own type, so that nothing is copied, where that can hold a scaled weight.
@@ -83,10 +100,11 @@ impl TensorFiles {
             };
             let mut pages = MappedPages::default();
             if let Err(error) = self.read(&key, tensor, Device::Cpu, kind, true, &mut pages) {
-                errors.push(error);
+                all.errors.push(error);
             }
+            all.read += 1;
             pages.release();
         }
-        errors
+        all
     }
 }

@@ -220,8 +220,16 @@ fn map_file(path: &Path) -> Result<MmapMut, WeightsError> {
 
 /// Names of files that `torch.save` writes.
 fn has_torch_name(path: &Path) -> bool {
-    let end = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    matches!(end.as_str(), "bin" | "pt" | "pth" | "ckpt" | "pkl")
+    matches!(ending(path).as_str(), "bin" | "pt" | "pth" | "ckpt" | "pkl")
+}
+
+/// Whether a file is called as files of weights are: `.safetensors`, or as `torch.save` writes them.
+pub fn has_weight_name(path: &Path) -> bool {
+    ending(path) == "safetensors" || has_torch_name(path)
+}
+
+fn ending(path: &Path) -> String {
+    path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase()
 }
 
 fn read_contents(path: &Path, bytes: &[u8], file: usize) -> Result<Contents, WeightsError> {

@@ -28,9 +28,9 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-pub use census::TypeShare;
+pub use census::{ReadAll, TypeShare};
 pub use error::WeightsError;
-pub use files::TensorFiles;
+pub use files::{TensorFiles, has_weight_name};
 pub use pages::MappedPages;
 pub use remap::{Change, KeyMap, Source};
 use stored::StoredTensor;

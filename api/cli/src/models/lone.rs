@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use imagine_contract::CancelFlag;
-use imagine_pipeline::inspect::{Inspected, TensorFiles, TypeShare, inspect};
+use imagine_pipeline::inspect::{
+    Inspected, ReadAll, TensorFiles, TypeShare, build, has_weight_name, inspect, read_all,
+};
 use indicatif::DecimalBytes;
 use serde::Serialize;
 
@@ -13,9 +16,6 @@ use super::digest::digests;
 use super::download::Watcher;
 use super::error::ModelsError;
 use super::installed::bytes_of;
-
-/// Endings of files of weights.
-const ENDINGS: [&str; 5] = ["safetensors", "bin", "ckpt", "pt", "pth"];
 
 /// What is known of a file.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +32,9 @@ pub struct LoneFile {
     /// Types of its tensors, the largest share first.
     pub precision: Vec<Share>,
     pub tensors: usize,
+    /// Tensors that were read; none where only its header was looked at.
+    #[serde(skip)]
+    pub read: usize,
     /// Numbers in its tensors.
     pub parameters: u64,
     pub bytes: u64,
@@ -50,24 +53,45 @@ pub struct Share {
 
 /// Whether a name means a file of weights on this machine.
 pub fn is_weight_file(path: &Path) -> bool {
-    let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    ENDINGS.contains(&end.as_str()) && path.is_file()
+    has_weight_name(path) && path.is_file()
 }
 
-/// The files of weights in a folder and those below it, sorted.
-pub fn weight_files(folder: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    let mut found = Vec::new();
-    for path in entries {
-        if path.is_dir() {
-            found.extend(weight_files(&path));
-        } else if is_weight_file(&path) {
-            found.push(path);
-        }
+/// What makes up models below a folder, each sorted.
+#[derive(Debug, Default, PartialEq)]
+pub struct ModelFiles {
+    pub weights: Vec<PathBuf>,
+    /// Lists of shards, `*.index.json` and `*.index.fp16.json`.
+    pub indices: Vec<PathBuf>,
+}
+
+impl ModelFiles {
+    /// Looks through a folder and those below it.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn below(folder: &Path) -> Result<Self, ModelsError> {
+        let mut found = Self::default();
+        found.add(folder)?;
+        found.weights.sort();
+        found.indices.sort();
+        Ok(found)
     }
-    found
+
+    fn add(&mut self, folder: &Path) -> Result<(), ModelsError> {
+        let at = |e| ModelsError::io(folder, e);
+        for entry in fs::read_dir(folder).map_err(at)? {
+            let path = entry.map_err(at)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() {
+                self.add(&path)?;
+            } else if has_weight_name(&path) {
+                self.weights.push(path);
+            } else if name.contains(".index.") && name.ends_with(".json") {
+                self.indices.push(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How closely a file is looked at.
@@ -81,8 +105,16 @@ pub enum Look {
     Part,
 }
 
+impl Look {
+    /// Bytes of a file that are read.
+    pub fn bytes(self, path: &Path) -> u64 {
+        bytes_of(path) * if self == Self::Header { 1 } else { 2 }
+    }
+}
+
 impl LoneFile {
-    /// Reads a file.
+    /// Reads a file: once for its checksum and, but for [`Look::Header`], again tensor by tensor. The bar moves by
+    /// [`Look::bytes`].
     ///
     /// # Errors
     /// It cannot be read at all, or the person stopped it. What is wrong with its content is in
@@ -91,38 +123,46 @@ impl LoneFile {
         let bytes = bytes_of(path);
         bar.file("reading", &path.to_string_lossy(), bytes, 0);
         let sha256 = digests(path, cancel, &mut |n| bar.checked(n))?.sha256;
-        bar.done(bytes);
         let mut problems = Vec::new();
         let mut problem = |error: String| {
             if !problems.contains(&error) {
                 problems.push(error);
             }
         };
-        let files = TensorFiles::open(&[path.to_path_buf()]);
-        let types = files.as_ref().map(TensorFiles::types).unwrap_or_default();
-        match &files {
-            Err(error) => problem(error.to_string()),
-            Ok(files) if look != Look::Header => {
-                let errors = files.check_all(&mut || !cancel.is_canceled());
-                if cancel.is_canceled() {
-                    return Err(ModelsError::Canceled);
-                }
-                errors.iter().for_each(|error| problem(error.to_string()));
+        let files = TensorFiles::open(&[path.to_path_buf()]).map(Arc::new);
+        let files = files.map_err(|error| problem(error.to_string())).ok();
+        let mut all = ReadAll::default();
+        if let Some(files) = files.as_ref().filter(|_| look != Look::Header) {
+            all = read_all(files, &mut |n| {
+                bar.checked(n);
+                !cancel.is_canceled()
+            });
+            if cancel.is_canceled() {
+                return Err(ModelsError::Canceled);
             }
-            Ok(_) => {}
+            all.errors.iter().for_each(|error| problem(error.to_string()));
         }
-        let inspected = match (&files, inspect(path)) {
-            (Err(_), _) => None,
-            (Ok(_), Ok(inspected)) => Some(inspected),
-            (Ok(_), Err(error)) => {
-                if look != Look::Part {
-                    problem(error.to_string());
+        bar.done(look.bytes(path));
+        let types = files.as_ref().map(|files| files.types()).unwrap_or_default();
+        let mut inspected = None;
+        if let Some(files) = &files {
+            match inspect(path, files) {
+                Ok(found) => {
+                    // A tensor that cannot be read would be told twice.
+                    if look == Look::Whole
+                        && all.errors.is_empty()
+                        && let Err(error) = build(&found, files)
+                    {
+                        problem(error.to_string());
+                    }
+                    inspected = Some(found);
                 }
-                None
+                Err(error) if look != Look::Part => problem(error.to_string()),
+                Err(_) => {}
             }
-        };
+        }
         let (what, base, option, preset) = match inspected {
-            Some(Inspected { what, base, option, preset, .. }) => (Some(what), base, option, preset),
+            Some(Inspected { what, base, option, preset }) => (Some(what), base, option, preset),
             None => (None, None, None, None),
         };
         let share =
@@ -134,6 +174,7 @@ impl LoneFile {
             base,
             option,
             preset,
+            read: all.read,
             tensors: precision.iter().map(|share| share.tensors).sum(),
             parameters: precision.iter().map(|share| share.parameters).sum(),
             precision,
@@ -185,13 +226,18 @@ mod tests {
     #[test]
     fn files_of_weights_are_found_below_a_folder() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("unet")).unwrap();
-        for name in ["unet/b.safetensors", "a.CKPT", "config.json", "unet/x.onnx"] {
-            fs::write(dir.path().join(name), "").unwrap();
+        let folder = dir.path().join("of.index.json");
+        fs::create_dir_all(folder.join("unet")).unwrap();
+        let index = "unet/model.safetensors.index.fp16.json";
+        for name in ["unet/b.safetensors", "a.CKPT", "config.json", "unet/x.onnx", "unet/index.json", index] {
+            fs::write(folder.join(name), "").unwrap();
         }
-        let names = weight_files(dir.path());
-        assert_eq!(names, [dir.path().join("a.CKPT"), dir.path().join("unet/b.safetensors")]);
-        assert!(!is_weight_file(&dir.path().join("none.safetensors")));
+        let found = ModelFiles::below(&folder).unwrap();
+        assert_eq!(found.weights, [folder.join("a.CKPT"), folder.join("unet/b.safetensors")]);
+        assert_eq!(found.indices, [folder.join(index)]);
+        assert!(!is_weight_file(&folder.join("none.safetensors")));
+        let message = ModelFiles::below(&folder.join("none")).unwrap_err().to_string();
+        assert!(message.contains("none"), "{message}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::bar::Bar;
 use super::command::ShowArgs;
 use super::error::ModelsError;
-use super::installed::{Installed, bytes_of, installed};
+use super::installed::{Installed, installed};
 use super::lock::{Lock, LockedPart};
 use super::lone::{LoneFile, Look, is_weight_file};
 use super::registry::{Part, Role, Use, is_configuration};
@@ -87,7 +87,7 @@ pub fn run(context: &Context, args: &ShowArgs, cancel: &CancelFlag) -> Result<()
 }
 
 fn read(path: &Path, json: bool, cancel: &CancelFlag) -> Result<LoneFile, ModelsError> {
-    let mut bar = Bar::new(!json, bytes_of(path));
+    let mut bar = Bar::new(!json, Look::Header.bytes(path));
     LoneFile::read(path, Look::Header, cancel, &mut bar)
 }
 

@@ -2,7 +2,6 @@
 //! single files, whose checksums nobody has noted, every tensor is read. No network.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use imagine_contract::CancelFlag;
@@ -15,9 +14,9 @@ use super::command::VerifyArgs;
 use super::digest::digests;
 use super::download::Watcher;
 use super::error::ModelsError;
-use super::installed::{bytes_of, installed};
+use super::installed::installed;
 use super::lock::{Lock, LockedFile, LockedPart};
-use super::lone::{LoneFile, Look, is_weight_file, weight_files};
+use super::lone::{LoneFile, Look, ModelFiles, is_weight_file};
 use super::{Context, print};
 use crate::failure::Failure;
 use crate::model_lookup::{INDEX, places};
@@ -121,38 +120,30 @@ struct FilesReport {
     problems: Vec<String>,
 }
 
+/// Networks of a model's folder, by the names of theirs.
+const NETWORKS: [&str; 4] = ["text_encoder", "text_encoder_2", "unet", "vae"];
+
 /// Reads every tensor of a file, or of all files of a model's folder.
 fn verify_files(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Failure> {
-    let (paths, look) = if path.is_dir() {
-        (weight_files(path), Look::Part)
+    let (found, look) = if path.is_dir() {
+        (ModelFiles::below(path)?, Look::Part)
     } else {
-        (vec![path.to_path_buf()], Look::Whole)
+        (ModelFiles { weights: vec![path.to_path_buf()], indices: Vec::new() }, Look::Whole)
     };
-    if paths.is_empty() {
+    if found == ModelFiles::default() {
         return Err(Failure::input(format!(
             "{}: there are no files of weights in this folder",
             path.display()
         )));
     }
-    let mut bar = Bar::new(!json, paths.iter().map(|path| bytes_of(path)).sum());
+    let mut bar = Bar::new(!json, found.weights.iter().map(|path| look.bytes(path)).sum());
     let mut files = Vec::new();
-    for path in &paths {
+    for path in &found.weights {
         files.push(LoneFile::read(path, look, cancel, &mut bar)?);
     }
     drop(bar);
-    let mut problems = Vec::new();
-    if path.join(INDEX).is_file()
-        && let Err(error) = Checkpoint::open(path)
-    {
-        problems.push(error.to_string());
-    }
-    // Shards that are missing are in no list of the files that are there.
-    let folders: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
-    let indices = folders.into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-    let indices = indices.map(|entry| entry.path());
-    for index in indices.filter(|_| path.is_dir()).filter(|path| path.to_string_lossy().contains(".index.")) {
-        problems.extend(TensorFiles::open(&[index]).map(drop).err().map(|error| error.to_string()));
-    }
+    let mut problems = if path.is_dir() { problems_of_folder(path, &found.indices) } else { Vec::new() };
+    problems.retain(|problem| !files.iter().any(|file| file.problems.contains(problem)));
     let ok = problems.is_empty() && files.iter().all(|file| file.problems.is_empty());
     let report = FilesReport { ok, files, problems };
     print(json, &report, || report.lines())?;
@@ -169,12 +160,30 @@ fn verify_files(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Fail
     Err(Failure::failed(message).hint("a damaged file is fetched anew; it cannot be mended"))
 }
 
+/// What no file that is there can tell: files that are missing.
+fn problems_of_folder(path: &Path, indices: &[PathBuf]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if path.join(INDEX).is_file() {
+        problems.extend(Checkpoint::open(path).err().map(|error| error.to_string()));
+        let networks = NETWORKS.map(|name| path.join(name)).into_iter().filter(|folder| folder.is_dir());
+        problems
+            .extend(networks.filter_map(|folder| Some(TensorFiles::open_folder(&folder).err()?.to_string())));
+    }
+    let shards = indices.iter().filter_map(|index| TensorFiles::open(std::slice::from_ref(index)).err());
+    for problem in shards.map(|error| error.to_string()) {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
 impl FilesReport {
     fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.files.iter().flat_map(LoneFile::lines).collect();
         lines.extend(self.problems.iter().map(|problem| format!("problem: {problem}")));
         let good = self.files.iter().filter(|file| file.problems.is_empty()).count();
-        let tensors: usize = self.files.iter().map(|file| file.tensors).sum();
+        let tensors: usize = self.files.iter().map(|file| file.read).sum();
         lines.push(format!("{good} of {} files are sound, {tensors} tensors read", self.files.len()));
         lines
     }
