@@ -29,9 +29,9 @@ export function openMask(of) {
         item,
         prompt: of.prompt,
         extra: null,
-        send: async ({ prompt, strength, mask }) => {
-          const painted = mask && { mask: await base64(await mask), feather: Math.round(Math.max(item.width, item.height) / fadeShare) };
-          await submit({ ...of.input, prompt, expand: false, size: `${item.width}x${item.height}`, edit: { image: item.id, strength, ...(painted || { keep_face: true }) } });
+        send: async (prompt, change) => {
+          const { width, height } = item;
+          await submit({ ...of.input, prompt, expand: false, size: `${width}x${height}`, edit: { image: item.id, ...change(width, height) } });
           close();
           of.onOrdered();
           location.hash = "#/";
@@ -43,8 +43,8 @@ export function openMask(of) {
 
 /**
  * What is painted over, what should be there, how much may change.
- * @param {{ item: Canvas, prompt: string, extra: HTMLElement | null, send: (what: { prompt: string, strength: number, mask: Promise<Blob> | null }) => Promise<void> }} of
- *   without a mask everything but the face is drawn anew
+ * @param {{ item: Canvas, prompt: string, extra: HTMLElement | null, send: (prompt: string, change: (width: number, height: number) => Api.Edit) => Promise<void> }} of
+ *   `change` is what is to be done to a picture that is drawn in so many pixels
  */
 export function maskForm(of) {
   const painter = createPainter(of.item);
@@ -69,7 +69,10 @@ export function maskForm(of) {
       }
       go.classList.add("busy");
       try {
-        await of.send({ prompt: prompt.value.trim(), strength: Number(strength.value), mask: keepFace ? null : painter.mask() });
+        await of.send(prompt.value.trim(), (width, height) => ({
+          strength: Number(strength.value),
+          ...(keepFace ? { keep_face: true } : { mask: painter.mask(width, height), feather: Math.round(Math.max(width, height) / fadeShare) }),
+        }));
       } catch (error) {
         fill(said, failure(error, null));
       } finally {
@@ -94,15 +97,9 @@ export function maskForm(of) {
   );
 }
 
-/** @param {Blob} blob @returns {Promise<string>} */
-async function base64(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
-}
-
 /** @param {Canvas} item */
 function createPainter(item) {
-  const scale = Math.max(1, Math.min(longestCanvas / item.width, longestCanvas / item.height));
+  const scale = longestCanvas / Math.max(item.width, item.height);
   const width = Math.round(item.width * scale);
   const height = Math.round(item.height * scale);
   const canvas = h("canvas", {
@@ -276,20 +273,18 @@ function createPainter(item) {
     element,
     tools,
     empty: () => !pen.getImageData(0, 0, width, height).data.some((value, index) => index % 4 === 3 && value > 0),
-    /** PNG of the picture's size: white is drawn anew, black stays. @returns {Promise<Blob>} */
-    mask() {
-      const flat = document.createElement("canvas");
-      flat.width = item.width;
-      flat.height = item.height;
+    /** PNG in base64, in pixels of what is drawn: white is drawn anew, black stays. @param {number} wide @param {number} high */
+    mask(wide, high) {
+      const flat = h("canvas", { width: wide, height: high });
       const copy = /** @type {CanvasRenderingContext2D} */ (flat.getContext("2d"));
-      copy.drawImage(canvas, 0, 0, item.width, item.height);
+      copy.drawImage(canvas, 0, 0, wide, high);
       copy.globalCompositeOperation = "source-in";
       copy.fillStyle = "white";
-      copy.fillRect(0, 0, item.width, item.height);
+      copy.fillRect(0, 0, wide, high);
       copy.globalCompositeOperation = "destination-over";
       copy.fillStyle = "black";
-      copy.fillRect(0, 0, item.width, item.height);
-      return new Promise((resolve, reject) => flat.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("canvas"))), "image/png"));
+      copy.fillRect(0, 0, wide, high);
+      return flat.toDataURL("image/png").split(",")[1];
     },
   };
 }

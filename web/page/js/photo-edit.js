@@ -1,6 +1,6 @@
 // A photo of one's own that is changed: chosen, agreed to, painted over. It goes along with one order and is not kept.
 
-import { defaultModel, limits, models } from "./api.js";
+import { limits, modelNamed } from "./api.js";
 import { askConsent, consentJson } from "./consent.js";
 import { button, fill, focusHead, h } from "./dom.js";
 import { chosenPeople, draft, orderOf } from "./draft.js";
@@ -96,14 +96,11 @@ function paint(body, photo, consent, close) {
       item: photo,
       prompt: draft.get().idea,
       extra: people.get()?.length ? field(t("photo.who"), who, t("photo.who.hint")) : null,
-      send: async ({ prompt, strength, mask }) => {
-        const { advanced } = draft.get();
-        const model = (await models()).find((one) => one.id === advanced.model) ?? (await defaultModel());
+      send: async (prompt, change) => {
+        const model = await modelNamed(draft.get().advanced.model);
+        const { width, height } = drawnSize(photo, model);
         const order = orderOf({ ...draft.get(), people: who.value ? [who.value] : [], style: "", expand: false }, model, undefined);
-        await submit(
-          { ...order, prompt, size: sizeFor(photo, model), edit: { strength, ...(mask ? {} : { keep_face: true }) } },
-          { "edit.image": photo.blob, ...(mask ? { "edit.mask": await mask } : {}), consent },
-        );
+        await submit({ ...order, prompt, size: `${width}x${height}`, edit: change(width, height) }, { "edit.image": photo.blob, consent });
         close();
         document.dispatchEvent(new CustomEvent("imagine:ordered"));
         notice(t("mask.ordered"));
@@ -113,8 +110,8 @@ function paint(body, photo, consent, close) {
 }
 
 /** The shape of the photo in as many pixels as the model draws. @param {Photo} photo @param {Api.Model} model */
-export function sizeFor({ width, height }, model) {
+function drawnSize({ width, height }, model) {
   const scale = Math.sqrt((model.width * model.height) / (width * height));
   const side = (/** @type {number} */ of) => Math.max(1, Math.round((of * scale) / model.side_multiple)) * model.side_multiple;
-  return `${side(width)}x${side(height)}`;
+  return { width: side(width), height: side(height) };
 }
