@@ -98,7 +98,7 @@ export function createComposer() {
       h("div", { class: "row between scene-row" }, expandSwitch(), expansion.again),
       groundSwitch(stops),
       expansion.element,
-      h("div", { class: "more-row" }, advanced, button({ icon: "brush", label: t("photo.edit"), class: "quiet small", id: "edit-photo", on: editPhoto })),
+      h("div", { class: "more-row" }, button({ icon: "brush", label: t("photo.edit"), class: "quiet small", id: "edit-photo", on: editPhoto }), advanced),
     ),
     h("div", { class: "go-row" }, said, go),
   );

@@ -8,8 +8,6 @@ import { failure, field, notice, openDialog, toggle } from "./ui.js";
 
 const longestCanvas = 768;
 const undoSteps = 30;
-/** Seen on skin and sky alike. */
-const ink = "#12a884";
 /** The new picture is faded in over this part of a side. */
 const fadeShare = 24;
 
@@ -97,6 +95,25 @@ export function maskForm(of) {
   );
 }
 
+/** Dark stripes and light ones: seen on skin, sky and leaves alike. @param {CanvasRenderingContext2D} pen @returns {CanvasPattern} */
+function hatched(pen) {
+  const side = 24;
+  const tile = h("canvas", { width: side, height: side });
+  const of = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  of.fillStyle = "#c2187a";
+  of.fillRect(0, 0, side, side);
+  of.strokeStyle = "#fff";
+  of.lineWidth = side / 4;
+  of.beginPath();
+  // the corners beside the diagonal, too, so that the stripes go on in the next tile
+  for (const sum of [0, side, 2 * side]) {
+    of.moveTo(sum + side, -side);
+    of.lineTo(sum - 2 * side, 2 * side);
+  }
+  of.stroke();
+  return /** @type {CanvasPattern} */ (pen.createPattern(tile, "repeat"));
+}
+
 /** @param {Canvas} item */
 function createPainter(item) {
   const scale = longestCanvas / Math.max(item.width, item.height);
@@ -111,6 +128,7 @@ function createPainter(item) {
     "aria-describedby": "mask-help",
   });
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+  const ink = hatched(pen);
   const cursor = h("span", { class: "brush-cursor", "aria-hidden": "true", hidden: true });
   const img = h("img", { alt: "" });
   show(img, item.url);
@@ -262,8 +280,12 @@ function createPainter(item) {
           pen.clearRect(0, 0, width, height);
         },
       }),
-      button({ label: t("mask.top"), class: "small", on: () => area([0, 0, 1, 0.4]) }),
-      button({ label: t("mask.bottom"), class: "small", on: () => area([0, 0.6, 1, 1]) }),
+      h(
+        "div",
+        { class: "row" },
+        button({ label: t("mask.top"), class: "small", on: () => area([0, 0, 1, 0.4]) }),
+        button({ label: t("mask.bottom"), class: "small", on: () => area([0, 0.6, 1, 1]) }),
+      ),
     ),
     field(t("mask.brush"), size),
     state,
