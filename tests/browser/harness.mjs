@@ -45,6 +45,11 @@ export async function call(method, path, body) {
   return answer.json().catch(() => null);
 }
 
+/** What the page sent to a path of the stand-in, oldest first: bodies as text. */
+export async function posted(path) {
+  return (await call("GET", "/mock/requests")).filter((one) => one.method === "POST" && one.path === path).map((one) => one.body);
+}
+
 async function clear() {
   if (!real) return call("POST", "/mock/reset");
   for (const job of (await call("GET", "/v1/jobs?limit=100")).data) {
@@ -138,6 +143,36 @@ export async function openFirst(page) {
   await card(page).locator(".open-picture").first().click();
   await page.locator(".settings").waitFor();
 }
+
+/** A stroke over the upper part of what is changed, by mouse or by touch, and what should be there. */
+export async function paintOver(page, words, { touch = false } = {}) {
+  const canvas = page.locator(".painter canvas");
+  await canvas.scrollIntoViewIfNeeded();
+  const box = await canvas.boundingBox();
+  const places = [0, 1, 2, 3, 4].map((at) => ({ x: box.x + box.width * (0.3 + at / 10), y: box.y + box.height * (0.2 + at / 80) }));
+  if (touch) {
+    const devtools = await page.context().newCDPSession(page);
+    for (const [at, place] of places.entries()) await devtools.send("Input.dispatchTouchEvent", { type: at ? "touchMove" : "touchStart", touchPoints: [place] });
+    await devtools.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  } else {
+    await page.mouse.move(places[0].x, places[0].y);
+    await page.mouse.down();
+    for (const { x, y } of places) await page.mouse.move(x, y);
+    await page.mouse.up();
+  }
+  await page.getByLabel("What should be there").fill(words);
+}
+
+/** A mask in base64: its size, and how white it is where `paintOver` went and below. */
+export const maskSeen = (page, mask) =>
+  page.evaluate(async (data) => {
+    const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))]));
+    const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    pen.drawImage(bitmap, 0, 0);
+    const pixels = pen.getImageData(0, 0, bitmap.width, bitmap.height).data;
+    const at = (x, y) => pixels[4 * (Math.floor(y * bitmap.height) * bitmap.width + Math.floor(x * bitmap.width))];
+    return { width: bitmap.width, height: bitmap.height, painted: at(0.5, 0.22), below: at(0.5, 0.9) };
+  }, mask);
 
 /** What axe finds wrong, in short, in the light and in the dark. */
 export async function axe(page) {

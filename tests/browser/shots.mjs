@@ -119,7 +119,11 @@ const screens = {
     await page.getByText("Likeness in detail").click();
     await page.getByLabel("Skin and hair colour", { exact: false }).fill("1.25");
     await page.getByLabel("Beginning", { exact: false }).fill("0.7");
-    await page.locator("details.strengths").evaluate((details) => details.scrollIntoView());
+    // the box alone: the window stays at its top
+    await page.locator(".composer-body").evaluate((body) => {
+      body.scrollTop += document.querySelector("details.strengths").getBoundingClientRect().top - body.getBoundingClientRect().top;
+      window.scrollTo(0, 0);
+    });
   },
   async change(page) {
     await enrolled(page);

@@ -1,6 +1,7 @@
 // Corners that a demanding person looks into: long names, many people, small screens, the focus, a server that is gone.
 
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
 
 import { another, assertClean, axe, base, call, card, known, open, selfie } from "../harness.mjs";
@@ -150,6 +151,27 @@ test("rows for nobody, for several and without words are told before anything is
   assert.deepEqual(problems, ["", "nobody of this name", "several of this name: use the id", "no prompt"]);
   assert.ok(await page.getByRole("button", { name: "Start 4 rows" }).isDisabled());
   assert.deepEqual(await axe(page), []);
+});
+
+test("a batch knows who was added elsewhere meanwhile, and shows the file that was chosen last", async () => {
+  await known("Bo");
+  const page = await open();
+  await page.goto(`${base}/#/people`);
+  await page.getByRole("heading", { name: "Bo" }).waitFor();
+  await known("Eve");
+  await page.goto(`${base}/#/batches`);
+  const rows = (name) => ({ name: `${name}.csv`, mimeType: "text/csv", buffer: Buffer.from(`person,prompt\n${name},as a king\n`) });
+  const held = new EventEmitter();
+  await page.route("**/v1/people?*", (route) => new Promise((done) => held.emit("one", () => route.continue().then(done))));
+  const choose = async (name) => (await Promise.all([once(held, "one"), page.setInputFiles("main input[type=file]", rows(name))]))[0][0];
+  const late = await choose("Bo");
+  const soon = await choose("Eve");
+  await soon();
+  await page.getByRole("heading", { name: "Eve.csv" }).waitFor();
+  assert.ok(await page.getByRole("button", { name: "Start 1 row" }).isEnabled());
+  await Promise.all([page.waitForResponse(/v1.people/), late()]);
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  assert.ok(await page.getByRole("heading", { name: "Eve.csv" }).isVisible());
 });
 
 test("too many photos, and what is no photo, are told", async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { base, call, card, enrol, finished, open, selfie } from "../harness.mjs";
+import { base, call, card, enrol, finished, maskSeen, open, paintOver, posted, selfie } from "../harness.mjs";
 
 test("a failure says what happened and what to do", async () => {
   const page = await open();
@@ -36,30 +36,17 @@ test("a painted mask is white where it was painted, in the picture's own size", 
   const page = await open();
   await card(page).locator(".open-picture").first().click();
   await page.getByRole("button", { name: "Change only this" }).click();
-  const box = await page.locator(".painter canvas").boundingBox();
-  await page.mouse.move(box.x + box.width * 0.3, box.y + box.height * 0.2);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.7, box.y + box.height * 0.25, { steps: 5 });
-  await page.mouse.up();
-  await page.getByLabel("What should be there").fill("a person with a red hat");
+  await paintOver(page, "a person with a red hat");
   await page.getByRole("button", { name: "Change it" }).click();
   await page.locator("dialog").first().waitFor({ state: "detached" });
-  const sent = (await call("GET", "/mock/requests")).filter((one) => one.method === "POST" && one.path === "/v1/jobs").at(-1);
-  const seen = await page.evaluate(async (data) => {
-    const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))]));
-    const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-    pen.drawImage(bitmap, 0, 0);
-    const pixels = pen.getImageData(0, 0, bitmap.width, bitmap.height).data;
-    const at = (x, y) => pixels[4 * (Math.floor(y * bitmap.height) * bitmap.width + Math.floor(x * bitmap.width))];
-    return { width: bitmap.width, painted: at(0.5, 0.22), below: at(0.5, 0.9) };
-  }, JSON.parse(sent.body).edit.mask);
-  assert.deepEqual(seen, { width: 64, painted: 255, below: 0 });
+  const { mask, feather } = JSON.parse((await posted("/v1/jobs")).at(-1)).edit;
+  assert.deepEqual(await maskSeen(page, mask), { width: 64, height: 64, painted: 255, below: 0 });
+  assert.equal(feather, 3);
   await finished(page);
 
   await card(page).getByRole("button", { name: "Again, with a new seed" }).click();
   await page.locator("article.job").nth(2).waitFor();
-  const again = (await call("GET", "/mock/requests")).filter((one) => one.method === "POST" && one.path === "/v1/jobs").at(-1);
-  assert.equal(JSON.parse(again.body).edit.mask, JSON.parse(sent.body).edit.mask, "the mask goes with it");
+  assert.equal(JSON.parse((await posted("/v1/jobs")).at(-1)).edit.mask, mask, "the mask goes with it");
   await page.reload();
   await card(page).getByRole("button", { name: "Again, with a new seed" }).click();
   await page.getByText("not known here any more", { exact: false }).waitFor();
@@ -70,7 +57,7 @@ test("a picture that is damaged is told before anything is sent", async () => {
   await page.locator("main input[type=file]").first().setInputFiles({ name: "me.jpg", mimeType: "image/jpeg", buffer: Buffer.from("no picture") });
   await page.getByRole("button", { name: "I agree" }).click();
   await page.locator(".verdict.bad", { hasText: "Use JPEG, PNG or WebP" }).waitFor();
-  assert.equal((await call("GET", "/mock/requests")).filter((one) => one.path === "/v1/photos/check").length, 0);
+  assert.deepEqual(await posted("/v1/photos/check"), []);
   await page.locator("dialog input[type=file]").setInputFiles(selfie);
   await page.locator(".verdict.good").waitFor();
   assert.ok(base);

@@ -3,26 +3,32 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { assertClean, axe, call, card, finished, open, openFirst, selfie } from "../harness.mjs";
+import { assertClean, axe, call, card, finished, maskSeen, open, openFirst, paintOver, posted } from "../harness.mjs";
+import { encode } from "../png.mjs";
 
-const sent = async () => (await call("GET", "/mock/requests")).filter((one) => one.method === "POST" && one.path === "/v1/jobs");
+/** Two to three, as many phones take them. */
+const upright = { name: "me.png", mimeType: "image/png", buffer: encode({ width: 1200, height: 1800, pixels: Buffer.alloc(1200 * 1800 * 3, 120) }) };
+const choose = "dialog input[type=file]";
+const orders = () => posted("/v1/jobs");
 const field = (body, name) => body.split(/--+WebKitFormBoundary\w+/).find((part) => part.includes(`name="${name}"`));
+const jobIn = (body) => JSON.parse(field(body, "job").split("\r\n\r\n")[1]);
 
-/** The dialog with a photo that is painted over, after consent. */
-async function painted(options) {
+/** The dialog in which a photo is chosen. */
+async function dialog(options) {
   await call("POST", "/mock/seed", { person: "Eileen" });
   const page = await open(options);
   await page.getByRole("button", { name: "Change a photo" }).click();
-  await page.locator("dialog input[type=file]").setInputFiles(selfie);
+  return page;
+}
+
+/** The dialog with a photo that is painted over, after consent. */
+async function painted(options, how) {
+  const page = await dialog(options);
+  await page.locator(choose).setInputFiles(upright);
   await page.getByText("after 24 hours at the latest", { exact: false }).waitFor();
-  assert.deepEqual(await sent(), [], "nothing goes before consent");
+  assert.deepEqual(await orders(), [], "nothing goes before consent");
   await page.getByRole("button", { name: "I agree" }).click();
-  const box = await page.locator(".painter canvas").boundingBox();
-  await page.mouse.move(box.x + box.width * 0.3, box.y + box.height * 0.2);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.7, box.y + box.height * 0.25, { steps: 5 });
-  await page.mouse.up();
-  await page.getByLabel("What should be there").fill("a person with a red hat");
+  await paintOver(page, "a person with a red hat; it's \"new\"", how);
   return page;
 }
 
@@ -32,43 +38,120 @@ test("a photo is changed where it was painted; again, as a command, and after a 
   await page.getByRole("button", { name: "Change it" }).click();
   await page.locator("dialog").waitFor({ state: "detached" });
   await finished(page);
-  const [{ body }] = await sent();
-  const job = JSON.parse(field(body, "job").split("\r\n\r\n")[1]);
-  assert.deepEqual(job.edit, { strength: 0.9 });
-  assert.equal(job.size, "64x64", "the photo's shape in as many pixels as the model draws");
+  const [body] = await orders();
+  const job = jobIn(body);
+  assert.equal(job.size, "48x80", "the photo's shape in as many pixels as the model draws");
+  const { mask, ...edit } = job.edit;
+  assert.deepEqual(edit, { strength: 0.9, feather: 3 });
+  assert.deepEqual(await maskSeen(page, mask), { width: 48, height: 80, painted: 255, below: 0 });
   assert.equal(job.people.length, 1, "whoever is chosen is drawn");
-  assert.equal(job.prompt, "a person with a red hat");
+  assert.equal(job.prompt, "a person with a red hat; it's \"new\"");
   assert.match(field(body, "edit.image"), /image\/jpeg/);
-  assert.match(field(body, "edit.mask"), /image\/png/);
+  assert.equal(field(body, "edit.mask"), undefined);
   assert.equal(JSON.parse(field(body, "consent").split("\r\n\r\n")[1]).agreed, true);
 
   await card(page).getByRole("button", { name: "Again, with a new seed" }).click();
   await page.locator("article.job").nth(1).waitFor();
-  assert.ok(field((await sent())[1].body, "edit.image"), "the photo goes along again");
+  const again = (await orders())[1];
+  assert.ok(field(again, "edit.image"), "the photo goes along again");
+  assert.equal(jobIn(again).edit.mask, mask);
   await finished(page);
   await openFirst(page);
   await page.getByRole("button", { name: "Copy as curl" }).click();
-  await page.getByText("Put beside it the files", { exact: false }).waitFor();
+  await page.getByText("the photo as photo.jpg and the consent as consent.json", { exact: false }).waitFor();
   const command = await page.evaluate(() => navigator.clipboard.readText());
-  assert.match(command, /-F 'job=\{[^]*-F 'edit.image=@photo.jpg'[^]*-F 'edit.mask=@mask.png'[^]*-F 'consent=<consent.json'/);
-  await page.keyboard.press("Escape");
+  // -F would end the order at the semicolon
+  const [, order, files] = command.match(/ \\\n {2}--form-string 'job=(\{[^]*?\n\})' \\\n([^]*)/);
+  assert.deepEqual([JSON.parse(order.replaceAll("'\\''", "'")).prompt, JSON.parse(order.replaceAll("'\\''", "'")).edit.mask], [job.prompt, mask]);
+  assert.equal(files, "  -F edit.image=@photo.jpg \\\n  -F 'consent=<consent.json'\n");
+  await page.evaluate(() => (navigator.clipboard.writeText = () => Promise.reject(new Error("not here"))));
+  await page.getByRole("button", { name: "Copy as curl" }).click();
+  await page.locator("dialog.small").getByText("photo.jpg", { exact: false }).first().waitFor();
+  assert.equal(await page.locator("dialog.small textarea").inputValue(), command);
   await page.reload();
   await card(page).getByRole("button", { name: "Again, with a new seed" }).click();
   await page.getByText("That photo is not known here any more", { exact: false }).waitFor();
+  await openFirst(page);
+  await page.getByRole("button", { name: "Copy as curl" }).click();
+  await page.locator("dialog .notice", { hasText: "That photo is not known here any more" }).last().waitFor();
   assertClean();
 });
 
 test("on a small phone, by touch: all of it fits, and a failure is told in the dialog", async () => {
-  const page = await painted({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
+  const page = await painted({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true }, { touch: true });
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth));
   await call("POST", "/mock/settings", { fail: { "POST /v1/jobs": [429, "too_many_jobs", "20 wait", 30] } });
-  await page.getByRole("switch", { name: /Everything but the face/ }).setChecked(true);
   await page.getByRole("button", { name: "Change it" }).click();
   await page.getByRole("alert").getByText("in about 30 seconds", { exact: false }).waitFor();
+  const { mask } = jobIn((await orders()).at(-1)).edit;
+  assert.deepEqual(await maskSeen(page, mask), { width: 48, height: 80, painted: 255, below: 0 });
   await call("POST", "/mock/settings", { fail: {} });
+  await page.getByRole("switch", { name: /Everything but the face/ }).setChecked(true);
   await page.getByRole("button", { name: "Change it" }).click();
   await page.locator("dialog").waitFor({ state: "detached" });
-  const { body } = (await sent()).at(-1);
-  assert.deepEqual(JSON.parse(field(body, "job").split("\r\n\r\n")[1]).edit, { strength: 0.9, keep_face: true });
-  assert.equal(field(body, "edit.mask"), undefined);
+  assert.deepEqual(jobIn((await orders()).at(-1)).edit, { strength: 0.9, keep_face: true });
+});
+
+test("by keyboard: a second press orders nothing more, and what lies at the right comes before what lies below", async () => {
+  const page = await painted();
+  /** @type {() => void} */
+  let answer = () => undefined;
+  const waiting = new Promise((resolve) => (answer = () => resolve(undefined)));
+  await page.route("**/v1/jobs", async (route) => {
+    await waiting;
+    await route.continue();
+  });
+  const go = page.getByRole("button", { name: "Change it" });
+  await go.press("Enter");
+  await page.locator(".button.busy").waitFor();
+  await go.press("Enter");
+  answer();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await finished(page);
+  assert.equal((await orders()).length, 1);
+  await page.locator("#edit-photo").focus();
+  await page.keyboard.press("Tab");
+  assert.ok(await page.evaluate(() => document.activeElement.matches("details.advanced > summary")));
+});
+
+test("what is no photo is told with the choice still there; a photo that comes too late is let go", async () => {
+  const page = await dialog();
+  const button = page.locator("dialog .drop button");
+  await button.focus();
+  await page.locator(choose).setInputFiles({ name: "me.jpg", mimeType: "image/jpeg", buffer: Buffer.from("no picture") });
+  await page.getByRole("alert").getByText("Use JPEG, PNG or WebP", { exact: false }).waitFor();
+  assert.ok(await button.evaluate((one) => one === document.activeElement), "the focus stays");
+
+  // photos are read one by one, when the test says so
+  await page.evaluate(() => {
+    const read = window.createImageBitmap;
+    window.held = [];
+    window.addresses = 0;
+    window.createImageBitmap = (...of) => new Promise((resolve) => window.held.push(() => resolve(read(...of))));
+    const { createObjectURL } = URL;
+    URL.createObjectURL = (of) => ((window.addresses += 1), createObjectURL(of));
+  });
+  await page.locator(choose).setInputFiles(upright);
+  await page.locator("dialog").getByText("One moment…").waitFor();
+  await page.locator(choose).setInputFiles(upright);
+  await page.waitForFunction(() => window.held.length === 2);
+  await page.evaluate(() => window.held[1]());
+  await page.getByRole("button", { name: "I agree" }).click();
+  await page.locator(".painter").waitFor();
+  await page.evaluate(() => window.held[0]());
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "Change a photo" }).click();
+  await page.locator(choose).setInputFiles(upright);
+  await page.waitForFunction(() => window.held.length === 3);
+  await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await page.evaluate(async () => {
+    window.held[2]();
+    // as long as a photo takes that is wanted
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [1200, 1800];
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg"));
+  });
+  assert.equal(await page.evaluate(() => window.addresses), 1, "only the photo that was shown has an address");
+  assertClean();
 });

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { base, call, card, finished, known, open } from "../harness.mjs";
+import { base, call, card, finished, known, open, posted } from "../harness.mjs";
 
 const idea = (page) => page.getByLabel("Imagine me", { exact: true });
 const part = (page, name) => page.locator(".parts").getByLabel(name, { exact: true });
 const told = (page) => page.locator(".told");
 const until = (page, selector, text) => page.waitForFunction(([where, words]) => document.querySelector(where)?.textContent?.includes(words), [selector, text]);
-const asked = async (path) => (await call("GET", "/mock/requests")).filter((one) => one.method === "POST" && one.path === path).map((one) => JSON.parse(one.body));
+const asked = async (path) => (await posted(path)).map((body) => JSON.parse(body));
 const ordered = async () => (await asked("/v1/jobs")).at(-1);
 
 /** Until the scene on the screen belongs to the words. */

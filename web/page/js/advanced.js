@@ -1,6 +1,6 @@
 // Settings for those who want them, folded away. Empty means the model's own choice, shown as the placeholder.
 
-import { limits, models } from "./api.js";
+import { limits, modelOf, models } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { amend, amendAdvanced, draft, modelsChoice } from "./draft.js";
 import { t } from "./i18n.js";
@@ -94,8 +94,7 @@ function drawPanel(body, known, most, stops) {
   );
 
   const stop = draft.watch((now) => {
-    const model = known.find((one) => one.id === now.advanced.model) ?? known.find((one) => one.default) ?? known[0];
-    for (const input of inputs) input.draw(now.advanced, model);
+    for (const input of inputs) input.draw(now.advanced, modelOf(known, now.advanced.model));
   });
   stops.push(stop);
 }

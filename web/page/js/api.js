@@ -121,8 +121,12 @@ export const styles = once(() =>
   call("/v1/styles").then((said) => (Array.isArray(said) ? said : /** @type {Api.List<Api.Style>} */ (said).data)),
 );
 
-/** The model that draws where none is named. */
-export async function defaultModel() {
-  const known = await models();
-  return known.find((model) => model.default) ?? known[0];
+/** The model of that name, else the one that draws where none is named. @param {Api.Model[]} known @param {string} [id] */
+export function modelOf(known, id) {
+  return known.find((model) => model.id === id) ?? known.find((model) => model.default) ?? known[0];
+}
+
+/** The same of those that the service has. @param {string} [id] */
+export async function modelNamed(id) {
+  return modelOf(await models(), id);
 }

@@ -5,7 +5,7 @@ import { button, fill, h, icon } from "./dom.js";
 import { moment, t } from "./i18n.js";
 import { blobOf, save, show } from "./images.js";
 import { loadPeople, people } from "./people.js";
-import { acceptDrops } from "./photo-tray.js";
+import { dropPlace } from "./photo-tray.js";
 import { readRows } from "./rows.js";
 import { confirm, empty, failure, notice } from "./ui.js";
 import { explainJob, explainShort } from "./words.js";
@@ -79,34 +79,24 @@ function saveExample() {
 
 /** Where a file is dropped, looked at, and sent. @param {HTMLElement} form @param {() => void} onSent */
 function picker(form, onSent) {
-  const file = h("input", {
-    type: "file",
+  let turn = 0;
+  const drop = dropPlace({
+    name: t("batch.drop"),
+    choose: t("batch.choose"),
     accept: ".csv,.jsonl,.ndjson,text/csv,application/jsonl",
-    class: "visually-hidden",
-    tabIndex: -1,
-    "aria-label": t("batch.choose"),
-    on: {
-      change: () => {
-        const [chosen] = file.files ?? [];
-        file.value = "";
-        if (chosen) look(chosen);
-      },
-    },
+    filesIn: (transfer) => [...(transfer?.files ?? [])],
+    take: ([chosen]) => look(chosen),
+    content: (choose) => [
+      h("p", { class: "drop-title" }, t("batch.drop")),
+      h(
+        "div",
+        { class: "row center wrap" },
+        button({ icon: "upload", label: t("batch.choose"), class: "primary", on: choose }),
+        button({ icon: "download", label: t("batch.example"), on: saveExample }),
+      ),
+      h("p", { class: "hint" }, t("batch.columns")),
+    ],
   });
-  const drop = h(
-    "section",
-    { class: "drop", "aria-label": t("batch.drop") },
-    file,
-    h("p", { class: "drop-title" }, t("batch.drop")),
-    h(
-      "div",
-      { class: "row center wrap" },
-      button({ icon: "upload", label: t("batch.choose"), class: "primary", on: () => file.click() }),
-      button({ icon: "download", label: t("batch.example"), on: saveExample }),
-    ),
-    h("p", { class: "hint" }, t("batch.columns")),
-  );
-  acceptDrops(drop, ([chosen]) => look(chosen), (transfer) => [...(transfer?.files ?? [])]);
   fill(form, drop);
 
   const again = () => {
@@ -116,9 +106,12 @@ function picker(form, onSent) {
 
   /** @param {File} chosen */
   const look = async (chosen) => {
+    const mine = ++turn;
     const text = await chosen.text();
     const rows = readRows(text, chosen.name);
     await checkNames(rows);
+    // another file was dropped meanwhile
+    if (mine !== turn) return;
     const wrong = rows.filter((row) => row.wrong);
     const said = h("div", { "aria-live": "polite" });
     const jsonl = /\.(jsonl|ndjson)$/i.test(chosen.name) || text.trimStart().startsWith("{");
@@ -159,8 +152,8 @@ function picker(form, onSent) {
 /** Rows for nobody that is known here, or for several, are told before they are sent. @param {import("./rows.js").Row[]} rows */
 async function checkNames(rows) {
   if (!rows.some((row) => row.values.person)) return;
-  if (!people.get()) await loadPeople().catch(() => undefined);
-  const known = people.get();
+  // somebody may have been added elsewhere since
+  const known = await loadPeople().then(() => people.get(), () => null);
   if (!known) return;
   for (const row of rows) {
     const name = row.values.person?.toLowerCase();

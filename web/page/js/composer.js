@@ -1,6 +1,6 @@
 // The prompt box that finishes "Imagine me…", and all that belongs to an order.
 
-import { defaultModel, limits, models, styles } from "./api.js";
+import { limits, modelNamed, styles } from "./api.js";
 import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
 import { amend, chosenPeople, draft, mostPeople, orderOf, sourceOf, speaksOfMe } from "./draft.js";
@@ -56,8 +56,7 @@ export function createComposer() {
     go.classList.add("busy");
     try {
       await expansion.settled();
-      const known = await models();
-      const model = known.find((one) => one.id === draft.get().advanced.model) ?? (await defaultModel());
+      const model = await modelNamed(draft.get().advanced.model);
       const look = (await styles()).find((one) => one.id === draft.get().style);
       await submit(orderOf(draft.get(), model, look));
       document.dispatchEvent(new CustomEvent("imagine:ordered"));
@@ -99,7 +98,7 @@ export function createComposer() {
       h("div", { class: "row between scene-row" }, expandSwitch(), expansion.again),
       groundSwitch(stops),
       expansion.element,
-      h("div", { class: "more-row" }, advanced, button({ icon: "brush", label: t("photo.open"), class: "quiet small", id: "edit-photo", on: editPhoto })),
+      h("div", { class: "more-row" }, button({ icon: "brush", label: t("photo.edit"), class: "quiet small", id: "edit-photo", on: editPhoto }), advanced),
     ),
     h("div", { class: "go-row" }, said, go),
   );

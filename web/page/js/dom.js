@@ -93,7 +93,7 @@ export function icon(name) {
 const keyNames = { "Control+Enter": "Ctrl+Enter", ArrowLeft: "←", ArrowRight: "→", Delete: "Del" };
 
 /**
- * A button with an icon, and a text that may be for screen readers only. An `id` lets the focus find it again after it was made anew.
+ * A button with an icon, and a text that may be for screen readers only. While it has the class "busy" it does nothing. An `id` lets the focus find it again after it was made anew.
  * @param {{ icon?: IconName, label: string, hide?: boolean, class?: string, on?: (event: MouseEvent) => void, key?: string, id?: string,
  *   disabled?: boolean, type?: string, title?: string }} of
  */
@@ -108,7 +108,7 @@ export function button(of) {
       disabled: of.disabled ?? false,
       title: of.key ? `${title ?? of.label} (${keyNames[of.key] ?? of.key})` : title,
       "aria-keyshortcuts": of.key,
-      on: of.on ? { click: of.on } : undefined,
+      on: { click: (event) => event.currentTarget.classList.contains("busy") || of.on?.(event) },
     },
     of.icon ? icon(of.icon) : null,
     h("span", { class: of.hide ? "visually-hidden" : undefined }, of.label),

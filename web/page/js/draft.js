@@ -38,6 +38,12 @@ import { createStore } from "./store.js";
 export const mostPeople = 2;
 /** Where the run's beginning, middle and end begin and end. */
 export const stageSteps = /** @type {[number, number][]} */ ([[0, 0.3333], [0.3333, 0.6666], [0.6666, 1]]);
+
+/** Whether parts of a run are its beginning, middle and end. @param {Api.JobPerson["stages"]} stages */
+export function isThirds(stages) {
+  return JSON.stringify(stages?.map((stage) => stage.steps)) === JSON.stringify(stageSteps);
+}
+
 export const slots = /** @type {const} */ (["style", "setting", "wardrobe", "light", "camera", "expression", "pose"]);
 
 /** @type {Advanced} */
@@ -207,7 +213,7 @@ export function advancedOf(input) {
     guidance: text(input.guidance_scale),
     strength: text(person?.scale ?? 1),
     groups: Object.fromEntries(Object.entries(person?.card_scale ?? {}).map(([group, strength]) => [group, String(strength)])),
-    stages: stageSteps.map((_, at) => text(person?.stages?.length === stageSteps.length ? person.stages[at].scale : 1)),
+    stages: stageSteps.map((_, at) => text(isThirds(person?.stages) ? person?.stages?.[at].scale : 1)),
     seed: "",
     scheduler: text(input.scheduler),
     negative: text(input.negative_prompt),

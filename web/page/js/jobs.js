@@ -79,16 +79,21 @@ const ordered = new Map();
 
 /** @param {Api.JobRequest} order @param {Files} [files] @returns {Promise<Api.Job>} */
 export async function submit(order, files) {
-  const form = new FormData();
-  form.append("job", JSON.stringify(order));
-  for (const [name, file] of Object.entries(files ?? {})) form.append(name, file);
   /** @type {Api.Job} */
-  const job = await call("/v1/jobs", { method: "POST", headers: { "Idempotency-Key": onceOnly() }, ...(files ? { body: form } : { json: order }) });
+  const job = await call("/v1/jobs", { method: "POST", headers: { "Idempotency-Key": onceOnly() }, ...(files ? { body: formOf(order, files) } : { json: order }) });
   if (files || order.edit?.mask) ordered.set(job.id, { order, files });
   put(job);
   attend();
   tellTabs("jobs", job.id);
   return job;
+}
+
+/** @param {Api.JobRequest} order @param {Files} files */
+function formOf(order, files) {
+  const form = new FormData();
+  form.append("job", JSON.stringify(order));
+  for (const [name, file] of Object.entries(files)) form.append(name, file);
+  return form;
 }
 
 /** Whether it changes a photo that came along with the order. @param {Api.Job} job */
@@ -127,6 +132,7 @@ export async function remove(id) {
 function drop(id) {
   streams.get(id)?.();
   streams.delete(id);
+  ordered.delete(id);
   jobs.set((jobs.get() ?? []).filter((one) => one.job.id !== id));
 }
 

@@ -8,8 +8,6 @@ import { failure, field, notice, openDialog, toggle } from "./ui.js";
 
 const longestCanvas = 768;
 const undoSteps = 30;
-/** Seen on skin and sky alike. */
-const ink = "#12a884";
 /** The new picture is faded in over this part of a side. */
 const fadeShare = 24;
 
@@ -29,9 +27,9 @@ export function openMask(of) {
         item,
         prompt: of.prompt,
         extra: null,
-        send: async ({ prompt, strength, mask }) => {
-          const painted = mask && { mask: await base64(await mask), feather: Math.round(Math.max(item.width, item.height) / fadeShare) };
-          await submit({ ...of.input, prompt, expand: false, size: `${item.width}x${item.height}`, edit: { image: item.id, strength, ...(painted || { keep_face: true }) } });
+        send: async (prompt, change) => {
+          const { width, height } = item;
+          await submit({ ...of.input, prompt, expand: false, size: `${width}x${height}`, edit: { image: item.id, ...change(width, height) } });
           close();
           of.onOrdered();
           location.hash = "#/";
@@ -43,8 +41,8 @@ export function openMask(of) {
 
 /**
  * What is painted over, what should be there, how much may change.
- * @param {{ item: Canvas, prompt: string, extra: HTMLElement | null, send: (what: { prompt: string, strength: number, mask: Promise<Blob> | null }) => Promise<void> }} of
- *   without a mask everything but the face is drawn anew
+ * @param {{ item: Canvas, prompt: string, extra: HTMLElement | null, send: (prompt: string, change: (width: number, height: number) => Api.Edit) => Promise<void> }} of
+ *   `change` is what is to be done to a picture that is drawn in so many pixels
  */
 export function maskForm(of) {
   const painter = createPainter(of.item);
@@ -69,7 +67,10 @@ export function maskForm(of) {
       }
       go.classList.add("busy");
       try {
-        await of.send({ prompt: prompt.value.trim(), strength: Number(strength.value), mask: keepFace ? null : painter.mask() });
+        await of.send(prompt.value.trim(), (width, height) => ({
+          strength: Number(strength.value),
+          ...(keepFace ? { keep_face: true } : { mask: painter.mask(width, height), feather: Math.round(Math.max(width, height) / fadeShare) }),
+        }));
       } catch (error) {
         fill(said, failure(error, null));
       } finally {
@@ -94,15 +95,28 @@ export function maskForm(of) {
   );
 }
 
-/** @param {Blob} blob @returns {Promise<string>} */
-async function base64(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+/** Dark stripes and light ones: seen on skin, sky and leaves alike. @param {CanvasRenderingContext2D} pen @returns {CanvasPattern} */
+function hatched(pen) {
+  const side = 24;
+  const tile = h("canvas", { width: side, height: side });
+  const of = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
+  of.fillStyle = "#c2187a";
+  of.fillRect(0, 0, side, side);
+  of.strokeStyle = "#fff";
+  of.lineWidth = side / 4;
+  of.beginPath();
+  // the corners beside the diagonal, too, so that the stripes go on in the next tile
+  for (const sum of [0, side, 2 * side]) {
+    of.moveTo(sum + side, -side);
+    of.lineTo(sum - 2 * side, 2 * side);
+  }
+  of.stroke();
+  return /** @type {CanvasPattern} */ (pen.createPattern(tile, "repeat"));
 }
 
 /** @param {Canvas} item */
 function createPainter(item) {
-  const scale = Math.max(1, Math.min(longestCanvas / item.width, longestCanvas / item.height));
+  const scale = longestCanvas / Math.max(item.width, item.height);
   const width = Math.round(item.width * scale);
   const height = Math.round(item.height * scale);
   const canvas = h("canvas", {
@@ -114,6 +128,7 @@ function createPainter(item) {
     "aria-describedby": "mask-help",
   });
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+  const ink = hatched(pen);
   const cursor = h("span", { class: "brush-cursor", "aria-hidden": "true", hidden: true });
   const img = h("img", { alt: "" });
   show(img, item.url);
@@ -265,8 +280,12 @@ function createPainter(item) {
           pen.clearRect(0, 0, width, height);
         },
       }),
-      button({ label: t("mask.top"), class: "small", on: () => area([0, 0, 1, 0.4]) }),
-      button({ label: t("mask.bottom"), class: "small", on: () => area([0, 0.6, 1, 1]) }),
+      h(
+        "div",
+        { class: "row" },
+        button({ label: t("mask.top"), class: "small", on: () => area([0, 0, 1, 0.4]) }),
+        button({ label: t("mask.bottom"), class: "small", on: () => area([0, 0.6, 1, 1]) }),
+      ),
     ),
     field(t("mask.brush"), size),
     state,
@@ -276,20 +295,18 @@ function createPainter(item) {
     element,
     tools,
     empty: () => !pen.getImageData(0, 0, width, height).data.some((value, index) => index % 4 === 3 && value > 0),
-    /** PNG of the picture's size: white is drawn anew, black stays. @returns {Promise<Blob>} */
-    mask() {
-      const flat = document.createElement("canvas");
-      flat.width = item.width;
-      flat.height = item.height;
+    /** PNG in base64, in pixels of what is drawn: white is drawn anew, black stays. @param {number} wide @param {number} high */
+    mask(wide, high) {
+      const flat = h("canvas", { width: wide, height: high });
       const copy = /** @type {CanvasRenderingContext2D} */ (flat.getContext("2d"));
-      copy.drawImage(canvas, 0, 0, item.width, item.height);
+      copy.drawImage(canvas, 0, 0, wide, high);
       copy.globalCompositeOperation = "source-in";
       copy.fillStyle = "white";
-      copy.fillRect(0, 0, item.width, item.height);
+      copy.fillRect(0, 0, wide, high);
       copy.globalCompositeOperation = "destination-over";
       copy.fillStyle = "black";
-      copy.fillRect(0, 0, item.width, item.height);
-      return new Promise((resolve, reject) => flat.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("canvas"))), "image/png"));
+      copy.fillRect(0, 0, wide, high);
+      return flat.toDataURL("image/png").split(",")[1];
     },
   };
 }

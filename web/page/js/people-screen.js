@@ -1,6 +1,6 @@
 // People: who is known, what is kept of them, and how to make it gone.
 
-import { defaultModel } from "./api.js";
+import { modelNamed } from "./api.js";
 import { openCard } from "./card.js";
 import { button, fill, freshId, h } from "./dom.js";
 import { amend } from "./draft.js";
@@ -87,7 +87,7 @@ function card(person) {
 /** Where the model draws by cards and this person was met before it did. @param {Api.Person} person */
 function outdated(person) {
   const said = h("p", { class: "hint warn", hidden: true }, t("people.outdated"));
-  defaultModel()
+  modelNamed()
     .then((model) => (said.hidden = model?.identity?.kind !== "card" || person.card))
     .catch(() => undefined);
   return said;

@@ -33,29 +33,17 @@ export function createPhotoTray(of) {
   const strip = h("ul", { class: "tray", "aria-label": t("tray.photos") });
   const said = h("p", { class: "hint", "aria-live": "polite" }, t("tray.hint"));
   const cameraPlace = h("div", { class: "camera-place" });
-  const file = h("input", {
-    type: "file",
-    accept: "image/jpeg,image/png,image/webp",
+  const drop = dropPlace({
+    class: "small",
+    choose: t("tray.choose"),
     multiple: true,
-    class: "visually-hidden",
-    tabIndex: -1,
-    "aria-label": t("tray.choose"),
-    on: {
-      change: () => {
-        take([...(file.files ?? [])]);
-        file.value = "";
-      },
-    },
+    take: (files) => take(files),
+    content: (choose) => [
+      button({ icon: "upload", label: t("tray.choose"), on: choose }),
+      button({ icon: "camera", label: t("tray.camera"), on: () => openCamera() }),
+      h("p", { class: "hint" }, h("span", { class: "by-mouse" }, t("tray.drop"), " "), t("tray.smaller")),
+    ],
   });
-  const drop = h(
-    "div",
-    { class: "drop small" },
-    file,
-    button({ icon: "upload", label: t("tray.choose"), on: () => file.click() }),
-    button({ icon: "camera", label: t("tray.camera"), on: () => openCamera() }),
-    h("p", { class: "hint" }, h("span", { class: "by-mouse" }, t("tray.drop"), " "), t("tray.smaller")),
-  );
-  acceptDrops(drop, (files) => take(files));
   const onPaste = (/** @type {ClipboardEvent} */ event) => {
     const files = picturesIn(event.clipboardData);
     if (files.length) take(files);
@@ -84,7 +72,7 @@ export function createPhotoTray(of) {
     strip.append(photo.element);
     draw(photo);
     try {
-      photo.blob = await shrink(source);
+      photo.blob = (await shrink(source)).blob;
       photo.address = URL.createObjectURL(photo.blob);
       draw(photo);
       await check(photo);
@@ -239,18 +227,40 @@ function verdict(photo, retry) {
   return h("p", { class: "verdict good" }, icon("check"), t("tray.good"));
 }
 
-/** Lets files be dropped on an element. @param {HTMLElement} element @param {(files: File[]) => void} take @param {(transfer: DataTransfer | null) => File[]} [of] */
-export function acceptDrops(element, take, of = picturesIn) {
-  element.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    element.classList.add("over");
+/**
+ * A place where files are dropped or chosen: pictures, unless `accept` and `filesIn` say otherwise. `content` is given what opens the choice.
+ * @param {{ choose: string, take: (files: File[]) => void, content: (choose: () => void) => import("./dom.js").Child[], name?: string, class?: string,
+ *   multiple?: boolean, accept?: string, filesIn?: (transfer: DataTransfer | null) => File[] }} of
+ */
+export function dropPlace(of) {
+  const input = h("input", {
+    type: "file",
+    accept: of.accept ?? "image/jpeg,image/png,image/webp",
+    multiple: of.multiple ?? false,
+    class: "visually-hidden",
+    tabIndex: -1,
+    "aria-label": of.choose,
+    on: {
+      change: () => {
+        const files = [...(input.files ?? [])];
+        input.value = "";
+        if (files.length) of.take(files);
+      },
+    },
   });
-  element.addEventListener("dragleave", () => element.classList.remove("over"));
-  element.addEventListener("drop", (event) => {
+  /** @type {HTMLElement} */
+  const place = h(of.name ? "section" : "div", { class: `drop ${of.class ?? ""}`, "aria-label": of.name }, input, ...of.content(() => input.click()));
+  place.addEventListener("dragover", (event) => {
     event.preventDefault();
-    element.classList.remove("over");
-    const files = of(event.dataTransfer);
-    if (files.length) take(files);
+    place.classList.add("over");
+  });
+  place.addEventListener("dragleave", () => place.classList.remove("over"));
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("over");
+    const files = (of.filesIn ?? picturesIn)(event.dataTransfer);
+    if (files.length) of.take(files);
     else if (event.dataTransfer?.files.length) notice(t("tray.no_picture"));
   });
+  return place;
 }

@@ -6,7 +6,7 @@ const faceSide = 512;
 /** A photo that no browser could open. */
 export class UnreadablePhoto extends Error {}
 
-/** Upright, at most 1600 pixels wide and high, as JPEG. @param {Blob} file */
+/** Upright, at most 1600 pixels wide and high, as JPEG. @param {Blob} file @returns {Promise<{ blob: Blob, width: number, height: number }>} */
 export async function shrink(file) {
   let bitmap;
   try {
@@ -15,17 +15,10 @@ export async function shrink(file) {
     throw new UnreadablePhoto("name" in file ? String(file.name) : "photo");
   }
   const scale = Math.min(1, longestSide / Math.max(bitmap.width, bitmap.height));
-  const blob = await draw(bitmap, [0, 0, bitmap.width, bitmap.height], bitmap.width * scale, bitmap.height * scale);
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const blob = await draw(bitmap, [0, 0, bitmap.width, bitmap.height], width, height);
   bitmap.close();
-  return blob;
-}
-
-/** Pixels of a picture. @param {Blob} picture @returns {Promise<{ width: number, height: number }>} */
-export async function measured(picture) {
-  const bitmap = await createImageBitmap(picture);
-  const { width, height } = bitmap;
-  bitmap.close();
-  return { width, height };
+  return { blob, width, height };
 }
 
 /**

@@ -1,7 +1,7 @@
 // How strongly the face counts: as a whole, by groups of the identity card where the model has them, by parts of the run.
 
-import { fill, h } from "./dom.js";
-import { amendAdvanced, draft } from "./draft.js";
+import { fill, freshId, h } from "./dom.js";
+import { amendAdvanced, draft, isThirds } from "./draft.js";
 import { decimals, has, t } from "./i18n.js";
 import { field } from "./ui.js";
 
@@ -19,7 +19,8 @@ const stageNames = /** @type {const} */ (["begin", "middle", "end"]);
  */
 function slider(label, hint, read, write) {
   const input = h("input", { type: "range", min: "0", max: "2", step: "0.05", on: { input: () => amendAdvanced(write(input.value)) } });
-  const value = h("output", null);
+  // the slider says it by itself
+  const value = h("output", { "aria-hidden": "true" });
   const element = field(label, input, hint);
   element.querySelector("label")?.append(" ", value);
   return {
@@ -28,8 +29,16 @@ function slider(label, hint, read, write) {
       input.value = read(now) || "1";
       // an order from elsewhere may have asked for more than the slider has
       value.textContent = decimals(Number(read(now) || "1"));
+      input.setAttribute("aria-valuetext", value.textContent);
     },
   };
+}
+
+/** What belongs together, below its name and a hint. @param {HTMLElement} set @param {string} name @param {string} hint @param {Setting[]} sliders */
+function fillSet(set, name, hint, sliders) {
+  const id = freshId("hint");
+  set.setAttribute("aria-describedby", id);
+  fill(set, h("legend", null, name), h("p", { class: "hint", id }, hint), ...sliders.map((one) => one.element));
 }
 
 /** What the page calls a group of the card; its own name where the page has none. @param {string} group */
@@ -47,16 +56,13 @@ export function strengthSettings() {
   let groups = [];
   let drawn = "";
   const groupSet = h("fieldset", { class: "stack" });
+  const stageSet = h("fieldset", { class: "stack" });
+  fillSet(stageSet, t("strength.stages"), t("strength.stages.hint"), stages);
   const details = h(
     "details",
     { class: "strengths" },
     h("summary", null, t("strength.title")),
-    h(
-      "div",
-      { class: "stack" },
-      groupSet,
-      h("fieldset", { class: "stack" }, h("legend", null, t("strength.stages")), h("p", { class: "hint" }, t("strength.stages.hint")), ...stages.map((one) => one.element)),
-    ),
+    h("div", { class: "stack" }, groupSet, stageSet),
   );
   return {
     element: h("div", { class: "whole stack" }, whole.element, details),
@@ -70,7 +76,7 @@ export function strengthSettings() {
         groups = names.map((name) =>
           slider(groupName(name), "", (of) => of.groups[name], (value) => ({ groups: { ...draft.get().advanced.groups, [name]: value } })),
         );
-        fill(groupSet, h("legend", null, t("strength.groups")), h("p", { class: "hint" }, t("strength.groups.hint")), ...groups.map((one) => one.element));
+        fillSet(groupSet, t("strength.groups"), t("strength.groups.hint"), groups);
       }
       for (const one of [whole, ...groups, ...stages]) one.draw(now, model);
     },
@@ -80,7 +86,7 @@ export function strengthSettings() {
 /** The strengths of an order that are not 1, in words. @param {Api.JobPerson} person */
 export function strengthWords(person) {
   const words = (/** @type {[string, number][]} */ all) => all.filter(([, scale]) => scale !== 1).map(([name, scale]) => `${name} ${decimals(scale)}`);
-  const thirds = person.stages?.length === stageNames.length ? stageNames.map((name) => t(`strength.stage.${name}`)) : null;
+  const thirds = isThirds(person.stages) ? stageNames.map((name) => t(`strength.stage.${name}`)) : null;
   return [
     ...words(Object.entries(person.card_scale ?? {}).map(([group, scale]) => [groupName(group), scale])),
     ...words((person.stages ?? []).map(({ steps, scale }, at) => [thirds?.[at] ?? steps.map((part) => decimals(part)).join("–"), scale])),

@@ -177,18 +177,15 @@ export function openViewer(items, start, onChange, beyond) {
     async curl() {
       const known = now.job ? orderFor(now.job) : { order: inputOf(now.info) };
       const photo = Boolean(now.job && ofPhoto(now.job));
-      const order = known?.order ?? (photo ? now.job?.input : null);
-      if (!order) return notice(t("job.mask_unknown"));
-      const text = curlOf(order, item().seed, photo);
+      if (!known) return notice(t(photo ? "job.photo_unknown" : "job.mask_unknown"));
+      const text = curlOf(known.order, item().seed, photo);
+      const files = photo ? t("viewer.curl.photo") : "";
       try {
         await navigator.clipboard.writeText(text);
-        notice(t(photo ? "viewer.curl.photo" : "viewer.curl.copied"));
+        notice([t("viewer.curl.copied"), files].filter(Boolean).join(" "));
       } catch {
-        openDialog({
-          title: t("viewer.curl"),
-          class: "small",
-          content: () => h("textarea", { class: "code", readOnly: true, rows: 8, value: text, "aria-label": t("viewer.curl") }),
-        });
+        const code = h("textarea", { class: "code", readOnly: true, rows: 8, value: text, "aria-label": t("viewer.curl") });
+        openDialog({ title: t("viewer.curl"), class: "small", content: () => h("div", { class: "stack" }, files ? h("p", null, files) : null, code) });
       }
     },
     async remove() {
@@ -343,8 +340,8 @@ export function curlOf(input, seed, photo) {
   const { previews: _, ...order } = input;
   const body = JSON.stringify({ ...order, n: 1, seed }, null, 1).replaceAll("'", "'\\''");
   const key = apiKey() ? ` \\\n  -H "Authorization: Bearer $IMAGINE_KEY"` : "";
-  const files = ["edit.image=@photo.jpg", order.edit?.keep_face ? "" : "edit.mask=@mask.png", "consent=<consent.json"].filter(Boolean);
-  const form = [`'job=${body}'`, ...files.map((file) => `'${file}'`)].map((part) => ` \\\n  -F ${part}`).join("");
+  // -F would read what follows a ";" in the words as settings of its own
+  const form = [`--form-string 'job=${body}'`, "-F edit.image=@photo.jpg", "-F 'consent=<consent.json'"].map((part) => ` \\\n  ${part}`).join("");
   const json = ` \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`;
   return `curl -s ${location.origin}/v1/jobs${key}${photo ? form : json}\n`;
 }

@@ -4,7 +4,7 @@ import { button, h, icon } from "./dom.js";
 import { amend } from "./draft.js";
 import { openEnrol } from "./enrol.js";
 import { t } from "./i18n.js";
-import { acceptDrops } from "./photo-tray.js";
+import { dropPlace } from "./photo-tray.js";
 import { picturesIn } from "./photos.js";
 
 const shown = ["astronaut", "pirate", "wizard", "queen", "firefighter", "cowboy", "chef", "scientist"];
@@ -14,35 +14,22 @@ export function createWelcome() {
   const begin = (/** @type {{ files?: Blob[], camera?: boolean }} */ start) =>
     openEnrol({ ...start, onDone: (person) => amend({ people: [person.id] }) });
 
-  const file = h("input", {
-    type: "file",
-    accept: "image/jpeg,image/png,image/webp",
+  const drop = dropPlace({
+    name: t("tray.photos"),
+    choose: t("tray.choose"),
     multiple: true,
-    class: "visually-hidden",
-    tabIndex: -1,
-    "aria-label": t("tray.choose"),
-    on: {
-      change: () => {
-        const files = [...(file.files ?? [])];
-        file.value = "";
-        if (files.length) begin({ files });
-      },
-    },
+    take: (files) => begin({ files }),
+    content: (choose) => [
+      h("p", { class: "drop-title" }, t("welcome.drop")),
+      h(
+        "div",
+        { class: "row center wrap" },
+        button({ icon: "camera", label: t("welcome.camera"), class: "primary", on: () => begin({ camera: true }) }),
+        button({ icon: "upload", label: t("welcome.choose"), on: choose }),
+      ),
+      h("p", { class: "hint" }, h("span", { class: "by-mouse" }, t("welcome.paste"), " "), t("welcome.before")),
+    ],
   });
-  const drop = h(
-    "section",
-    { class: "drop", "aria-label": t("tray.photos") },
-    file,
-    h("p", { class: "drop-title" }, t("welcome.drop")),
-    h(
-      "div",
-      { class: "row center wrap" },
-      button({ icon: "camera", label: t("welcome.camera"), class: "primary", on: () => begin({ camera: true }) }),
-      button({ icon: "upload", label: t("welcome.choose"), on: () => file.click() }),
-    ),
-    h("p", { class: "hint" }, h("span", { class: "by-mouse" }, t("welcome.paste"), " "), t("welcome.before")),
-  );
-  acceptDrops(drop, (files) => begin({ files }));
   const onPaste = (/** @type {ClipboardEvent} */ event) => {
     if (document.querySelector("dialog[open]")) return;
     const files = picturesIn(event.clipboardData);

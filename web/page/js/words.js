@@ -29,6 +29,18 @@ export function likenessNumber(cosine) {
   return cosine === null || cosine === undefined ? "" : number(cosine);
 }
 
+/**
+ * What the page itself has to say of a rule, or else of the first code that it knows. `message` is what the service says beside it.
+ * @param {{ rule?: string | null, codes: string[], seconds?: number | null, message: (code: string) => string | undefined }} of
+ * @returns {{ what: string, todo: string } | null}
+ */
+function saidOf(of) {
+  if (of.rule && has(`refused.${of.rule}`)) return { what: t("error.refused"), todo: t(`refused.${of.rule}`) };
+  const code = of.codes.find((one) => has(`error.${one}`));
+  if (!code) return null;
+  return { what: t(`error.${code}`), todo: [t(`error.${code}.todo`, { seconds: of.seconds ?? 10 }), of.message(code)].filter(Boolean).join(" ") };
+}
+
 /** What happened, and what to do. @param {unknown} error @returns {{ what: string, todo: string }} */
 export function explain(error) {
   if (error instanceof UnreadablePhoto) return { what: t("error.photo"), todo: t("error.photo.todo") };
@@ -38,13 +50,9 @@ export function explain(error) {
   // an answer that broke off in the middle
   if (error instanceof TypeError && /fetch|network/i.test(error.message)) return { what: t("error.network"), todo: t("error.network.todo") };
   if (!(error instanceof Problem)) return { what: t("error.page"), todo: String(error) };
-  if (error.rule && has(`refused.${error.rule}`)) return { what: t("error.refused"), todo: t(`refused.${error.rule}`) };
-  for (const code of [error.code, `http_${error.status}`]) {
-    if (!has(`error.${code}`)) continue;
-    const todo = t(`error.${code}.todo`, { seconds: error.retryAfter ?? 10 });
-    const said = ["network", "http_401", "enrol_again"].includes(code) ? "" : error.message;
-    return { what: t(`error.${code}`), todo: [todo, said].filter(Boolean).join(" ") };
-  }
+  const { rule, code, status, message, retryAfter: seconds } = error;
+  const said = saidOf({ rule, codes: [code, `http_${status}`], seconds, message: (of) => (["network", "http_401", "enrol_again"].includes(of) ? "" : message) });
+  if (said) return said;
   const trace = error.requestId ? t("error.request", { id: error.requestId }) : "";
   return { what: t("error.service"), todo: [error.message, trace].filter(Boolean).join(" ") };
 }
@@ -57,13 +65,8 @@ export function explainShort(error) {
 
 /** Why a job failed. @param {{ code: string, message: string, rule?: string | null } | null} error */
 export function explainJob(error) {
-  if (error?.rule && has(`refused.${error.rule}`)) return { what: t("error.refused"), todo: t(`refused.${error.rule}`) };
-  const code = error?.code ?? "failed";
-  if (has(`error.${code}`)) {
-    const said = code === "invalid_request" ? error?.message : "";
-    return { what: t(`error.${code}`), todo: [t(`error.${code}.todo`, { seconds: 10 }), said].filter(Boolean).join(" ") };
-  }
-  return { what: t("error.job"), todo: [t("error.job.todo"), error?.message].filter(Boolean).join(" ") };
+  const said = saidOf({ rule: error?.rule, codes: [error?.code ?? "failed"], message: (code) => (code === "invalid_request" ? error?.message : "") });
+  return said ?? { what: t("error.job"), todo: [t("error.job.todo"), error?.message].filter(Boolean).join(" ") };
 }
 
 /** @param {Api.PhotoProblem} problem */
