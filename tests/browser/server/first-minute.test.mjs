@@ -12,10 +12,11 @@ test("the first load: under 150 KB on the wire, a strict policy, nothing from el
   await wire.send("Network.clearBrowserCache");
   let bytes = 0;
   wire.on("Network.loadingFinished", (event) => (bytes += event.encodedDataLength));
-  const [answer] = await Promise.all([page.waitForResponse((one) => one.url() === `${base}/`), page.goto(`${base}/?again`).then(() => page.goto(`${base}/`))]);
+  // One load, into an empty cache; the address of the page that is open would be reloaded instead.
+  const answer = await page.goto(`${base}/?again`);
   await page.locator(".welcome").waitFor();
   await page.waitForLoadState("networkidle");
-  if (real) assert.ok(bytes > 20_000 && bytes < 150_000, `${bytes} bytes`);
+  if (real) assert.ok(bytes > 100_000 && bytes < 150_000, `${bytes} bytes`);
   const policy = answer.headers()["content-security-policy"];
   assert.match(policy, /default-src 'self'/);
   assert.doesNotMatch(policy, /unsafe|\*|https?:/);
