@@ -1,4 +1,5 @@
-//! Weights of eight bits as torch reads them, with their scales (fixtures by `generate/few_step.py`).
+//! Weights of eight bits as torch reads them, with their scales (fixtures by `generate/few_step.py` and, as torchao and
+//! diffusers save them, `generate/eight_bits.py`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::broken_files::{Stored, read_safetensors, write_safetensors};
 use crate::checkpoint_files;
-use crate::few_step::{options, sdxl, unpacked, with_unet};
+use crate::few_step::{options, sdxl, unpacked, unpacked_of, with_unet};
 use crate::picture_runs::{Comparison, Run, generate};
 use crate::single_file::digest;
 
@@ -233,4 +234,38 @@ fn scales_of_rows_are_multiplied_in() {
     let mut comparison = Comparison::default();
     comparison.compare(&run, generate(&mut model, &run.request(None)), &golden);
     comparison.finish();
+}
+
+/// A folder as diffusers saves it with torchao, its configuration and all.
+#[test]
+fn a_unet_that_torchao_has_saved_draws_as_in_diffusers() {
+    let (dir, _) = unpacked_of("eight_bits/unet", "diffusion_pytorch_model.safetensors");
+    fs::copy(fixtures("eight_bits").join("unet/config.json"), dir.path().join("config.json"))
+        .expect("a copy");
+    let text = fs::read_to_string(fixtures("eight_bits").join("digests.json")).expect("the digests");
+    let json: Value = serde_json::from_str(&text).expect("JSON");
+    let weights = Weights::open_folder(dir.path(), CPU, Kind::Float).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(json["unet"], digest(&weights), "as torchao itself makes them whole, to the last bit");
+    let golden = Golden::read("eight_bits", "pictures.safetensors");
+    let mut model = with_unet(sdxl(), dir.path()).unwrap_or_else(|e| panic!("{e}"));
+    let run = Run::named("eight_bits", "eight");
+    let mut comparison = Comparison::default();
+    comparison.compare(&run, generate(&mut model, &run.request(None)), &golden);
+    comparison.finish();
+}
+
+/// Whole numbers of eight bits, which torchao saves under the same names, are no weights here.
+#[test]
+fn whole_numbers_of_torchao_are_refused_by_file_and_key() {
+    let (dir, file) = unpacked_of("eight_bits/unet", "diffusion_pytorch_model.safetensors");
+    let mut tensors = read_safetensors(&file);
+    for (_, tensor) in tensors.iter_mut().filter(|(key, _)| key.ends_with("._weight_qdata")) {
+        tensor.dtype = safetensors::Dtype::I8;
+    }
+    let whole = dir.path().join("int8.safetensors");
+    write_safetensors(&whole, &tensors);
+    let message = with_unet(sdxl(), &whole).map(drop).expect_err("whole numbers").to_string();
+    for says in ["int8.safetensors", ".weight\"", "has type I8"] {
+        assert!(message.contains(says), "\"{says}\" is not in: {message}");
+    }
 }

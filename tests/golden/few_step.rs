@@ -19,8 +19,13 @@ const LONE: &str = "dmd2_sdxl_4step_unet_fp16.bin";
 
 /// A packed fixture as a file of its own name.
 pub fn unpacked(name: &str) -> (TempDir, PathBuf) {
+    unpacked_of("few_step", name)
+}
+
+/// The same of another subject's.
+pub fn unpacked_of(subject: &str, name: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let packed = fs::read(fixtures("few_step").join(format!("{name}.gz"))).expect("the fixture");
+    let packed = fs::read(fixtures(subject).join(format!("{name}.gz"))).expect("the fixture");
     let mut bytes = Vec::new();
     GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("a gzip file");
     let file = dir.path().join(name);
