@@ -127,13 +127,32 @@ impl ClipVisionModel {
     /// It holds no vision encoder, one of another width, or one that does not fit it exactly.
     pub fn from_file(file: &Path, device: Device, kind: Kind) -> Result<Self, ClipVisionError> {
         let files = Arc::new(TensorFiles::open(&[file.to_path_buf()])?);
+        let config = Self::published(file, &files)?;
+        Self::of_files(&files, &config, device, kind)
+    }
+
+    /// The published encoder that a file's tensors are of, told by its width.
+    ///
+    /// # Errors
+    /// It holds no vision encoder, or one of another width.
+    pub fn published(file: &Path, files: &TensorFiles) -> Result<ClipVisionConfig, ClipVisionError> {
         let names = ["vision_model.", ""].map(|start| format!("{start}embeddings.class_embedding"));
         let width = names.iter().find_map(|name| files.shape(name)?.first().copied());
         let [key, _] = names;
         let width = width.ok_or_else(|| WeightsError::Missing { file: file.to_path_buf(), key })?;
-        let config = ClipVisionConfig::of_width(width)
-            .map_err(|source| ClipVisionError::ConfigFile { file: file.to_path_buf(), source })?;
-        Self::of_files(&files, &config, device, kind)
+        ClipVisionConfig::of_width(width)
+            .map_err(|source| ClipVisionError::ConfigFile { file: file.to_path_buf(), source })
+    }
+
+    /// The tensors of a vision encoder, or of the one in a whole CLIP, under the names that [`Self::new`] asks for.
+    ///
+    /// # Errors
+    /// As [`Weights::remapped`].
+    pub fn weights_of(files: &Arc<TensorFiles>, device: Device, kind: Kind) -> Result<Weights, WeightsError> {
+        match vision_tower(&files.keys()) {
+            Some(map) => Weights::remapped(files, &map, device, kind),
+            None => Ok(Weights::from_files(files, device, kind)),
+        }
     }
 
     fn of_files(
@@ -142,10 +161,7 @@ impl ClipVisionModel {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ClipVisionError> {
-        let weights = match vision_tower(&files.keys()) {
-            Some(map) => Weights::remapped(files, &map, device, kind)?,
-            None => Weights::from_files(files, device, kind),
-        };
+        let weights = Self::weights_of(files, device, kind)?;
         let model = Self::new(&weights.root(), config)?;
         weights.finish(&Self::IGNORED)?;
         Ok(Self { pages: weights.pages(), ..model })

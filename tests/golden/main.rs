@@ -14,6 +14,7 @@ mod face_packs;
 mod faceid;
 mod faces;
 mod few_step;
+mod fits;
 mod hostile_images;
 mod identities;
 mod image_processor;

@@ -118,7 +118,14 @@ impl Adapter {
         device: Device,
         kind: Kind,
     ) -> Result<Self, AdapterError> {
-        let weights = Weights::open(&[file.to_path_buf()], device, kind)?;
+        Self::of_weights(Weights::open(&[file.to_path_buf()], device, kind)?, file, options)
+    }
+
+    /// The same of a file that is open already.
+    ///
+    /// # Errors
+    /// As [`Adapter::open`].
+    pub fn of_weights(weights: Weights, file: &Path, options: &AdapterOptions) -> Result<Self, AdapterError> {
         let adapter = AdapterKind::recognise(&weights, file, options.kind)?;
         let damaged = |reason: String| AdapterError::Damaged { file: file.to_path_buf(), reason };
         let vs = &weights.root() / "image_proj";
@@ -159,6 +166,11 @@ impl Adapter {
             shortcut: is_v2.then(|| options.shortcut_scale.unwrap_or(1.0)),
             raw_embedding: options.raw_embedding.unwrap_or(by_name),
         })
+    }
+
+    /// The file's tensors alone.
+    pub fn into_weights(self) -> Weights {
+        self.weights
     }
 
     pub fn kind(&self) -> AdapterKind {

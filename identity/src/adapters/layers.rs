@@ -50,8 +50,10 @@ impl AdapterLayers<'_> {
             let shape = unet.shape(&target).ok_or_else(missing)?;
             let base = format!("ip_adapter.{n}.{name}_lora");
             // The rank is the file's choice; that both matrices have it is checked when they are read.
-            let down = self.weights.shape(&format!("{base}.down.weight")).unwrap_or_default();
-            let rank = down.first().copied().unwrap_or(0);
+            let dim = |part: &str, at: usize| {
+                self.weights.shape(&format!("{base}.{part}.weight"))?.get(at).copied()
+            };
+            let rank = dim("down", 0).or_else(|| dim("up", 1)).unwrap_or(0);
             let vs = &self.weights.root() / &base;
             let (out, inputs) = match shape.as_slice() {
                 &[out, inputs] => (out, inputs),

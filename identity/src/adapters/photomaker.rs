@@ -180,11 +180,31 @@ impl PhotoMaker {
         device: Device,
         kind: Kind,
     ) -> Result<Self, PhotoMakerError> {
+        Self::of_weights(Self::weights_of(file, device, kind)?, file, wanted)
+    }
+
+    /// The file's tensors without the LoRA, under the names that [`PhotoMaker::of_weights`] asks for.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn weights_of(file: &Path, device: Device, kind: Kind) -> Result<Weights, PhotoMakerError> {
         let own = |key: &str, _: &[i64]| match key.strip_prefix("id_encoder.") {
             Some(key) => vec![(key.to_string(), Change::Whole)],
             None => Vec::new(),
         };
-        let weights = Weights::open_mapped(&[file.to_path_buf()], device, kind, own)?;
+        Ok(Weights::open_mapped(&[file.to_path_buf()], device, kind, own)?)
+    }
+
+    /// The same as [`PhotoMaker::open`], of tensors that are open already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_weights(
+        weights: Weights,
+        file: &Path,
+        wanted: Option<PhotoMakerVersion>,
+    ) -> Result<Self, PhotoMakerError> {
+        let (device, kind) = (weights.device(), weights.kind());
         let refuse = |reason: String| PhotoMakerError::Unrecognised { file: file.to_path_buf(), reason };
         let width = match weights.shape("fuse_module.layer_norm.weight").as_deref() {
             Some(&[width]) if width > 0 => width,
@@ -214,6 +234,11 @@ impl PhotoMaker {
         };
         let fuse = FuseModule::new(&(&vs / "fuse_module"), width)?;
         Ok(Self { file: file.to_path_buf(), fuse, stack, width, device, kind, weights })
+    }
+
+    /// The file's tensors alone, without the LoRA.
+    pub fn into_weights(self) -> Weights {
+        self.weights
     }
 
     pub fn version(&self) -> PhotoMakerVersion {

@@ -103,6 +103,16 @@ impl Shape {
         })
     }
 
+    /// The U-Net's configuration.
+    pub fn unet(&self) -> &UNetConfig {
+        &self.unet
+    }
+
+    /// Those of the text encoders.
+    pub fn texts(&self) -> &[ClipTextConfig] {
+        &self.texts
+    }
+
     /// Pixels along a side of the pictures that it was trained on, where the configuration says so.
     pub fn side(&self) -> Option<u32> {
         let pixels = self.unet.sample_size?.checked_mul(self.vae.downscale())?;

@@ -46,6 +46,8 @@ pub enum WeightsError {
     NotFinite { file: PathBuf, key: String },
     #[error("{file}: {count} tensors do not belong to this model, first \"{first}\"")]
     Unexpected { file: PathBuf, count: usize, first: String },
+    #[error("{file}: tensor \"{key}\" does not belong to this model")]
+    Spare { file: PathBuf, key: String },
     #[error("{file}: \"{key}\" stands in two files")]
     Twice { file: PathBuf, key: String },
     #[error("a LoRA changes \"{key}\", which this model does not have")]

@@ -10,6 +10,7 @@
 mod census;
 mod error;
 mod files;
+mod outline;
 mod pages;
 mod pickle;
 mod remap;
@@ -53,6 +54,28 @@ struct Entry {
     stored: StoredTensor,
 }
 
+impl Entry {
+    /// The tensor under a model's key, which must have this shape.
+    fn fitting<'a>(
+        files: &TensorFiles,
+        entries: &'a HashMap<String, Self>,
+        key: &str,
+        shape: &[i64],
+    ) -> Result<&'a Self, WeightsError> {
+        let missing = || WeightsError::Missing { file: files.path(), key: key.to_string() };
+        let entry = entries.get(key).ok_or_else(missing)?;
+        if entry.stored.shape() == shape {
+            return Ok(entry);
+        }
+        Err(WeightsError::Shape {
+            file: files.path_of(&entry.stored),
+            key: entry.stored_key.clone(),
+            expected: shape.to_vec(),
+            found: entry.stored.shape().to_vec(),
+        })
+    }
+}
+
 enum Origin {
     Files { files: Arc<TensorFiles>, entries: HashMap<String, Entry> },
     Fresh { parameters: RefCell<BTreeMap<String, Tensor>> },
@@ -67,6 +90,8 @@ pub struct Weights {
     pages: RefCell<MappedPages>,
     /// Tensors that are used where they lie are looked at for NaN when they are asked for.
     check_mapped: bool,
+    /// What does not fit, where that is noted and not refused ([`Weights::outline`]).
+    outline: Option<RefCell<Vec<WeightsError>>>,
     changes: RefCell<HashMap<String, Vec<WeightChange>>>,
 }
 
@@ -148,6 +173,7 @@ impl Weights {
             used: RefCell::default(),
             pages: RefCell::default(),
             check_mapped: true,
+            outline: None,
             changes: RefCell::default(),
         }
     }
@@ -230,6 +256,14 @@ impl Weights {
             .filter(|key| !used.contains(*key) && !ignored.iter().any(|end| key.ends_with(end)))
             .collect();
         extra.sort();
+        if let Some(noted) = &self.outline {
+            let spare = |key: &String| {
+                let Entry { stored, stored_key } = entries.get(key)?;
+                Some(WeightsError::Spare { file: files.path_of(stored), key: stored_key.clone() })
+            };
+            noted.borrow_mut().extend(extra.into_iter().filter_map(spare));
+            return Ok(());
+        }
         match extra.first().and_then(|first| entries.get(*first)) {
             None => Ok(()),
             Some(first) => Err(WeightsError::Unexpected {
@@ -241,19 +275,12 @@ impl Weights {
     }
 
     fn get(&self, key: &str, shape: &[i64], init: Init) -> Result<Tensor, WeightsError> {
+        if let Some(noted) = &self.outline {
+            return self.get_outline(noted, key, shape);
+        }
         let tensor = match &self.origin {
             Origin::Files { files, entries } => {
-                let entry = entries
-                    .get(key)
-                    .ok_or_else(|| WeightsError::Missing { file: files.path(), key: key.to_string() })?;
-                if entry.stored.shape() != shape {
-                    return Err(WeightsError::Shape {
-                        file: files.path_of(&entry.stored),
-                        key: entry.stored_key.clone(),
-                        expected: shape.to_vec(),
-                        found: entry.stored.shape().to_vec(),
-                    });
-                }
+                let entry = Entry::fitting(files, entries, key, shape)?;
                 let pages = &mut self.pages.borrow_mut();
                 // A changed weight is a copy, which nobody looks at again.
                 let check = self.check_mapped || self.changes.borrow().contains_key(key);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use imagine_contract::CancelFlag;
+use imagine_pipeline::fit::fit;
 use imagine_pipeline::inspect::{
-    Inspected, ReadAll, TensorFiles, TypeShare, build, has_weight_name, inspect, read_all,
+    Inspected, ReadAll, TensorFiles, TypeShare, has_weight_name, inspect, read_all,
 };
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -39,6 +40,9 @@ pub struct LoneFile {
     pub parameters: u64,
     pub bytes: u64,
     pub sha256: String,
+    /// The model that its keys and shapes were compared with; `None` where they were not, or none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<String>,
     /// What is wrong with it, each with file, key and reason; empty where nothing is.
     pub problems: Vec<String>,
 }
@@ -144,16 +148,20 @@ impl LoneFile {
         }
         bar.done(look.bytes(path));
         let types = files.as_ref().map(|files| files.types()).unwrap_or_default();
-        let mut inspected = None;
+        let (mut inspected, mut compared_with) = (None, None);
         if let Some(files) = &files {
             match inspect(path, files) {
                 Ok(found) => {
-                    // A tensor that cannot be read would be told twice.
-                    if look == Look::Whole
-                        && all.errors.is_empty()
-                        && let Err(error) = build(&found, files)
-                    {
-                        problem(error.to_string());
+                    // Networks of a folder may lie in several files.
+                    let whole = match look {
+                        Look::Header => false,
+                        Look::Whole => true,
+                        Look::Part => found.part.is_one_file(),
+                    };
+                    if whole {
+                        let fit = fit(path, files, &found);
+                        fit.problems.into_iter().for_each(&mut problem);
+                        compared_with = fit.with;
                     }
                     inspected = Some(found);
                 }
@@ -162,7 +170,7 @@ impl LoneFile {
             }
         }
         let (what, base, option, preset) = match inspected {
-            Some(Inspected { what, base, option, preset }) => (Some(what), base, option, preset),
+            Some(Inspected { what, base, option, preset, .. }) => (Some(what), base, option, preset),
             None => (None, None, None, None),
         };
         let share =
@@ -180,7 +188,40 @@ impl LoneFile {
             precision,
             bytes,
             sha256,
+            compared_with,
             problems,
+        })
+    }
+
+    /// A network of a face pack, which has been loaded: its checksum is computed besides.
+    ///
+    /// # Errors
+    /// As [`LoneFile::read`].
+    pub fn of_pack(
+        path: &Path,
+        what: String,
+        problem: Option<String>,
+        cancel: &CancelFlag,
+        bar: &mut Bar,
+    ) -> Result<Self, ModelsError> {
+        let bytes = bytes_of(path);
+        bar.file("reading", &path.to_string_lossy(), bytes, 0);
+        let sha256 = digests(path, cancel, &mut |n| bar.checked(n))?.sha256;
+        bar.done(bytes);
+        Ok(Self {
+            path: path.to_path_buf(),
+            what: Some(what),
+            base: None,
+            option: Some("--face-encoder"),
+            preset: None,
+            precision: Vec::new(),
+            tensors: 0,
+            read: 0,
+            parameters: 0,
+            bytes,
+            sha256,
+            compared_with: None,
+            problems: problem.into_iter().collect(),
         })
     }
 
@@ -204,9 +245,20 @@ impl LoneFile {
             let preset = self.preset.map(|preset| format!("; it is drawn by the preset {preset}"));
             lines.push(format!("  named by {option}{}", preset.unwrap_or_default()));
         }
-        lines.extend(self.problems.iter().map(|problem| format!("  problem: {problem}")));
+        if let Some(model) = &self.compared_with {
+            lines.push(format!("  keys and shapes compared with {model}"));
+        }
+        lines.extend(some_of(&self.problems).map(|problem| format!("  problem: {problem}")));
         lines
     }
+}
+
+/// The first problems, and how many more there are: of a file for another model every tensor is one.
+pub fn some_of(problems: &[String]) -> impl Iterator<Item = String> {
+    const SHOWN: usize = 20;
+    let more = problems.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more, which --json lists"));
+    problems.iter().take(SHOWN).cloned().chain(more)
 }
 
 /// A count in millions or thousands.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use imagine_contract::CancelFlag;
+use imagine_identity::{ArcFace, Pack, Scrfd};
 use imagine_pipeline::checkpoint::Checkpoint;
+use imagine_pipeline::fit::fit_folder;
 use imagine_pipeline::inspect::TensorFiles;
 use serde::Serialize;
 
@@ -14,9 +16,9 @@ use super::command::VerifyArgs;
 use super::digest::digests;
 use super::download::Watcher;
 use super::error::ModelsError;
-use super::installed::installed;
+use super::installed::{bytes_of, installed};
 use super::lock::{Lock, LockedFile, LockedPart};
-use super::lone::{LoneFile, Look, ModelFiles, is_weight_file};
+use super::lone::{LoneFile, Look, ModelFiles, is_weight_file, some_of};
 use super::{Context, print};
 use crate::failure::Failure;
 use crate::model_lookup::{INDEX, places};
@@ -131,6 +133,9 @@ fn verify_files(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Fail
         (ModelFiles { weights: vec![path.to_path_buf()], indices: Vec::new() }, Look::Whole)
     };
     if found == ModelFiles::default() {
+        if path.is_dir() && holds_onnx(path) {
+            return verify_pack(path, json, cancel);
+        }
         return Err(Failure::input(format!(
             "{}: there are no files of weights in this folder",
             path.display()
@@ -142,10 +147,15 @@ fn verify_files(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Fail
         files.push(LoneFile::read(path, look, cancel, &mut bar)?);
     }
     drop(bar);
-    let mut problems = if path.is_dir() { problems_of_folder(path, &found.indices) } else { Vec::new() };
+    let mut problems = if path.is_dir() { problems_of_folder(path, &found) } else { Vec::new() };
     problems.retain(|problem| !files.iter().any(|file| file.problems.contains(problem)));
-    let ok = problems.is_empty() && files.iter().all(|file| file.problems.is_empty());
-    let report = FilesReport { ok, files, problems };
+    report(path, FilesReport { ok: false, files, problems }, json)
+}
+
+/// Prints what was found; an error if anything is wrong.
+fn report(path: &Path, report: FilesReport, json: bool) -> Result<(), Failure> {
+    let ok = report.problems.is_empty() && report.files.iter().all(|file| file.problems.is_empty());
+    let report = FilesReport { ok, ..report };
     print(json, &report, || report.lines())?;
     if report.ok {
         return Ok(());
@@ -160,8 +170,35 @@ fn verify_files(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Fail
     Err(Failure::failed(message).hint("a damaged file is fetched anew; it cannot be mended"))
 }
 
-/// What no file that is there can tell: files that are missing.
-fn problems_of_folder(path: &Path, indices: &[PathBuf]) -> Vec<String> {
+fn holds_onnx(folder: &Path) -> bool {
+    let inner = folder.join(folder.file_name().unwrap_or_default());
+    let entries = [folder, &inner].into_iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten();
+    entries.into_iter().any(|entry| entry.path().extension().is_some_and(|end| end == "onnx"))
+}
+
+/// Loads both networks of a face pack, as a run would: ONNX Runtime refuses what is cut off or does not fit.
+fn verify_pack(path: &Path, json: bool, cancel: &CancelFlag) -> Result<(), Failure> {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    match Pack::open(path) {
+        Ok(pack) => {
+            let networks = [
+                ("detector", &pack.detector, Scrfd::open(&pack.detector).map(drop)),
+                ("recogniser", &pack.recogniser, ArcFace::open(&pack.recogniser).map(drop)),
+            ];
+            let mut bar = Bar::new(!json, networks.iter().map(|(_, file, _)| bytes_of(file)).sum());
+            for (role, file, opened) in networks {
+                let what = format!("the {role} of the face pack {}", pack.name);
+                let problem = opened.err().map(|error| error.to_string());
+                files.push(LoneFile::of_pack(file, what, problem, cancel, &mut bar)?);
+            }
+        }
+        Err(error) => problems.push(error.to_string()),
+    }
+    report(path, FilesReport { ok: false, files, problems }, json)
+}
+
+/// What no file that is there can tell: files that are missing, and what networks miss whose weights may lie in several.
+fn problems_of_folder(path: &Path, found: &ModelFiles) -> Vec<String> {
     let mut problems = Vec::new();
     if path.join(INDEX).is_file() {
         problems.extend(Checkpoint::open(path).err().map(|error| error.to_string()));
@@ -169,7 +206,10 @@ fn problems_of_folder(path: &Path, indices: &[PathBuf]) -> Vec<String> {
         problems
             .extend(networks.filter_map(|folder| Some(TensorFiles::open_folder(&folder).err()?.to_string())));
     }
-    let shards = indices.iter().filter_map(|index| TensorFiles::open(std::slice::from_ref(index)).err());
+    let folders: BTreeSet<&Path> = found.weights.iter().filter_map(|file| file.parent()).collect();
+    problems.extend(folders.into_iter().filter_map(fit_folder).flat_map(|fit| fit.problems));
+    let shards =
+        found.indices.iter().filter_map(|index| TensorFiles::open(std::slice::from_ref(index)).err());
     for problem in shards.map(|error| error.to_string()) {
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -181,10 +221,11 @@ fn problems_of_folder(path: &Path, indices: &[PathBuf]) -> Vec<String> {
 impl FilesReport {
     fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.files.iter().flat_map(LoneFile::lines).collect();
-        lines.extend(self.problems.iter().map(|problem| format!("problem: {problem}")));
+        lines.extend(some_of(&self.problems).map(|problem| format!("problem: {problem}")));
         let good = self.files.iter().filter(|file| file.problems.is_empty()).count();
         let tensors: usize = self.files.iter().map(|file| file.read).sum();
-        lines.push(format!("{good} of {} files are sound, {tensors} tensors read", self.files.len()));
+        let read = if tensors > 0 { format!(", {tensors} tensors read") } else { String::new() };
+        lines.push(format!("{good} of {} files are sound{read}", self.files.len()));
         lines
     }
 }
