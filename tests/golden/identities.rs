@@ -33,7 +33,7 @@ impl Who {
     }
 }
 
-fn pictures() -> Golden {
+pub fn pictures() -> Golden {
     Golden::read("identities", "pictures.safetensors")
 }
 
@@ -69,7 +69,7 @@ fn load(options: &LoadOptions) -> StableDiffusion {
 }
 
 /// Everything that is known of the fixture's person `i`.
-fn reference(golden: &Golden, i: i64, raw: bool) -> Reference {
+pub fn reference(golden: &Golden, i: i64, raw: bool) -> Reference {
     let face = golden.get(&format!("picture.{i}"));
     let size = face.size();
     let face = RgbPixels { width: size[1] as u32, height: size[0] as u32, rgb: bytes(&face) };
@@ -91,11 +91,16 @@ fn reference(golden: &Golden, i: i64, raw: bool) -> Reference {
     Reference { embedding, norm: norm.double_value(&[]) as f32, face: None, key_points: Some(points) }
 }
 
+/// Where the fixture's person `i` is, if there are two.
+pub fn region(golden: &Golden, i: i64) -> Region {
+    let values = bytes(&golden.get("masks").narrow(0, i, 1));
+    Region::Mask(GrayPixels { width: 32, height: 32, values })
+}
+
 fn request(golden: &Golden, run: &Run, who: &Who) -> GenerateRequest {
     let raw = who.name.starts_with("instantid");
     let person = |(i, &scale): (usize, &f64)| {
-        let mask = bytes(&golden.get("masks").narrow(0, i as i64, 1));
-        let region = Region::Mask(GrayPixels { width: 32, height: 32, values: mask });
+        let region = region(golden, i as i64);
         let rows = i as i64..i as i64 + who.references.unwrap_or(1);
         let mut references: Vec<Reference> = rows.map(|row| reference(golden, row, raw)).collect();
         if who.is_photo_maker() {

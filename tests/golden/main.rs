@@ -32,6 +32,7 @@ mod sd21;
 mod sdxl;
 mod single_file;
 mod studio;
+mod together;
 mod tokenizer;
 mod unet;
 mod vae;
