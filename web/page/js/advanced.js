@@ -8,7 +8,7 @@ import { strengthSettings } from "./strengths.js";
 import { field } from "./ui.js";
 
 /** @typedef {import("./draft.js").Advanced} Advanced */
-/** @typedef {Exclude<keyof Advanced, "groups" | "stages">} TypedKey */
+/** @typedef {Exclude<keyof Advanced, "strengths">} TypedKey */
 
 /** @param {(() => void)[]} stops is given what ends it */
 export function advancedPanel(stops) {
