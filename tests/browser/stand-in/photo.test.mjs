@@ -81,13 +81,13 @@ test("on a small phone, by touch: all of it fits, and a failure is told in the d
   const page = await painted({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true }, { touch: true });
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth));
   await call("POST", "/mock/settings", { fail: { "POST /v1/jobs": [429, "too_many_jobs", "20 wait", 30] } });
-  await page.getByRole("button", { name: "Change it" }).click();
+  await page.getByRole("button", { name: "Change it" }).tap();
   await page.getByRole("alert").getByText("in about 30 seconds", { exact: false }).waitFor();
   const { mask } = jobIn((await orders()).at(-1)).edit;
   assert.deepEqual(await maskSeen(page, mask), { width: 48, height: 80, painted: 255, below: 0 });
   await call("POST", "/mock/settings", { fail: {} });
   await page.getByRole("switch", { name: /Everything but the face/ }).setChecked(true);
-  await page.getByRole("button", { name: "Change it" }).click();
+  await page.getByRole("button", { name: "Change it" }).tap();
   await page.locator("dialog").waitFor({ state: "detached" });
   assert.deepEqual(jobIn((await orders()).at(-1)).edit, { strength: 0.9, keep_face: true });
 });

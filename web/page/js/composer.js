@@ -1,6 +1,6 @@
 // The prompt box that finishes "Imagine me…", and all that belongs to an order.
 
-import { limits, modelNamed, modelOf, models, styles } from "./api.js";
+import { Problem, limits, modelNamed, modelOf, models, styles } from "./api.js";
 import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
 import { amend, choosePeople, chosenPeople, draft, drawnPeople, mostPeople, orderOf, sideBySide, sourceOf, speaksOfMe } from "./draft.js";
@@ -71,6 +71,8 @@ export function createComposer() {
       await submit(orderOf(draft.get(), model, look));
       document.dispatchEvent(new CustomEvent("imagine:ordered"));
     } catch (error) {
+      // the same was said above when the scene was asked for
+      if (error instanceof Problem && error.code === "refused") fill(expansion.trouble);
       fill(said, failure(error, null));
       saidOf = sourceOf(draft.get());
     } finally {

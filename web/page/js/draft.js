@@ -4,7 +4,7 @@ import { problemFrom, request } from "./api.js";
 import { t } from "./i18n.js";
 import { personOf } from "./people.js";
 import { readEvents } from "./sse.js";
-import { createStore } from "./store.js";
+import { createStore, keep } from "./store.js";
 
 /**
  * @typedef {object} Strengths how strongly one person is heard
@@ -88,7 +88,7 @@ const before = restored();
 let undecided = !before;
 
 export const draft = createStore(before ?? empty);
-draft.watch((now) => sessionStorage.setItem("imagine.draft", JSON.stringify(now)));
+draft.watch((now) => keep(sessionStorage, "imagine.draft", JSON.stringify(now)));
 
 /** @param {Partial<Draft>} change */
 export function amend(change) {

@@ -1,6 +1,6 @@
 // A mask that is painted over something, by pointer, touch or keys.
 
-import { button, h } from "./dom.js";
+import { button, h, letNoFling } from "./dom.js";
 import { t } from "./i18n.js";
 import { show } from "./images.js";
 import { field } from "./ui.js";
@@ -116,6 +116,7 @@ export function createPainter(of) {
       changed();
     });
   }
+  letNoFling(canvas);
   canvas.addEventListener("pointerleave", () => (cursor.hidden = document.activeElement !== canvas));
   canvas.addEventListener("focus", () => {
     cursor.hidden = false;

@@ -1,6 +1,6 @@
 // Where two people stand: a frame for each, or an area that is painted.
 
-import { button, fill, freshId, h } from "./dom.js";
+import { button, fill, freshId, h, letNoFling } from "./dom.js";
 import { amend, chosenPeople, draft, sideBySide } from "./draft.js";
 import { t } from "./i18n.js";
 import { createPainter } from "./painter.js";
@@ -104,6 +104,7 @@ function frame(person, help, read, write, stage) {
     write(moved(held.box, (event.clientX - held.x) / room.width, (event.clientY - held.y) / room.height, held.resize));
   });
   for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, () => (held = null));
+  letNoFling(element);
   element.addEventListener("keydown", (event) => {
     /** @type {Record<string, [number, number]>} */
     const ways = { ArrowLeft: [-stride, 0], ArrowRight: [stride, 0], ArrowUp: [0, -stride], ArrowDown: [0, stride] };

@@ -82,7 +82,8 @@ function strengthsOfOne(at) {
     draw(advanced, model) {
       const chosen = chosenPeople(draft.get());
       const person = chosen.length > 1 ? chosen[at] : null;
-      element.hidden = at > 0 && !person;
+      // a model that knows nobody has nothing to be told here
+      element.hidden = !model?.identity || (at > 0 && !person);
       if (named !== (person?.id ?? "")) {
         named = person?.id ?? "";
         fill(who, person && avatar(person), person?.name);
@@ -90,8 +91,6 @@ function strengthsOfOne(at) {
       who.hidden = !person;
       element.setAttribute("aria-label", person?.name ?? t("advanced.strength"));
       const names = model?.identity?.groups ?? [];
-      // a model that knows nobody has nothing to be told here
-      details.hidden = !model?.identity;
       groupSet.hidden = !names.length;
       if (drawn !== names.join()) {
         drawn = names.join();

@@ -237,9 +237,10 @@ export function openViewer(items, start, onChange, beyond) {
     heart.setAttribute("aria-pressed", String(info.favourite));
     const compare = act({ icon: "compare", label: t("viewer.compare"), key: "C", class: now.comparing ? "on" : "", on: acts.compare }, "compare");
     compare.setAttribute("aria-pressed", String(now.comparing));
+    const words = h("p", { class: "viewer-prompt" }, info.prompt);
     fill(
       side,
-      h("p", { class: "viewer-prompt" }, info.prompt),
+      words,
       ...likenessRows(info),
       h(
         "div",
@@ -261,6 +262,8 @@ export function openViewer(items, start, onChange, beyond) {
       settingsList(info, job),
       sourcesList(job?.expansion?.sources),
     );
+    // long words scroll, so that what can be done stays in sight
+    if (words.scrollHeight > words.clientHeight + 1) words.tabIndex = 0;
     if (focused) /** @type {HTMLElement | null} */ (side.querySelector(`[data-act="${focused}"]`))?.focus();
   };
 
