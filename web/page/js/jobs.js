@@ -59,6 +59,8 @@ export async function loadJobs() {
   // rows of a batch are shown where batches are
   const all = page.data.filter((job) => !job.batch);
   const own = all.slice(0, shownJobs);
+  // what was deleted elsewhere holds no photo here
+  if (!page.has_more) for (const id of ordered.keys()) if (!page.data.some((job) => job.id === id)) ordered.delete(id);
   older = page.has_more || all.length > shownJobs;
   jobs.set(own.map((job) => ({ ...followed(job), ...keepFrom(known.get(job.id)), job })));
   attend();

@@ -90,8 +90,9 @@ function frames(people, size) {
  * @param {HTMLElement} stage
  */
 function frame(person, help, read, write, stage) {
+  const where = h("span", { class: "visually-hidden" });
   const corner = h("span", { class: "place-corner", "aria-hidden": "true" });
-  const element = h("button", { type: "button", class: "place-frame", "aria-describedby": help }, avatar(person), h("span", { class: "person-name" }, person.name), corner);
+  const element = h("button", { type: "button", class: "place-frame", "aria-describedby": help }, avatar(person), h("span", { class: "person-name" }, person.name), " ", where, corner);
   /** @type {{ x: number, y: number, box: Box, resize: boolean } | null} */
   let held = null;
   element.addEventListener("pointerdown", (event) => {
@@ -119,7 +120,7 @@ function frame(person, help, read, write, stage) {
       const [left, top, right, bottom] = read();
       Object.assign(element.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%` });
       const percent = [left, top, right, bottom].map((part) => Math.round(100 * part));
-      element.setAttribute("aria-label", t("places.frame", { name: person.name, left: percent[0], top: percent[1], right: percent[2], bottom: percent[3] }));
+      where.textContent = t("places.frame", { left: percent[0], top: percent[1], right: percent[2], bottom: percent[3] });
     },
   };
 }
