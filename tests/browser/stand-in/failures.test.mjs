@@ -43,8 +43,9 @@ test("a browser without room: the person is met once, the draft goes on, and wha
     IDBObjectStore.prototype.put = full;
     Storage.prototype.setItem = full;
   });
+  const said = page.getByText("no room for the selfie", { exact: false }).waitFor();
   await enrol(page);
-  await page.getByText("no room for the selfie", { exact: false }).waitFor();
+  await said;
   assert.equal((await posted("/v1/people")).length, 1);
   await page.getByLabel("Imagine me", { exact: true }).fill("as a king");
   await page.keyboard.press("Control+Enter");
@@ -64,7 +65,7 @@ test("a camera that is refused leaves the other ways in sight, and can be tried 
   await page.getByRole("button", { name: "Take a selfie" }).click();
   await page.getByRole("button", { name: "I agree" }).click();
   await page.getByRole("alert").getByText("The camera may not be used.").waitFor();
-  await page.getByRole("button", { name: "Choose photos" }).waitFor();
+  await page.locator("dialog .drop button", { hasText: "Choose photos" }).waitFor();
   await page.evaluate(() => (window.refuse = false));
   await page.getByRole("button", { name: "Try again" }).click();
   await page.getByRole("button", { name: "Take photo" }).click();
