@@ -103,6 +103,7 @@ test("a photo is pasted; its consent is the one for a single order; limits that 
       transfer.items.add(new File([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], "me.png", { type: "image/png" }));
       document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
     }, upright.buffer.toString("base64"));
+  await page.locator("dialog .drop").waitFor();
   await paste();
   await page.getByRole("alert").getByText("The server is not ready.").waitFor();
   assert.equal(await page.locator("dialog .drop").count(), 1, "another can be chosen");
