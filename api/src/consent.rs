@@ -26,12 +26,15 @@ const ONCE: Wording = Wording {
     italian: include_str!("../consent/once-1.it.txt"),
 };
 
-/// The texts that a person agrees to before photos are taken.
+/// The text that a person agrees to before somebody is remembered, which holds for photos of one order, too; and the
+/// one for these alone.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConsentTexts {
-    /// Before somebody is remembered; holds for photos of one order, too.
-    #[serde(flatten)]
-    pub enrol: ConsentText,
+    #[schema(example = "1")]
+    pub version: String,
+    /// Hexadecimal SHA-256 of the English text, a line feed, and the Italian text.
+    pub sha256: String,
+    pub text: ConsentLanguages,
     /// Before a photo is handed in with one order and forgotten: `photo` and `edit.image` of a job's form, OpenAI's edits.
     pub once: ConsentText,
 }
@@ -54,7 +57,8 @@ pub struct ConsentLanguages {
 
 /// The texts that are agreed to now.
 pub fn consents() -> ConsentTexts {
-    ConsentTexts { enrol: consent(), once: ONCE.text() }
+    let ConsentText { version, sha256, text } = consent();
+    ConsentTexts { version, sha256, text, once: ONCE.text() }
 }
 
 /// The text that is agreed to before somebody is remembered.
@@ -121,8 +125,7 @@ impl GivenConsent {
     /// # Errors
     /// As [`Self::read`].
     pub(crate) fn read_once(text: Option<&str>) -> Outcome<Self> {
-        let ConsentTexts { enrol, once } = consents();
-        Self::of_one(text, &[once, enrol])
+        Self::of_one(text, &[ONCE.text(), consent()])
     }
 
     fn of_one(text: Option<&str>, wanted: &[ConsentText]) -> Outcome<Self> {
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn who_agreed_to_one_order_is_not_remembered() {
-        let ConsentTexts { enrol, once } = consents();
+        let (enrol, once) = (consent(), consents().once);
         assert_ne!(enrol.sha256, once.sha256);
         assert_eq!(refused_of(&once, GivenConsent::read_once, |_| ()), None);
         assert_eq!(refused_of(&enrol, GivenConsent::read_once, |_| ()), None, "it allows more");

@@ -45,7 +45,7 @@ export async function enrol(of) {
   /** @type {Api.Person} */
   const person = await call("/v1/people", { method: "POST", body: form });
   // whoever is known must not be met again for want of a picture
-  const kept = of.selfie ? await keepSelfie(person.id, of.selfie).then(() => true, () => false) : true;
+  const kept = of.selfie ? await keepSelfie(person.id, of.selfie) : true;
   people.set([...(people.get() ?? []), person]);
   tellTabs("people");
   return { person, kept };
