@@ -50,9 +50,14 @@ export function groupName(group) {
 /** For whoever is chosen, one by one. @returns {{ element: HTMLElement, draw: (now: Advanced, model: Api.Model | undefined) => void }} */
 export function strengthSettings() {
   const all = Array.from({ length: mostPeople }, (_, at) => strengthsOfOne(at));
+  const element = h("div", { class: "whole stack" });
   return {
-    element: h("div", { class: "whole stack" }, ...all.map((one) => one.element)),
-    draw: (now, model) => all.forEach((one) => one.draw(now, model)),
+    element,
+    draw(now, model) {
+      const shown = all.slice(0, Math.max(1, chosenPeople(draft.get()).length));
+      if (element.children.length !== shown.length) fill(element, ...shown.map((one) => one.element));
+      for (const one of shown) one.draw(now, model);
+    },
   };
 }
 
@@ -83,7 +88,7 @@ function strengthsOfOne(at) {
       const chosen = chosenPeople(draft.get());
       const person = chosen.length > 1 ? chosen[at] : null;
       // a model that knows nobody has nothing to be told here
-      element.hidden = !model?.identity || (at > 0 && !person);
+      element.hidden = !model?.identity;
       if (named !== (person?.id ?? "")) {
         named = person?.id ?? "";
         fill(who, person && avatar(person), person?.name);
