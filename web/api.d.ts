@@ -15,6 +15,8 @@ declare namespace Api {
   };
 
   type Consent = { version: string; sha256: string; text: Record<string, string> };
+  /** The text before somebody is remembered, and the one before a photo is used for one order. */
+  type Consents = Consent & { once: Consent };
   type Person = {
     id: string;
     name: string;
@@ -67,6 +69,8 @@ declare namespace Api {
     stages?: Stage[];
     card_scale?: Record<string, number>;
     box?: [number, number, number, number];
+    /** PNG in base64, white where the person is, in the place of a box; is not handed out again. */
+    mask?: string;
   };
   /** `image` is left out where the picture came as a file. */
   type Edit = { image?: string; strength: number; mask?: string; keep_face?: boolean; feather?: number };

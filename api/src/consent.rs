@@ -1,4 +1,4 @@
-//! The text that a person agrees to, and the check that it is this text.
+//! The texts that a person agrees to, and the check that it is one of them.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -6,11 +6,40 @@ use utoipa::ToSchema;
 
 use crate::error::{Code, Outcome, Problem};
 
-const VERSION: &str = "1";
-const ENGLISH: &str = include_str!("../consent/1.en.txt");
-const ITALIAN: &str = include_str!("../consent/1.it.txt");
+/// A text in both languages.
+struct Wording {
+    version: &'static str,
+    english: &'static str,
+    italian: &'static str,
+}
 
-/// The text that a person agrees to before photos are taken.
+/// For somebody who is remembered.
+const ENROL: Wording = Wording {
+    version: "1",
+    english: include_str!("../consent/1.en.txt"),
+    italian: include_str!("../consent/1.it.txt"),
+};
+/// For photos that are used for one order and forgotten.
+const ONCE: Wording = Wording {
+    version: "once-1",
+    english: include_str!("../consent/once-1.en.txt"),
+    italian: include_str!("../consent/once-1.it.txt"),
+};
+
+/// The text that a person agrees to before somebody is remembered, which holds for photos of one order, too; and the
+/// one for these alone.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConsentTexts {
+    #[schema(example = "1")]
+    pub version: String,
+    /// Hexadecimal SHA-256 of the English text, a line feed, and the Italian text.
+    pub sha256: String,
+    pub text: ConsentLanguages,
+    /// Before a photo is handed in with one order and forgotten: `photo` and `edit.image` of a job's form, OpenAI's edits.
+    pub once: ConsentText,
+}
+
+/// What is agreed to.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConsentText {
     #[schema(example = "1")]
@@ -26,13 +55,23 @@ pub struct ConsentLanguages {
     pub it: String,
 }
 
-/// The text that is agreed to now.
+/// The texts that are agreed to now.
+pub fn consents() -> ConsentTexts {
+    let ConsentText { version, sha256, text } = consent();
+    ConsentTexts { version, sha256, text, once: ONCE.text() }
+}
+
+/// The text that is agreed to before somebody is remembered.
 pub fn consent() -> ConsentText {
-    let digest = Sha256::digest(format!("{ENGLISH}\n{ITALIAN}"));
-    ConsentText {
-        version: VERSION.to_owned(),
-        sha256: hex(&digest),
-        text: ConsentLanguages { en: ENGLISH.to_owned(), it: ITALIAN.to_owned() },
+    ENROL.text()
+}
+
+impl Wording {
+    fn text(&self) -> ConsentText {
+        let Self { version, english, italian } = *self;
+        let digest = Sha256::digest(format!("{english}\n{italian}"));
+        let text = ConsentLanguages { en: english.to_owned(), it: italian.to_owned() };
+        ConsentText { version: version.to_owned(), sha256: hex(&digest), text }
     }
 }
 
@@ -73,20 +112,34 @@ pub struct GivenConsent {
 }
 
 impl GivenConsent {
-    /// Reads the form field.
+    /// Reads the form field of a request that remembers somebody.
     ///
     /// # Errors
     /// [`Code::ConsentRequired`] where it is missing, incomplete or of another text.
     pub(crate) fn read(text: Option<&str>) -> Outcome<Self> {
+        Self::of_one(text, &[consent()])
+    }
+
+    /// Reads the form field of a request whose photos are used once: the text for that, or the one that allows more.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_once(text: Option<&str>) -> Outcome<Self> {
+        Self::of_one(text, &[ONCE.text(), consent()])
+    }
+
+    fn of_one(text: Option<&str>, wanted: &[ConsentText]) -> Outcome<Self> {
         let required = |detail: &str| Problem::new(Code::ConsentRequired, detail).param("consent");
         let text = text.ok_or_else(|| required("send the person's consent; GET /v1/consent has the text"))?;
         let given: Self = serde_json::from_str(text)
             .map_err(|error| required(&format!("the consent is not the JSON that is wanted: {error}")))?;
-        let wanted = consent();
         if !given.agreed {
             return Err(required("without the person's agreement no photo is taken"));
         }
-        if given.text_version != wanted.version || !given.text_sha256.eq_ignore_ascii_case(&wanted.sha256) {
+        let is = |wanted: &ConsentText| {
+            given.text_version == wanted.version && given.text_sha256.eq_ignore_ascii_case(&wanted.sha256)
+        };
+        if !wanted.iter().any(is) {
             return Err(required("the consent is for another text than the one of GET /v1/consent"));
         }
         let by = given.authorised_by.as_deref().map(str::trim).unwrap_or_default();
@@ -106,11 +159,30 @@ mod tests {
     use super::*;
 
     fn refused(change: impl Fn(&mut serde_json::Value)) -> Option<Code> {
-        let text = consent();
+        refused_of(&consent(), GivenConsent::read, change)
+    }
+
+    fn refused_of(
+        text: &ConsentText,
+        read: impl Fn(Option<&str>) -> Outcome<GivenConsent>,
+        change: impl Fn(&mut serde_json::Value),
+    ) -> Option<Code> {
         let mut json = serde_json::json!({"basis": "self", "text_version": text.version,
             "text_sha256": text.sha256, "agreed": true});
         change(&mut json);
-        GivenConsent::read(Some(&json.to_string())).err().map(|problem| problem.code)
+        read(Some(&json.to_string())).err().map(|problem| problem.code)
+    }
+
+    #[test]
+    fn who_agreed_to_one_order_is_not_remembered() {
+        let (enrol, once) = (consent(), consents().once);
+        assert_ne!(enrol.sha256, once.sha256);
+        assert_eq!(refused_of(&once, GivenConsent::read_once, |_| ()), None);
+        assert_eq!(refused_of(&enrol, GivenConsent::read_once, |_| ()), None, "it allows more");
+        assert_eq!(refused_of(&once, GivenConsent::read, |_| ()), Some(Code::ConsentRequired));
+        let mixed = |c: &mut serde_json::Value| c["text_version"] = enrol.version.clone().into();
+        assert_eq!(refused_of(&once, GivenConsent::read_once, mixed), Some(Code::ConsentRequired));
+        assert_eq!(GivenConsent::read_once(None).err().map(|p| p.code), Some(Code::ConsentRequired));
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod worker_probe;
 
 pub use app::{Check, GpuMemory, Parts, Rules};
 pub use config::Config;
-pub use consent::{ConsentText, consent};
+pub use consent::{ConsentText, ConsentTexts, consent, consents};
 pub use error::{Code, Problem};
 pub use logging::{Logging, LoggingError, logging};
 pub use meter::Meter;

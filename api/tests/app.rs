@@ -155,7 +155,15 @@ pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: Body)
 
 /// Consent to the text of now.
 pub fn consent() -> String {
-    let text = imagine_api::consent();
+    agreed(&imagine_api::consent())
+}
+
+/// Consent to the use of photos for one order.
+pub fn consent_once() -> String {
+    agreed(&imagine_api::consents().once)
+}
+
+fn agreed(text: &imagine_api::ConsentText) -> String {
     json!({"basis": "self", "text_version": text.version, "text_sha256": text.sha256, "agreed": true})
         .to_string()
 }

@@ -8,7 +8,7 @@ use imagine_contract::Stage;
 use imagine_store::{EditSource, JobId, JobInput, UploadId};
 use serde_json::{Value, json};
 
-use crate::app::{Form, TestApp, consent};
+use crate::app::{Form, TestApp, consent, consent_once};
 use crate::support::photo;
 
 /// A mask, white on its left half.
@@ -45,8 +45,8 @@ async fn a_photo_that_comes_with_a_job_is_changed_and_dropped() {
     let unasked = app.form("/v1/jobs", whole()).await.problem(422, "consent_required");
     assert_eq!(unasked["error"]["param"], "consent");
     let key = [("idempotency-key", "k")];
-    let job = app.form_with("/v1/jobs", whole().text("consent", &consent()), &key).await.expect(202);
-    let again = app.form_with("/v1/jobs", whole().text("consent", &consent()), &key).await.expect(202);
+    let job = app.form_with("/v1/jobs", whole().text("consent", &consent_once()), &key).await.expect(202);
+    let again = app.form_with("/v1/jobs", whole().text("consent", &consent_once()), &key).await.expect(202);
     assert_eq!(job["id"], again["id"]);
     assert_eq!(job["input"]["edit"], wish["edit"]);
     let edit = input(&app, &job).await.edit.unwrap();
@@ -72,7 +72,7 @@ async fn a_photo_that_comes_with_a_job_is_changed_and_dropped() {
     assert_eq!(job["status"], "succeeded");
     // Whoever is drawn may come by photo, with the picture.
     let both = form(&wish).file("edit.image", &photo(&[])).file("photo", &photo(&["bob"]));
-    let job = app.form("/v1/jobs", both.text("consent", &consent())).await.expect(202);
+    let job = app.form("/v1/jobs", both.text("consent", &consent_once())).await.expect(202);
     assert_eq!(input(&app, &job).await.people.len(), 1);
 }
 

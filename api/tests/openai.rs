@@ -2,7 +2,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::app::{Form, TestApp, consent, events};
+use crate::app::{Form, TestApp, consent, consent_once, events};
 use crate::support::photo;
 
 fn picture(b64: &Value) -> image::DynamicImage {
@@ -162,7 +162,7 @@ async fn selfies_become_pictures_and_are_forgotten() {
     let selfies = || Form::new().file("image[]", &photo(&["ann"])).file("image[]", &photo(&["ann"]));
     let refused = app.form("/v1/images/edits", selfies().text("prompt", "as a king")).await;
     refused.problem(422, "consent_required");
-    let form = selfies().text("prompt", "as a king").text("n", "2").text("consent", &consent());
+    let form = selfies().text("prompt", "as a king").text("n", "2").text("consent", &consent_once());
     let made = app.form("/v1/images/edits", form).await.expect(200);
     assert_eq!((made["data"].as_array().unwrap().len(), &made["data"][0]["likeness"]), (2, &json!([0.5])));
     let text = imagine_api::consent();

@@ -1,7 +1,7 @@
 use axum::http::Method;
 use serde_json::json;
 
-use crate::app::{Form, TestApp, consent};
+use crate::app::{Form, TestApp, consent, consent_once};
 use crate::support::photo;
 
 #[tokio::test]
@@ -119,6 +119,7 @@ async fn nobody_is_enrolled_without_consent_a_face_or_a_name() {
     let enrol = |form| app.form("/v1/people", form);
     enrol(form(None, "Ann", &[ann])).await.problem(422, "consent_required");
     enrol(form(Some(&refused), "Ann", &[ann])).await.problem(422, "consent_required");
+    enrol(form(Some(&consent_once()), "Ann", &[ann])).await.problem(422, "consent_required");
     enrol(form(Some(&agreed), "", &[ann])).await.problem(400, "invalid_request");
     enrol(form(Some(&agreed), "Ann", &[])).await.problem(400, "invalid_request");
     let dark =
@@ -137,10 +138,13 @@ async fn nobody_is_enrolled_without_consent_a_face_or_a_name() {
 }
 
 #[tokio::test]
-async fn the_consent_text_has_its_own_hash() {
+async fn each_consent_text_has_its_own_hash() {
     use sha2::{Digest, Sha256};
     let text = TestApp::new().await.get("/v1/consent").await.expect(200);
-    let both = format!("{}\n{}", text["text"]["en"].as_str().unwrap(), text["text"]["it"].as_str().unwrap());
-    let digest: String = Sha256::digest(both).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(text["sha256"], digest);
+    for text in [&text, &text["once"]] {
+        let both =
+            format!("{}\n{}", text["text"]["en"].as_str().unwrap(), text["text"]["it"].as_str().unwrap());
+        let digest: String = Sha256::digest(both).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(text["sha256"], digest);
+    }
 }

@@ -26,7 +26,14 @@ const consent = {
     it: "Aggiungo foto di un volto perché si possano creare immagini di questa persona.\n\n- La persona sono io, oppure mi ha autorizzato.\n- Si conservano numeri che descrivono il volto, cifrati, mai inviati altrove.\n- Le foto vengono cancellate subito dopo, a meno che non si chieda di conservarle.\n- Il consenso si può revocare eliminando la persona.",
   },
 };
-consent.sha256 = createHash("sha256").update(`${consent.text.en}\n${consent.text.it}`).digest("hex");
+consent.once = {
+  version: "once-1",
+  text: {
+    en: "I am handing in a photo with faces for one order.\n\n- The people in it are me, or have allowed me to do this.\n- The photo is used only for the pictures of this order, and is then deleted. Nobody is remembered.",
+    it: "Consegno una foto con dei volti per un solo ordine.\n\n- Le persone nella foto sono io, oppure mi hanno autorizzato.\n- La foto serve solo alle immagini di questo ordine, poi viene cancellata. Nessuno viene ricordato.",
+  },
+};
+for (const one of [consent, consent.once]) one.sha256 = createHash("sha256").update(`${one.text.en}\n${one.text.it}`).digest("hex");
 
 const styles = [
   ["photo", "Photo", "photograph, natural light"],
@@ -42,7 +49,7 @@ const model = {
   guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, groups: [], face: false }, inpainting: false, default: true,
 };
 
-const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, check: null, dropEvents: false, key: null, cards: false, groups: null, search: false, sources: [] };
+const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, queuePosition: 1, eta: 4, check: null, dropEvents: false, key: null, cards: false, groups: null, model: {}, search: false, sources: [] };
 let settings;
 let people;
 let jobs;
@@ -53,7 +60,7 @@ reset();
 
 function reset() {
   for (const job of jobs?.values() ?? []) job.stop = true;
-  settings = { ...settingsAtStart, fail: {}, sources: [] };
+  settings = { ...settingsAtStart, fail: {}, model: {}, sources: [] };
   people = new Map();
   jobs = new Map();
   images = new Map();
@@ -76,14 +83,14 @@ class Problem extends Error {
 const jobFields = ["prompt", "negative_prompt", "people", "model", "n", "size", "steps", "guidance_scale", "scheduler", "seed", "priority", "expand", "style", "previews", "output_format", "webhook", "edit"];
 
 /** The model as the settings have it. */
-const modelNow = () => (settings.groups ? { ...model, identity: { ...model.identity, kind: "card", groups: settings.groups } } : model);
+const modelNow = () => ({ ...model, ...(settings.groups ? { identity: { ...model.identity, kind: "card", groups: settings.groups } } : {}), ...settings.model });
 
 /** A job that came as a form: its files stand for the values of their paths. */
 function jobOf(request, body) {
   if (!request.headers["content-type"]?.startsWith("multipart/")) return createJob(JSON.parse(body));
   const { job, consent: given, ...files } = multipart(request, body);
   const [image] = files["edit.image"] ?? [];
-  if (image && JSON.parse(given?.[0] ?? "{}").text_sha256 !== consent.sha256) throw new Problem(422, "consent_required", "consent is required");
+  if (image && ![consent.sha256, consent.once.sha256].includes(JSON.parse(given?.[0] ?? "{}").text_sha256)) throw new Problem(422, "consent_required", "consent is required");
   return createJob(JSON.parse(job[0]), undefined, Boolean(image));
 }
 
@@ -92,17 +99,19 @@ function createJob(input, batch, photo = false) {
   if (!input.prompt?.trim()) throw new Problem(400, "invalid_request", "the prompt is empty");
   for (const { card_scale: scales = {} } of input.people ?? []) for (const group of Object.keys(scales)) if (!modelNow().identity.groups.includes(group)) throw new Problem(400, "invalid_request", `there is no group ${group}`);
   for (const { person } of input.people ?? []) if (!people.has(person)) throw new Problem(404, "not_found", "there is no such person");
+  if (input.people?.length > 1 && input.people.some((one) => Boolean(one.box) === Boolean(one.mask))) throw new Problem(400, "invalid_request", 'each of several people needs a "box" or a "mask"');
+  if (input.people?.length && !modelNow().identity) throw new Problem(400, "invalid_request", "this model draws nobody in particular");
   if (input.edit && !photo && !images.has(input.edit.image)) throw new Problem(404, "not_found", "there is no such picture");
   const job = {
-    id: id("job"), object: "job", status: "queued", created: now(), started: null, finished: null, queue_position: 1, progress: 0, eta_seconds: null, attempts: 1,
+    id: id("job"), object: "job", status: "queued", created: now(), started: null, finished: null, queue_position: settings.queuePosition, progress: 0, eta_seconds: null, attempts: 1,
     // as the service: what was painted is not handed out again
-    input: { n: 1, size: "64x64", ...input, ...(input.edit ? { edit: { ...input.edit, mask: undefined } } : {}), seed: input.seed ?? Math.floor(Math.random() * 2 ** 32) },
+    input: { n: 1, size: "64x64", ...input, ...(input.edit ? { edit: { ...input.edit, mask: undefined } } : {}), people: input.people?.map((one) => ({ ...one, mask: undefined })), seed: input.seed ?? Math.floor(Math.random() * 2 ** 32) },
     expansion: input.expand === true ? expansionOf(input.prompt, input.style) : input.expand || null,
     output: [], error: null, metrics: { queue_seconds: null, run_seconds: null }, events: [], listeners: new Set(), batch,
   };
   job.urls = { get: `/v1/jobs/${job.id}`, cancel: `/v1/jobs/${job.id}/cancel`, events: `/v1/jobs/${job.id}/events` };
   jobs.set(job.id, job);
-  record(job, "job.queued", { queue_position: 1, eta_seconds: 4 });
+  record(job, "job.queued", { queue_position: settings.queuePosition, eta_seconds: settings.eta });
   run(job);
   return job;
 }

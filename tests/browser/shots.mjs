@@ -1,5 +1,5 @@
 // Screenshots of every screen, at phone and desktop width, light and dark: `IMAGINE_BIN=… node shots.mjs [FOLDER [name…]]`. They
-// show the real server with the shipped model, and people who do not exist; a failure alone comes from the stand-in.
+// show the real server with the shipped model, and people who do not exist; what it cannot be brought to comes from the stand-in.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,10 +12,12 @@ const [folder = join(import.meta.dirname, "../../docs/screens"), ...wanted] = pr
 /** Smaller than the screen: for reading beside text. */
 const widths = { desktop: 960, phone: 390 };
 mkdirSync(folder, { recursive: true });
+/** Screens of the stand-in. */
+const staged = ["failed", "queue", "key", "nocamera", "places"];
 const standIn = await start();
-const real = await serve();
+const real = wanted.length && wanted.every((name) => staged.includes(name)) ? null : await serve();
 const browser = await launch();
-let base = real.address;
+let base = real?.address ?? standIn.url;
 
 async function call(method, path, body) {
   const form = body instanceof FormData;
@@ -177,6 +179,34 @@ const screens = {
     await page.getByRole("button", { name: "Imagine", exact: true }).click();
     await page.getByRole("alert").waitFor();
   },
+  async queue(page) {
+    await call("POST", "/mock/settings", { queueMilliseconds: 600_000, queuePosition: 137, eta: 5400 });
+    await enrolled(page);
+    await page.getByLabel("Imagine me").fill("as a wizard in a forest");
+    await page.getByRole("button", { name: "Imagine", exact: true }).click();
+    await page.getByText("Number 137 in the queue", { exact: false }).waitFor();
+  },
+  async key(page) {
+    await call("POST", "/mock/settings", { key: "imk_…" });
+    await page.reload();
+    await page.getByLabel("API key").fill("imk_wrong");
+    await page.getByRole("button", { name: "Use it" }).click();
+    await page.getByText("That key was not accepted.").waitFor();
+  },
+  async nocamera(page) {
+    await page.evaluate(() => (navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotAllowedError"))));
+    await page.getByRole("button", { name: "Take a selfie" }).click();
+    await page.getByRole("button", { name: "I agree" }).click();
+    await page.getByRole("alert").waitFor();
+  },
+  async places(page) {
+    for (const person of ["Amara", "Marta"]) await call("POST", "/mock/seed", { person });
+    await page.reload();
+    await page.getByRole("button", { name: "Marta" }).click();
+    await page.getByRole("button", { name: "Where they stand" }).click();
+    for (const key of ["Shift+ArrowUp", "Shift+ArrowUp", "Shift+ArrowUp", "ArrowDown", "ArrowDown", "ArrowDown"]) await page.locator(".place-frame").nth(1).press(key);
+    await page.locator("dialog h2").focus();
+  },
 };
 
 async function enrolled(page) {
@@ -216,8 +246,8 @@ const helper = await browser.newPage();
 let failed = false;
 for (const [name, prepare] of Object.entries(screens)) {
   if (wanted.length && !wanted.includes(name)) continue;
-  base = name === "failed" ? standIn.url : real.address;
-  if (name === "failed") await call("POST", "/mock/reset", {});
+  base = staged.includes(name) ? standIn.url : real.address;
+  if (staged.includes(name)) await call("POST", "/mock/reset", {});
   else await clear();
   const context = await browser.newContext({ viewport: looks[0][2], colorScheme: "light", permissions: ["camera"], locale: "en-GB" });
   const page = await context.newPage();
@@ -250,5 +280,5 @@ for (const [name, prepare] of Object.entries(screens)) {
 }
 await browser.close();
 standIn.close();
-await real.stop();
+await real?.stop();
 process.exit(failed ? 1 : 0);

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 
 use crate::app::App;
-use crate::consent::ConsentText;
+use crate::consent::ConsentTexts;
 use crate::error::{Outcome, Problem, ProblemBody};
 use crate::http::list::List;
 use crate::wire::model::{KeepBody, LimitsBody, ModelBody, Style};
@@ -76,9 +76,9 @@ pub(crate) async fn limits(State(app): State<App>) -> Json<LimitsBody> {
     })
 }
 
-/// The text that a person agrees to before photos are taken.
+/// The texts that a person agrees to before photos are taken.
 #[utoipa::path(get, path = "/v1/consent", tag = "people", responses(
-    (status = OK, body = ConsentText), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
-pub(crate) async fn consent() -> Json<ConsentText> {
-    Json(crate::consent::consent())
+    (status = OK, body = ConsentTexts), (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
+pub(crate) async fn consent() -> Json<ConsentTexts> {
+    Json(crate::consent::consents())
 }

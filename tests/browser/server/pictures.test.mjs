@@ -257,7 +257,7 @@ test("people: renamed, more photos, asked for by name", async () => {
   await page.locator("dialog input[type=file]").setInputFiles(selfie);
   await page.locator(".verdict.good, .verdict.fair").first().waitFor();
   await page.getByRole("button", { name: "Add these photos" }).click();
-  await page.getByText("known from 2 photos").waitFor();
+  await page.getByText("Known from 2 photos").waitFor();
   if (real) {
     await page.getByRole("button", { name: "Add photos" }).click();
     await page.locator("dialog input[type=file]").setInputFiles(another);

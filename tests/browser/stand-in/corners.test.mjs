@@ -130,7 +130,7 @@ test("deleting names what there is, and nothing else", async () => {
   await known("Bo");
   const page = await open();
   await page.goto(`${base}/#/people`);
-  await page.getByText("no pictures yet").waitFor();
+  await page.getByText("No pictures yet").waitFor();
   await page.getByRole("button", { name: "Delete" }).click();
   await page.getByText("There is no way back").waitFor();
   const text = await page.locator("dialog").innerText();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { base, call, card, enrol, finished, maskSeen, open, paintOver, posted, selfie } from "../harness.mjs";
+import { assertClean, base, call, card, enrol, finished, maskSeen, open, paintOver, posted, selfie } from "../harness.mjs";
 
 test("a failure says what happened and what to do", async () => {
   const page = await open();
@@ -26,9 +26,63 @@ test("where a key is needed the page asks for it, and pictures come with it", as
   await call("POST", "/mock/seed", { person: "Eileen", pictures: 4 });
   await call("POST", "/mock/settings", { key: "imk_test" });
   const page = await open();
+  await page.getByLabel("API key").fill("imk_wrong");
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByText("That key was not accepted.").waitFor();
   await page.getByLabel("API key").fill("imk_test");
   await page.getByRole("button", { name: "Use it" }).click();
   await finished(page);
+});
+
+test("a browser without room: the person is met once, the draft goes on, and what is missing is said", async () => {
+  const page = await open();
+  await page.evaluate(() => {
+    const full = () => {
+      throw new DOMException("no room", "QuotaExceededError");
+    };
+    IDBObjectStore.prototype.put = full;
+    Storage.prototype.setItem = full;
+  });
+  const said = page.getByText("no room for the selfie", { exact: false }).waitFor();
+  await enrol(page);
+  await said;
+  assert.equal((await posted("/v1/people")).length, 1);
+  await page.getByLabel("Imagine me", { exact: true }).fill("as a king");
+  await page.keyboard.press("Control+Enter");
+  await finished(page);
+  assertClean();
+});
+
+test("a camera that is refused leaves the other ways in sight, and can be tried again", async () => {
+  const page = await open();
+  await page.evaluate(() => {
+    const { getUserMedia } = navigator.mediaDevices;
+    window.refuse = true;
+    navigator.mediaDevices.getUserMedia = function (...of) {
+      return window.refuse ? Promise.reject(new DOMException("", "NotAllowedError")) : getUserMedia.apply(navigator.mediaDevices, of);
+    };
+  });
+  await page.getByRole("button", { name: "Take a selfie" }).click();
+  await page.getByRole("button", { name: "I agree" }).click();
+  await page.getByRole("alert").getByText("The camera may not be used.").waitFor();
+  await page.locator("dialog .drop button", { hasText: "Choose photos" }).waitFor();
+  await page.evaluate(() => (window.refuse = false));
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("button", { name: "Take photo" }).click();
+  await page.locator(".verdict.good").waitFor();
+  assertClean();
+});
+
+test("a refusal is said once", async () => {
+  await call("POST", "/mock/seed", { person: "Eileen" });
+  const refused = [422, "refused", "no", null, { rule: "as-a-real-person" }];
+  await call("POST", "/mock/settings", { fail: { "POST /v1/prompts/expand": refused, "POST /v1/jobs": refused } });
+  const page = await open();
+  await page.getByLabel("Imagine me", { exact: true }).fill("as Lionel Messi");
+  await page.getByRole("alert").waitFor();
+  await page.getByRole("button", { name: "Imagine", exact: true }).click();
+  await page.locator(".go-row [role=alert]").waitFor();
+  assert.equal(await page.getByRole("alert").count(), 1);
 });
 
 test("a painted mask is white where it was painted, in the picture's own size", async () => {

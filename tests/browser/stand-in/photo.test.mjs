@@ -81,15 +81,73 @@ test("on a small phone, by touch: all of it fits, and a failure is told in the d
   const page = await painted({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true }, { touch: true });
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth));
   await call("POST", "/mock/settings", { fail: { "POST /v1/jobs": [429, "too_many_jobs", "20 wait", 30] } });
-  await page.getByRole("button", { name: "Change it" }).click();
+  await page.getByRole("button", { name: "Change it" }).tap();
   await page.getByRole("alert").getByText("in about 30 seconds", { exact: false }).waitFor();
   const { mask } = jobIn((await orders()).at(-1)).edit;
   assert.deepEqual(await maskSeen(page, mask), { width: 48, height: 80, painted: 255, below: 0 });
   await call("POST", "/mock/settings", { fail: {} });
   await page.getByRole("switch", { name: /Everything but the face/ }).setChecked(true);
-  await page.getByRole("button", { name: "Change it" }).click();
+  await page.getByRole("button", { name: "Change it" }).tap();
   await page.locator("dialog").waitFor({ state: "detached" });
   assert.deepEqual(jobIn((await orders()).at(-1)).edit, { strength: 0.9, keep_face: true });
+});
+
+test("a photo is pasted; its consent is the one for a single order; limits that cannot be read are told, and asked for again", async () => {
+  const page = await dialog();
+  await call("POST", "/mock/settings", { fail: { "GET /v1/limits": [503, "unavailable", "starting", 3] } });
+  await page.reload();
+  await page.getByRole("button", { name: "Change a photo" }).click();
+  const paste = () =>
+    page.evaluate((data) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], "me.png", { type: "image/png" }));
+      document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
+    }, upright.buffer.toString("base64"));
+  await page.locator("dialog .drop").waitFor();
+  await paste();
+  await page.getByRole("alert").getByText("The server is not ready.").waitFor();
+  assert.equal(await page.locator("dialog .drop").count(), 1, "another can be chosen");
+  await call("POST", "/mock/settings", { fail: {} });
+  await paste();
+  await page.getByText("I am handing in a photo with faces for one order.").waitFor();
+  await page.getByRole("group", { name: "Who is in the photo?" }).waitFor();
+  assert.deepEqual(await axe(page), []);
+  await page.getByRole("button", { name: "I agree" }).click();
+  await page.locator(".painter").waitFor();
+  await paste();
+  await paintOver(page, "a red hat");
+  await page.getByRole("button", { name: "Change it" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  const { once } = await call("GET", "/v1/consent");
+  const said = JSON.parse(field((await orders())[0], "consent").split("\r\n\r\n")[1]);
+  assert.deepEqual([said.text_version, said.text_sha256, said.basis], [once.version, once.sha256, "self"]);
+  await page.evaluate(() => document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: new DataTransfer() })));
+  assertClean();
+});
+
+test("what was handed in is let go with its pictures, here and when they are deleted in another tab", async () => {
+  const page = await painted();
+  await page.getByRole("button", { name: "Change it" }).click();
+  await finished(page);
+  await card(page).getByRole("button", { name: "Again, with a new seed" }).click();
+  await finished(page);
+  await page.locator("article.job .tile.done").nth(7).waitFor();
+  const held = () => page.evaluate(async () => {
+    const { jobs, orderFor } = await import("/js/jobs.js");
+    window.had ??= jobs.get().map((one) => one.job);
+    return window.had.map((job) => orderFor(job) !== null);
+  });
+  assert.deepEqual(await held(), [true, true]);
+  await card(page).getByRole("button", { name: "Delete these pictures" }).click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.waitForFunction(() => document.querySelectorAll("article.job").length === 1);
+  assert.deepEqual(await held(), [false, true]);
+  const other = await open({}, page);
+  await card(other).getByRole("button", { name: "Delete these pictures" }).click();
+  await other.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.waitForFunction(() => document.querySelectorAll("article.job").length === 0);
+  assert.deepEqual(await held(), [false, false]);
+  assertClean();
 });
 
 test("by keyboard: a second press orders nothing more, and what lies at the right comes before what lies below", async () => {

@@ -4,11 +4,12 @@ import { limits, modelOf, models } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
 import { amend, amendAdvanced, draft, modelsChoice } from "./draft.js";
 import { t } from "./i18n.js";
+import { keep } from "./store.js";
 import { strengthSettings } from "./strengths.js";
 import { field } from "./ui.js";
 
 /** @typedef {import("./draft.js").Advanced} Advanced */
-/** @typedef {Exclude<keyof Advanced, "groups" | "stages">} TypedKey */
+/** @typedef {Exclude<keyof Advanced, "strengths">} TypedKey */
 
 /** @param {(() => void)[]} stops is given what ends it */
 export function advancedPanel(stops) {
@@ -19,7 +20,7 @@ export function advancedPanel(stops) {
     h("summary", null, icon("settings"), t("advanced.title")),
     body,
   );
-  details.addEventListener("toggle", () => sessionStorage.setItem("imagine.advanced", details.open ? "open" : ""));
+  details.addEventListener("toggle", () => keep(sessionStorage, "imagine.advanced", details.open ? "open" : ""));
   Promise.all([models(), limits()])
     .then(([known, most]) => drawPanel(body, known, most, stops))
     .catch(() => drawPanel(body, [], null, stops));

@@ -115,7 +115,7 @@ function once(get) {
 }
 
 export const limits = once(() => call("/v1/limits").then((said) => /** @type {Api.Limits} */ (said)));
-export const consentText = once(() => call("/v1/consent").then((said) => /** @type {Api.Consent} */ (said)));
+export const consentText = once(() => call("/v1/consent").then((said) => /** @type {Api.Consents} */ (said)));
 export const models = once(() => call("/v1/models").then((said) => /** @type {Api.List<Api.Model>} */ (said).data));
 export const styles = once(() =>
   call("/v1/styles").then((said) => (Array.isArray(said) ? said : /** @type {Api.List<Api.Style>} */ (said).data)),

@@ -6,7 +6,6 @@ import { button, fill, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { checkPhoto } from "./people.js";
 import { frame } from "./photos.js";
-import { failure } from "./ui.js";
 import { adviceOn, explain } from "./words.js";
 
 const poses = /** @type {const} */ (["front", "left", "right"]);
@@ -14,7 +13,7 @@ const lookEvery = 1200;
 const lookSide = 480;
 const photoSide = 1600;
 
-/** @param {{ onPhoto: (photo: Blob) => void, onClose: () => void }} of */
+/** @param {{ onPhoto: (photo: Blob) => void, onClose: () => void, onFailed: (error: unknown) => void }} of */
 export function createCamera(of) {
   let pose = 0;
   /** @type {MediaStream | null} */
@@ -114,7 +113,9 @@ export function createCamera(of) {
         shutter.focus();
         look();
       } catch (error) {
-        if (!closing.signal.aborted) fill(element, failure(error, null), button({ label: t("close"), on: close }));
+        if (closing.signal.aborted) return;
+        close();
+        of.onFailed(error);
       }
     },
     close,

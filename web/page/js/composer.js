@@ -1,15 +1,16 @@
 // The prompt box that finishes "Imagine me…", and all that belongs to an order.
 
-import { limits, modelNamed, styles } from "./api.js";
+import { Problem, limits, modelNamed, modelOf, models, styles } from "./api.js";
 import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
-import { amend, chosenPeople, draft, mostPeople, orderOf, sourceOf, speaksOfMe } from "./draft.js";
+import { amend, choosePeople, chosenPeople, draft, drawnPeople, mostPeople, orderOf, sideBySide, sourceOf, speaksOfMe } from "./draft.js";
 import { createExpansion } from "./expansion.js";
 import { has, list, t } from "./i18n.js";
 import { submit } from "./jobs.js";
 import { openEnrol } from "./enrol.js";
 import { people } from "./people.js";
-import { avatar, failure, toggle } from "./ui.js";
+import { avatar, failure, notice, toggle } from "./ui.js";
+import { explainShort } from "./words.js";
 
 const ideasShown = 4;
 
@@ -32,6 +33,15 @@ export function createComposer() {
 
   const expansion = createExpansion();
   stops.push(expansion.close);
+
+  /** @type {Api.Model[]} */
+  let known = [];
+  models()
+    .then((said) => {
+      known = said;
+      amend({});
+    })
+    .catch(() => undefined);
 
   /** What a failure spoke of: other words may well be drawn. */
   let saidOf = "";
@@ -61,6 +71,8 @@ export function createComposer() {
       await submit(orderOf(draft.get(), model, look));
       document.dispatchEvent(new CustomEvent("imagine:ordered"));
     } catch (error) {
+      // the same was said above when the scene was asked for
+      if (error instanceof Problem && error.code === "refused") fill(expansion.trouble);
       fill(said, failure(error, null));
       saidOf = sourceOf(draft.get());
     } finally {
@@ -86,7 +98,7 @@ export function createComposer() {
     h(
       "div",
       { class: "composer-body" },
-      h("div", { class: "who-box" }, whoPicker(stops), nobody),
+      h("div", { class: "who-box" }, whoPicker(stops), placesButton(stops), nobody),
       h("div", { class: "prompt" }, lead, idea),
       expansion.trouble,
       ideasRow((text) => {
@@ -121,12 +133,21 @@ export function createComposer() {
         saidOf = "";
         fill(said);
       }
-      const strangers = !chosen.length && speaksOfMe(now.idea);
-      const warning = strangers ? t(people.get()?.length ? "who.nobody" : "who.unknown") : "";
+      const warning = whoIsMissing(now, modelOf(known, now.advanced.model));
       if (nobody.textContent !== warning) nobody.textContent = warning;
     }),
   );
   return { element, close: () => stops.forEach((stop) => stop()), focus: () => idea.focus() };
+}
+
+/** Who will not be in the pictures. @param {import("./draft.js").Draft} now @param {Api.Model | undefined} model */
+function whoIsMissing(now, model) {
+  const chosen = chosenPeople(now);
+  const drawn = drawnPeople(now, model);
+  if (chosen.length && !drawn.length) return t("who.model_nobody");
+  if (chosen.length > drawn.length) return t("who.model_one", { name: drawn[0].name });
+  if (chosen.length || !speaksOfMe(now.idea)) return "";
+  return t(people.get()?.length ? "who.nobody" : "who.unknown");
 }
 
 /** The off switch of the expansion; not there where the server has none. */
@@ -206,10 +227,37 @@ function whoPicker(stops) {
   return row;
 }
 
+/** Where two people stand, in small; there where the model can tell them apart. @param {(() => void)[]} stops */
+function placesButton(stops) {
+  const mini = h("span", { class: "places-mini", "aria-hidden": "true" }, h("span"), h("span"));
+  const open = async () => {
+    const model = await modelNamed(draft.get().advanced.model);
+    const [width, height] = (draft.get().advanced.size || `${model.width}x${model.height}`).split("x").map(Number);
+    const { openPlaces } = await import("./places.js");
+    openPlaces({ width, height });
+  };
+  const element = button({ label: t("places.title"), class: "quiet small places-open", id: "places-open", on: () => open().catch((error) => notice(explainShort(error))) });
+  element.prepend(mini);
+  element.hidden = true;
+  const draw = async () => {
+    const now = draft.get();
+    const shown = now.places ?? sideBySide;
+    [...mini.children].forEach((one, at) => {
+      const box = shown[at]?.box;
+      /** @type {HTMLElement} */ (one).classList.toggle("painted", !box);
+      const [left, top, right, bottom] = box ?? [at / 2, 0, at / 2 + 0.5, 1];
+      Object.assign(/** @type {HTMLElement} */ (one).style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * (right - left)}%`, height: `${100 * (bottom - top)}%` });
+    });
+    const model = await modelNamed(now.advanced.model).catch(() => undefined);
+    element.hidden = drawnPeople(draft.get(), model).length < 2;
+  };
+  stops.push(draft.watch(draw), people.watch(draw));
+  return element;
+}
+
 /** @param {string} id @param {string[]} chosen */
 function toggleIn(id, chosen) {
-  if (chosen.includes(id)) amend({ people: chosen.filter((one) => one !== id) });
-  else amend({ people: [...chosen, id].slice(-mostPeople) });
+  choosePeople(chosen.includes(id) ? chosen.filter((one) => one !== id) : [...chosen, id].slice(-mostPeople));
 }
 
 /** Ideas to click. @param {(text: string) => void} take */

@@ -19,14 +19,14 @@ export function consentJson(given) {
 }
 
 /**
- * Fills a place with the question; `onAgreed` is told what was answered.
+ * Fills a place with the question; `onAgreed` is told what was answered. `once` where the photo is for one order, and nobody is remembered.
  * @param {HTMLElement} place
- * @param {{ lead: string, note: string, onAgreed: (given: Given) => void }} of
+ * @param {{ lead: string, note: string, once?: boolean, onAgreed: (given: Given) => void }} of
  */
 export function askConsent(place, of) {
   fill(place, h("p", { class: "quiet-text" }, t("loading")));
   consentText()
-    .then((text) => fill(place, ...view(text, of)))
+    .then((texts) => fill(place, ...view(of.once ? texts.once : texts, of)))
     .catch((error) => fill(place, failure(error, () => askConsent(place, of))));
 }
 
@@ -34,6 +34,7 @@ export function askConsent(place, of) {
 function view(text, of) {
   /** @type {Given["basis"]} */
   let basis = "self";
+  const once = of.once ? ".once" : "";
   const by = h("input", { type: "text", required: true, maxLength: 200, autocomplete: "off" });
   const byField = field(t("consent.by"), by, t("consent.by.hint"));
   byField.hidden = true;
@@ -67,9 +68,9 @@ function view(text, of) {
     h(
       "fieldset",
       null,
-      h("legend", null, t("consent.who")),
-      choice("self", t("consent.self"), t("consent.self.hint")),
-      choice("authorised", t("consent.authorised"), t("consent.authorised.hint")),
+      h("legend", null, t(`consent.who${once}`)),
+      choice("self", t(`consent.self${once}`), t(`consent.self.hint${once}`)),
+      choice("authorised", t(`consent.authorised${once}`), t(`consent.authorised.hint${once}`)),
     ),
     byField,
     h(

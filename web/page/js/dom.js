@@ -122,6 +122,14 @@ export function focusHead(inside) {
   /** @type {HTMLElement | null | undefined} */ (dialog?.querySelector(".dialog-head h2"))?.focus();
 }
 
+/**
+ * A stroke that ends in motion is a fling to Chromium, which then swallows the next tap anywhere, even where `touch-action` lets nothing be flung.
+ * @param {HTMLElement} element over which strokes are drawn
+ */
+export function letNoFling(element) {
+  element.addEventListener("touchmove", (event) => event.preventDefault(), { passive: false });
+}
+
 let counted = 0;
 
 /** An id that no other element has. @param {string} stem */

@@ -4,8 +4,15 @@ import { problemFrom, request } from "./api.js";
 import { t } from "./i18n.js";
 import { personOf } from "./people.js";
 import { readEvents } from "./sse.js";
-import { createStore } from "./store.js";
+import { createStore, keep } from "./store.js";
 
+/**
+ * @typedef {object} Strengths how strongly one person is heard
+ * @property {string} strength
+ * @property {Record<string, string>} groups of groups of the identity card, by the model's names of them; 1 where left out
+ * @property {string[]} stages of the run's beginning, middle and end
+ */
+/** Where one of several people is: a box, or a mask as PNG in base64. @typedef {Pick<Api.JobPerson, "box" | "mask">} Place */
 /**
  * @typedef {object} Advanced numbers as typed; empty is the model's own choice
  * @property {string} model
@@ -13,9 +20,7 @@ import { createStore } from "./store.js";
  * @property {string} size
  * @property {string} steps
  * @property {string} guidance
- * @property {string} strength
- * @property {Record<string, string>} groups strengths of groups of the identity card, by the model's names of them; 1 where left out
- * @property {string[]} stages strengths of the run's beginning, middle and end
+ * @property {Strengths[]} strengths of the people, in their order; plain where left out
  * @property {string} seed
  * @property {string} scheduler
  * @property {string} negative
@@ -24,6 +29,7 @@ import { createStore } from "./store.js";
  * @typedef {object} Draft
  * @property {string} idea what follows "Imagine me"
  * @property {string[]} people ids, at most two
+ * @property {Place[] | null} places where they are, in their order; side by side where nobody was moved
  * @property {string} style
  * @property {boolean} expand
  * @property {boolean} ground look the idea up on the web first
@@ -46,6 +52,11 @@ export function isThirds(stages) {
 
 export const slots = /** @type {const} */ (["style", "setting", "wardrobe", "light", "camera", "expression", "pose"]);
 
+/** @type {Strengths} */
+export const plainStrengths = { strength: "1", groups: {}, stages: ["1", "1", "1"] };
+/** @type {Place[]} */
+export const sideBySide = [{ box: [0, 0, 0.5, 1] }, { box: [0.5, 0, 1, 1] }];
+
 /** @type {Advanced} */
 export const modelsChoice = {
   model: "",
@@ -53,16 +64,14 @@ export const modelsChoice = {
   size: "",
   steps: "",
   guidance: "",
-  strength: "1",
-  groups: {},
-  stages: ["1", "1", "1"],
+  strengths: [],
   seed: "",
   scheduler: "",
   negative: "",
 };
 
 /** @type {Draft} */
-const empty = { idea: "", people: [], style: "", expand: true, ground: false, expansion: null, written: null, touched: {}, source: "", turn: 0, advanced: modelsChoice };
+const empty = { idea: "", people: [], places: null, style: "", expand: true, ground: false, expansion: null, written: null, touched: {}, source: "", turn: 0, advanced: modelsChoice };
 
 /** @returns {Draft | null} null in a tab that has asked for nothing yet */
 function restored() {
@@ -79,7 +88,7 @@ const before = restored();
 let undecided = !before;
 
 export const draft = createStore(before ?? empty);
-draft.watch((now) => sessionStorage.setItem("imagine.draft", JSON.stringify(now)));
+draft.watch((now) => keep(sessionStorage, "imagine.draft", JSON.stringify(now)));
 
 /** @param {Partial<Draft>} change */
 export function amend(change) {
@@ -89,6 +98,19 @@ export function amend(change) {
 /** @param {Partial<Advanced>} change */
 export function amendAdvanced(change) {
   amend({ advanced: { ...draft.get().advanced, ...change } });
+}
+
+/** Others are in the picture: strengths stay with whoever they are of; somebody alone takes over those of whoever was. @param {string[]} ids */
+export function choosePeople(ids) {
+  const { people, advanced } = draft.get();
+  const before = (/** @type {string} */ id) => (people.includes(id) || ids.length > 1 ? people.indexOf(id) : 0);
+  const strengths = ids.length ? ids.map((id) => strengthsAt(advanced, before(id))) : advanced.strengths;
+  amend({ people: ids, places: null, advanced: { ...advanced, strengths } });
+}
+
+/** @param {Advanced} advanced @param {number} at whose, by their place among the people */
+export function strengthsAt(advanced, at) {
+  return advanced.strengths[at] ?? plainStrengths;
 }
 
 /** No scene: the next one is written anew. @type {Pick<Draft, "expansion" | "written" | "source">} */
@@ -126,6 +148,11 @@ export function chosenPeople(of) {
   return of.people.flatMap((id) => personOf(id) ?? []);
 }
 
+/** Those of them that the model can draw. @param {Draft} of @param {Api.Model | undefined} model */
+export function drawnPeople(of, model) {
+  return chosenPeople(of).slice(0, !model ? mostPeople : !model.identity ? 0 : model.identity.regions ? mostPeople : 1);
+}
+
 /** The idea as a sentence about "me". @param {Draft} of */
 export function ideaText(of) {
   const idea = of.idea.trim();
@@ -150,8 +177,7 @@ function asNumber(text) {
  */
 export function orderOf(of, model, look) {
   const { advanced } = of;
-  const who = chosenPeople(of);
-  const apart = who.length === 2 && model?.identity?.regions;
+  const who = drawnPeople(of, model);
   const steps = asNumber(advanced.steps);
   /** @type {Api.JobRequest} */
   const order = {
@@ -164,8 +190,8 @@ export function orderOf(of, model, look) {
   if (who.length) {
     order.people = who.map((person, index) => ({
       person: person.id,
-      ...strengthsOf(advanced, model),
-      ...(apart ? { box: index ? [0.5, 0, 1, 1] : [0, 0, 0.5, 1] } : {}),
+      ...strengthsOf(strengthsAt(advanced, of.people.indexOf(person.id)), model),
+      ...(who.length > 1 ? (of.places ?? sideBySide)[index] : {}),
     }));
   }
   if (look && of.expand) order.style = look.id;
@@ -184,16 +210,16 @@ export function orderOf(of, model, look) {
 }
 
 /**
- * How strongly people are heard: as a whole, by groups of the card, by parts of the run. What is 1 is left to the service.
- * @param {Advanced} advanced
+ * How strongly a person is heard: as a whole, by groups of the card, by parts of the run. What is 1 is left to the service.
+ * @param {Strengths} of
  * @param {Api.Model | undefined} model
  * @returns {Pick<Api.JobPerson, "scale" | "card_scale" | "stages">}
  */
-function strengthsOf(advanced, model) {
+function strengthsOf(of, model) {
   const one = (/** @type {string | undefined} */ text) => asNumber(text ?? "") ?? 1;
-  const scale = one(advanced.strength);
-  const groups = (model?.identity?.groups ?? []).map((group) => /** @type {const} */ ([group, one(advanced.groups[group])])).filter(([, strength]) => strength !== 1);
-  const stages = stageSteps.map((steps, at) => ({ steps, scale: one(advanced.stages[at]) }));
+  const scale = one(of.strength);
+  const groups = (model?.identity?.groups ?? []).map((group) => /** @type {const} */ ([group, one(of.groups[group])])).filter(([, strength]) => strength !== 1);
+  const stages = stageSteps.map((steps, at) => ({ steps, scale: one(of.stages[at]) }));
   return {
     ...(scale !== 1 ? { scale } : {}),
     ...(groups.length ? { card_scale: Object.fromEntries(groups) } : {}),
@@ -204,20 +230,27 @@ function strengthsOf(advanced, model) {
 /** Settings of an earlier job, to go on from. @param {Api.JobRequest} input @returns {Advanced} */
 export function advancedOf(input) {
   const text = (/** @type {number | string | undefined | null} */ value) => (value === undefined || value === null ? "" : String(value));
-  const person = input.people?.[0];
   return {
     model: text(input.model),
     n: text(input.n ?? 4),
     size: text(input.size),
     steps: text(input.steps),
     guidance: text(input.guidance_scale),
-    strength: text(person?.scale ?? 1),
-    groups: Object.fromEntries(Object.entries(person?.card_scale ?? {}).map(([group, strength]) => [group, String(strength)])),
-    stages: stageSteps.map((_, at) => text(isThirds(person?.stages) ? person?.stages?.[at].scale : 1)),
+    strengths: (input.people ?? []).map((person) => ({
+      strength: text(person.scale ?? 1),
+      groups: Object.fromEntries(Object.entries(person.card_scale ?? {}).map(([group, strength]) => [group, String(strength)])),
+      stages: stageSteps.map((_, at) => text(isThirds(person.stages) ? person.stages?.[at].scale : 1)),
+    })),
     seed: "",
     scheduler: text(input.scheduler),
     negative: text(input.negative_prompt),
   };
+}
+
+/** Where an earlier job had its people; null where they were painted, or stood side by side. @param {Api.JobRequest} input @returns {Place[] | null} */
+export function placesOf(input) {
+  const boxes = (input.people ?? []).flatMap(({ box }) => (box ? [{ box }] : []));
+  return boxes.length === mostPeople && JSON.stringify(boxes) !== JSON.stringify(sideBySide) ? boxes : null;
 }
 
 /**

@@ -79,8 +79,8 @@ function fillSheet(body, start, done) {
     create.classList.add("busy");
     try {
       const photos = tray.usable();
-      const person = start.person
-        ? await addPhotos(start.person.id, photos)
+      const { person, kept: here } = start.person
+        ? { person: await addPhotos(start.person.id, photos), kept: true }
         : await enrol({
             name: form.name.trim(),
             photos,
@@ -89,6 +89,7 @@ function fillSheet(body, start, done) {
             selfie: await tray.bestFace(),
           });
       notice(start.person ? t("enrol.added") : t("enrol.created", { name: person.name }));
+      if (!here) notice(t("enrol.no_room"));
       done(person);
     } catch (error) {
       fill(said, failure(error, null));

@@ -1,10 +1,10 @@
 // Jobs, newest first: each a grid that fills while its pictures come out of the noise.
 
 import { button, fill, h, icon } from "./dom.js";
-import { advancedOf, amend, draft, sourceOf } from "./draft.js";
+import { advancedOf, amend, draft, placesOf, sourceOf } from "./draft.js";
 import { duration, t } from "./i18n.js";
 import { show } from "./images.js";
-import { cancel, isOver, jobs, ofPhoto, olderJobs, orderFor, remove, submit } from "./jobs.js";
+import { cancel, isOver, jobs, olderJobs, orderFor, remove, submit, unknownOf } from "./jobs.js";
 import { personOf } from "./people.js";
 import { avatar, confirm, empty, failureText, notice } from "./ui.js";
 import { explainJob, explainShort, likenessNumber, likenessWord } from "./words.js";
@@ -166,7 +166,7 @@ function jobActions({ job }) {
 /** The same order with a new seed. @param {Api.Job} job */
 async function retry(job) {
   const known = orderFor(job);
-  if (!known) return notice(t(ofPhoto(job) ? "job.photo_unknown" : "job.mask_unknown"));
+  if (!known) return notice(unknownOf(job));
   const { seed: _, ...order } = known.order;
   try {
     await submit(order, known.files);
@@ -182,6 +182,7 @@ function reuse(job) {
     ...draft.get(),
     idea: withoutMe(job.input.prompt, who),
     people: (job.input.people ?? []).map((one) => one.person),
+    places: placesOf(job.input),
     style: job.input.style ?? "",
     expand: job.input.expand !== false,
     expansion: job.expansion,

@@ -1,5 +1,7 @@
 // Languages are data: i18n/en.json and its sisters. A text that is missing is shown by its key.
 
+import { keep } from "./store.js";
+
 /** @type {Record<string, any>} */
 let texts = {};
 /** @type {Record<string, any>} */
@@ -39,7 +41,7 @@ export async function useLanguage(code) {
 
 /** @param {Language} code */
 export function rememberLanguage(code) {
-  localStorage.setItem("imagine.language", code);
+  keep(localStorage, "imagine.language", code);
 }
 
 /** @param {string} key */

@@ -39,7 +39,7 @@ export function onImagesChanged(listener) {
 export function show(img, url) {
   img.dataset.url = url;
   // what lies in the browser needs no key
-  if (!apiKey() || url.startsWith("blob:")) {
+  if (!apiKey() || /^(blob|data):/.test(url)) {
     if (img.getAttribute("src") !== url) img.src = url;
     return;
   }

@@ -1,7 +1,9 @@
 // Jobs as this page follows them: what the service last said, and the newest preview of each picture.
 
 import { Problem, address, call } from "./api.js";
+import { sideBySide } from "./draft.js";
 import { createStore, onNews, tellTabs } from "./store.js";
+import { t } from "./i18n.js";
 import { follow } from "./sse.js";
 
 /**
@@ -57,6 +59,8 @@ export async function loadJobs() {
   // rows of a batch are shown where batches are
   const all = page.data.filter((job) => !job.batch);
   const own = all.slice(0, shownJobs);
+  // what was deleted elsewhere holds no photo here
+  if (!page.has_more) for (const id of ordered.keys()) if (!page.data.some((job) => job.id === id)) ordered.delete(id);
   older = page.has_more || all.length > shownJobs;
   jobs.set(own.map((job) => ({ ...followed(job), ...keepFrom(known.get(job.id)), job })));
   attend();
@@ -81,7 +85,7 @@ const ordered = new Map();
 export async function submit(order, files) {
   /** @type {Api.Job} */
   const job = await call("/v1/jobs", { method: "POST", headers: { "Idempotency-Key": onceOnly() }, ...(files ? { body: formOf(order, files) } : { json: order }) });
-  if (files || order.edit?.mask) ordered.set(job.id, { order, files });
+  if (files || order.edit?.mask || order.people?.some((one) => one.mask)) ordered.set(job.id, { order, files });
   put(job);
   attend();
   tellTabs("jobs", job.id);
@@ -101,6 +105,22 @@ export function ofPhoto(job) {
   return Boolean(job.input.edit && !job.input.edit.image);
 }
 
+/** Whether somebody's place was painted. @param {Api.JobRequest} input */
+function placesPainted(input) {
+  return (input.people?.length ?? 0) > 1 && Boolean(input.people?.some((one) => !one.box));
+}
+
+/** An order of which nothing that was painted is known: its people stand side by side. @param {Api.JobRequest} input @returns {Api.JobRequest} */
+export function withPlaces(input) {
+  return placesPainted(input) ? { ...input, people: input.people?.map((one, at) => ({ ...one, box: sideBySide[at]?.box ?? [0, 0, 1, 1] })) } : input;
+}
+
+/** What to say where `orderFor` knows no order. @param {Api.Job} job */
+export function unknownOf(job) {
+  if (ofPhoto(job)) return t("job.photo_unknown");
+  return t(job.input.edit ? "job.mask_unknown" : "job.places_unknown");
+}
+
 /**
  * The order that draws a job's pictures, its seed included; null where a mask or a photo came from another tab or before a reload.
  * @param {Api.Job} job
@@ -111,7 +131,9 @@ export function orderFor(job) {
   const edit = job.input.edit && { ...job.input.edit, ...known?.order.edit };
   // the page fades in where it painted, and nowhere else
   if (edit && !known && (ofPhoto(job) || edit.feather !== undefined)) return null;
-  return { order: { ...job.input, ...(edit ? { edit } : {}), ...(job.expansion ? { expand: job.expansion } : {}) }, files: known?.files };
+  if (!known && placesPainted(job.input)) return null;
+  const people = known?.order.people ?? job.input.people;
+  return { order: { ...job.input, people, ...(edit ? { edit } : {}), ...(job.expansion ? { expand: job.expansion } : {}) }, files: known?.files };
 }
 
 /** @param {string} id */

@@ -1,10 +1,11 @@
 // Starts the page: language, theme, frame, and the screen that the address names.
 
-import { rememberKey, watchConnection, sawConnection } from "./api.js";
+import { apiKey, rememberKey, watchConnection, sawConnection } from "./api.js";
 import { button, fill, h, icon, takesText } from "./dom.js";
 import { language, languages, preferredLanguage, rememberLanguage, t, useLanguage } from "./i18n.js";
 import { loadJobs } from "./jobs.js";
 import { loadPeople } from "./people.js";
+import { keep } from "./store.js";
 import { openDialog } from "./ui.js";
 
 /** @type {Record<string, (query: URLSearchParams) => Promise<import("./ui.js").Screen>>} */
@@ -108,8 +109,8 @@ function openSettings() {
           close();
         }),
         chooser(t("settings.theme"), themes.map((name) => [name, t(`theme.${name}`)]), localStorage.getItem("imagine.theme") ?? "auto", (name) => {
-          localStorage.setItem("imagine.theme", name);
-          applyTheme();
+          keep(localStorage, "imagine.theme", name);
+          applyTheme(name);
         }),
         h("p", { class: "hint" }, h("a", { href: "/docs" }, t("settings.docs"))),
       ),
@@ -151,6 +152,7 @@ function openHelp() {
 
 function openKey() {
   if (document.querySelector("dialog.key")) return;
+  const refused = apiKey() !== null;
   openDialog({
     title: t("key.title"),
     class: "small key",
@@ -169,6 +171,7 @@ function openKey() {
             },
           },
         },
+        refused ? h("p", { class: "hint warn", role: "alert" }, t("key.refused")) : null,
         h("p", null, t("key.text")),
         key,
         h("div", { class: "row end" }, button({ label: t("key.use"), type: "submit", class: "primary" })),
@@ -177,13 +180,13 @@ function openKey() {
   });
 }
 
-function applyTheme() {
-  const theme = localStorage.getItem("imagine.theme") ?? "auto";
+/** @param {string} theme */
+function applyTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
 }
 
-applyTheme();
+applyTheme(localStorage.getItem("imagine.theme") ?? "auto");
 watchConnection((reachable) => {
   banner.hidden = reachable;
   banner.textContent = reachable ? "" : t("connection.lost");

@@ -34,7 +34,7 @@ export function personOf(id) {
 /**
  * @param {{ name: string, photos: { blob: Blob, face: number }[], keep: boolean, consent: string, selfie: Blob | null }} of
  *   consent as JSON; the selfie stays in this browser
- * @returns {Promise<Api.Person>}
+ * @returns {Promise<{ person: Api.Person, kept: boolean }>} whether the selfie is here: a browser may have no room for it
  */
 export async function enrol(of) {
   const form = new FormData();
@@ -44,10 +44,11 @@ export async function enrol(of) {
   appendPhotos(form, of.photos);
   /** @type {Api.Person} */
   const person = await call("/v1/people", { method: "POST", body: form });
-  if (of.selfie) await keepSelfie(person.id, of.selfie);
+  // whoever is known must not be met again for want of a picture
+  const kept = of.selfie ? await keepSelfie(person.id, of.selfie) : true;
   people.set([...(people.get() ?? []), person]);
   tellTabs("people");
-  return person;
+  return { person, kept };
 }
 
 /** @param {string} id @param {{ blob: Blob, face: number }[]} photos @returns {Promise<Api.Person>} */

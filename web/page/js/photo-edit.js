@@ -3,13 +3,13 @@
 import { limits, modelNamed } from "./api.js";
 import { askConsent, consentJson } from "./consent.js";
 import { button, fill, focusHead, h } from "./dom.js";
-import { chosenPeople, draft, orderOf } from "./draft.js";
+import { chosenPeople, draft, orderOf, strengthsAt } from "./draft.js";
 import { t } from "./i18n.js";
 import { submit } from "./jobs.js";
 import { maskForm } from "./mask.js";
 import { people } from "./people.js";
 import { dropPlace } from "./photo-tray.js";
-import { shrink } from "./photos.js";
+import { picturesIn, shrink } from "./photos.js";
 import { failure, field, notice, openDialog } from "./ui.js";
 
 /** Opens the dialog. */
@@ -17,11 +17,14 @@ export function openPhotoEdit() {
   /** @type {string | null} */
   let address = null;
   let turn = 0;
+  /** @type {(event: ClipboardEvent) => void} */
+  let onPaste = () => undefined;
   openDialog({
     title: t("photo.edit"),
     class: "sheet",
     onClose: () => {
       turn += 1;
+      document.removeEventListener("paste", onPaste);
       if (address) URL.revokeObjectURL(address);
     },
     content: (close) => {
@@ -48,6 +51,12 @@ export function openPhotoEdit() {
           h("p", { class: "hint" }, t("photo.smaller")),
         ],
       });
+      onPaste = (event) => {
+        const [first] = picturesIn(event.clipboardData);
+        // one that was agreed to is not exchanged
+        if (first && drop.isConnected) take(first);
+      };
+      document.addEventListener("paste", onPaste);
       const body = h("div", { class: "stack" }, h("p", null, t("photo.lead")), drop, said);
       return body;
     },
@@ -60,6 +69,7 @@ export function openPhotoEdit() {
 function agree(body, photo, hours, close) {
   askConsent(body, {
     lead: t("consent.before.files", { count: 1 }),
+    once: true,
     note: t("photo.kept", { count: hours }),
     onAgreed: (given) => {
       paint(body, photo, consentJson(given), close);
@@ -84,7 +94,8 @@ function paint(body, photo, consent, close) {
       send: async (prompt, change) => {
         const model = await modelNamed(draft.get().advanced.model);
         const { width, height } = drawnSize(photo, model);
-        const order = orderOf({ ...draft.get(), people: who.value ? [who.value] : [], style: "", expand: false }, model, undefined);
+        const now = draft.get();
+        const order = orderOf({ ...now, people: who.value ? [who.value] : [], advanced: { ...now.advanced, strengths: [strengthsAt(now.advanced, now.people.indexOf(who.value))] }, style: "", expand: false }, model, undefined);
         await submit({ ...order, prompt, size: `${width}x${height}`, edit: change(width, height) }, { "edit.image": photo.blob, consent });
         close();
         document.dispatchEvent(new CustomEvent("imagine:ordered"));

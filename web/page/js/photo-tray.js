@@ -131,6 +131,8 @@ export function createPhotoTray(of) {
     const { createCamera } = await import("./camera.js");
     const camera = createCamera({
       onPhoto: (blob) => take([blob]),
+      // what can be done instead stays in sight
+      onFailed: (error) => fill(cameraPlace, failure(error, openCamera)),
       onClose: () => {
         closeCamera = null;
         const inside = cameraPlace.contains(document.activeElement);

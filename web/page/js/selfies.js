@@ -18,9 +18,11 @@ async function using(mode, work) {
   const base = await open();
   try {
     return await new Promise((resolve, reject) => {
-      const asked = work(base.transaction(shelf, mode).objectStore(shelf));
-      asked.onsuccess = () => resolve(asked.result);
-      asked.onerror = () => reject(asked.error);
+      const transaction = base.transaction(shelf, mode);
+      const asked = work(transaction.objectStore(shelf));
+      // what the browser has no room for fails here, after the request itself
+      transaction.oncomplete = () => resolve(asked.result);
+      transaction.onabort = () => reject(transaction.error);
     });
   } finally {
     base.close();
@@ -30,10 +32,13 @@ async function using(mode, work) {
 /** @type {Map<string, string>} addresses of blobs, by person */
 const addresses = new Map();
 
-/** @param {string} person @param {Blob} face */
-export async function keepSelfie(person, face) {
+/** @param {string} person @param {Blob} face @returns {Promise<boolean>} whether there was room for it */
+export function keepSelfie(person, face) {
   forgetAddress(person);
-  await using("readwrite", (store) => store.put(face, person)).catch(() => undefined);
+  return using("readwrite", (store) => store.put(face, person)).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** An address for an img, or none where this browser has no selfie. @param {string} person */

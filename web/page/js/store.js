@@ -24,6 +24,15 @@ export function createStore(initial) {
   };
 }
 
+/** Remembers it, where the browser has room: without, only a reload forgets it. @param {Storage} where @param {string} key @param {string} value */
+export function keep(where, key, value) {
+  try {
+    where.setItem(key, value);
+  } catch {
+    where.removeItem(key);
+  }
+}
+
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("imagine") : null;
 
 /** Says to the other tabs that something changed. @param {"people" | "jobs" | "images"} what @param {string} [id] */

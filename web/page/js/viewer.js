@@ -3,10 +3,10 @@
 import { apiKey, call } from "./api.js";
 import { compareSlider } from "./compare.js";
 import { button, fill, h, takesText } from "./dom.js";
-import { advancedOf, amend, draft, noScene } from "./draft.js";
+import { advancedOf, amend, draft, noScene, placesOf } from "./draft.js";
 import { has, moment, number, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
-import { ofPhoto, orderFor, submit } from "./jobs.js";
+import { ofPhoto, orderFor, submit, unknownOf, withPlaces } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
 import { sourcesList } from "./sources.js";
@@ -157,6 +157,7 @@ export function openViewer(items, start, onChange, beyond) {
       const input = now.job?.input;
       amend({
         people: now.info?.people ?? [],
+        places: input ? placesOf(input) : null,
         style: input?.style ?? "",
         ...noScene,
         touched: {},
@@ -170,14 +171,14 @@ export function openViewer(items, start, onChange, beyond) {
     },
     async onlyThis() {
       const { openMask } = await import("./mask.js");
-      const { seed: _, expand: __, edit: ___, ground: ____, ...input } = now.job?.input ?? { people: (now.info?.people ?? []).map((person) => ({ person })) };
-      openMask({ item: item(), input, prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", onOrdered: close });
+      const { seed: _, expand: __, edit: ___, ground: ____, ...input } = now.job?.input ?? { prompt: "", people: (now.info?.people ?? []).map((person) => ({ person })) };
+      openMask({ item: item(), input: withPlaces(input), prompt: now.job?.expansion?.prompt ?? now.info?.prompt ?? "", onOrdered: close });
     },
     save: () => download(item()).catch((error) => notice(explainShort(error))),
     async curl() {
       const known = now.job ? orderFor(now.job) : { order: inputOf(now.info) };
       const photo = Boolean(now.job && ofPhoto(now.job));
-      if (!known) return notice(t(photo ? "job.photo_unknown" : "job.mask_unknown"));
+      if (!known) return now.job && notice(unknownOf(now.job));
       const text = curlOf(known.order, item().seed, photo);
       const files = photo ? t("viewer.curl.photo") : "";
       try {
@@ -209,7 +210,7 @@ export function openViewer(items, start, onChange, beyond) {
   /** With a new seed, and another change of a picture where one is named. @param {Api.Edit | null} edit @param {string} said */
   const orderAgain = async (edit, said) => {
     const { job } = now;
-    const plain = job?.input ?? inputOf(now.info);
+    const plain = withPlaces(job?.input ?? inputOf(now.info));
     // what was painted elsewhere cannot be repeated: then the words are
     const known = (edit || !job ? null : orderFor(job)) ?? { order: { ...plain, ...(job?.expansion ? { expand: job.expansion } : {}), edit: undefined } };
     const { seed: _, ...order } = known.order;
@@ -236,9 +237,10 @@ export function openViewer(items, start, onChange, beyond) {
     heart.setAttribute("aria-pressed", String(info.favourite));
     const compare = act({ icon: "compare", label: t("viewer.compare"), key: "C", class: now.comparing ? "on" : "", on: acts.compare }, "compare");
     compare.setAttribute("aria-pressed", String(now.comparing));
+    const words = h("p", { class: "viewer-prompt" }, info.prompt);
     fill(
       side,
-      h("p", { class: "viewer-prompt" }, info.prompt),
+      words,
       ...likenessRows(info),
       h(
         "div",
@@ -260,6 +262,8 @@ export function openViewer(items, start, onChange, beyond) {
       settingsList(info, job),
       sourcesList(job?.expansion?.sources),
     );
+    // long words scroll, so that what can be done stays in sight
+    if (words.scrollHeight > words.clientHeight + 1) words.tabIndex = 0;
     if (focused) /** @type {HTMLElement | null} */ (side.querySelector(`[data-act="${focused}"]`))?.focus();
   };
 
@@ -304,6 +308,15 @@ function likenessRows(info) {
   });
 }
 
+/** Strengths in detail, with the names of several. @param {Api.JobPerson[]} people */
+function inDetail(people) {
+  return people
+    .map((one) => [people.length > 1 ? personOf(one.person)?.name : "", strengthWords(one)])
+    .filter(([, words]) => words)
+    .map((parts) => parts.filter(Boolean).join(": "))
+    .join("; ");
+}
+
 /** The seed and every setting. @param {Api.Image} info @param {Api.Job | null} job */
 function settingsList(info, job) {
   const input = job?.input;
@@ -316,7 +329,7 @@ function settingsList(info, job) {
     [t("advanced.guidance"), input?.guidance_scale === undefined ? "" : number(input.guidance_scale)],
     [t("advanced.scheduler"), input?.scheduler],
     [t("advanced.strength"), input?.people?.map((one) => number(one.scale ?? 1)).join(", ")],
-    [t("strength.title"), input?.people?.map(strengthWords).find(Boolean)],
+    [t("strength.title"), inDetail(input?.people ?? [])],
     [t("style.legend"), input?.style && has(`style.${input.style}`) ? t(`style.${input.style}`) : input?.style],
     [t("advanced.negative"), input?.negative_prompt || job?.expansion?.negative_prompt],
     [t("expand.told"), job?.expansion?.prompt],

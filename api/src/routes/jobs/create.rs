@@ -134,7 +134,7 @@ async fn of_form(
 
 /// Somebody on photos, for this job alone.
 async fn one_shot(app: &App, caller: &Caller, form: &Form, photos: Vec<File>) -> Outcome<PersonId> {
-    let given = GivenConsent::read(form.text("consent"))?;
+    let given = GivenConsent::read_once(form.text("consent"))?;
     let card = crate::routes::cards::of_form(app, form.text("card"))?;
     let faces = photos::face_choices(form, photos.len())?;
     crate::routes::people::enrol_once(app, caller, photos, &faces, given, card).await

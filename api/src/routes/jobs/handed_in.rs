@@ -40,7 +40,7 @@ pub(crate) struct JobFiles {
 impl JobFiles {
     /// Takes them out of a form; a file of any other name is refused, `photo` aside.
     pub(super) fn of_form(form: &mut Form) -> Outcome<Self> {
-        let given = form.text("consent").map(|text| GivenConsent::read(Some(text))).transpose()?;
+        let given = form.text("consent").map(|text| GivenConsent::read_once(Some(text))).transpose()?;
         let image = one(form, "edit.image")?;
         let mask = one(form, "edit.mask")?;
         let mut people = BTreeMap::new();
@@ -137,7 +137,7 @@ impl JobFiles {
                 let picture = photos::picture(app, bytes).await.map_err(|p| p.param("edit.image"))?;
                 if picture.faces > 0 && !self.consent {
                     // Says which text to agree to.
-                    GivenConsent::read(None)?;
+                    GivenConsent::read_once(None)?;
                 }
                 EditSource::Upload(keep(app, caller, &picture.png, uploads).await?)
             }

@@ -11,7 +11,7 @@ use super::answer::ImagesResponse;
 use super::request::{ImagesRequest, RawRequest};
 use super::{Beside, queue, repeated, stream};
 use crate::app::App;
-use crate::consent::{GivenConsent, consent};
+use crate::consent::{GivenConsent, consents};
 use crate::error::{Code, Outcome, Problem, ProblemBody};
 use crate::http::auth::Caller;
 use crate::http::form::{File, Form, FormLimits};
@@ -141,13 +141,13 @@ fn given(app: &App, form: &Form) -> Outcome<GivenConsent> {
     let joined = (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string());
     let text = form.text("consent").or(joined.as_deref());
     if text.is_none() && app.config.openai.openai_consent {
-        let text = consent();
+        let text = consents().once;
         let basis = crate::consent::ConsentBasis::Authorised;
         let by = Some("the operator of this server (openai_consent)".to_owned());
         let (text_version, text_sha256) = (text.version, text.sha256);
         return Ok(GivenConsent { basis, authorised_by: by, text_version, text_sha256, agreed: true });
     }
-    GivenConsent::read(text).map_err(|problem| match problem.code {
+    GivenConsent::read_once(text).map_err(|problem| match problem.code {
         Code::ConsentRequired => problem,
         _ => problem.param("consent"),
     })
