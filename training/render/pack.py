@@ -84,7 +84,7 @@ def main():
                 cv2.imwrite(path, strip_of(options.data, shots), [cv2.IMWRITE_WEBP_QUALITY, options.quality])
             files.update(shot['file'] for shot in shots)
             meta.writelines(json.dumps(line) + '\n' for line in trimmed(shots))
-    for name, digits in (('cards.json', 4), ('landmarks.json', 1)):
+    for name, digits in (('cards.json', 4), ('colours.json', 1), ('landmarks.json', 1)):
         path = os.path.join(options.data, name)
         if os.path.exists(path):
             with open(path) as source, open(os.path.join(options.packed, name), 'w') as target:

@@ -178,6 +178,7 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
     }
     recipe.stage("cards", || {
         recipe.own("cards", &arguments!["--data", &train])?;
+        recipe.own("cards", &arguments!["--data", &heldout])?;
         recipe.own("landmarks", &arguments!["--data", &train])
     })?;
     recipe.stage("tokenizer", || {

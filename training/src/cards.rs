@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use crate::colours::{self, Colours};
 use crate::dataset::{Dataset, Frame, read_frames};
 use crate::error::TrainingError;
 use crate::files::write_json;
@@ -95,6 +96,8 @@ pub fn measure(data: &Path) -> Result<(), TrainingError> {
 pub struct Cards {
     /// By frame; none where the frame is no reference or has no face.
     measured: Vec<Option<MeasuredCard>>,
+    /// Of the pictures themselves, by frame.
+    colours: Vec<Colours>,
     /// Mean descriptor of the renders, and of photos of real people.
     render_mean: Vec<f32>,
     photo_mean: Vec<f32>,
@@ -109,17 +112,18 @@ impl Cards {
         if measured.iter().flatten().next().is_none() {
             return Err(TrainingError::NoCards { path: file_of(folder), data: folder.into() });
         }
-        Ok(Self::new(measured, descriptor_mean().map_err(IdentityError::from)?))
+        let colours = colours::read(folder, &data.frames)?;
+        Ok(Self::new(measured, colours, descriptor_mean().map_err(IdentityError::from)?))
     }
 
-    /// What was measured by frame, and the mean descriptor of photos.
-    pub fn new(measured: Vec<Option<MeasuredCard>>, photo_mean: Vec<f32>) -> Self {
+    /// What was measured by frame, on references and on all pictures, and the mean descriptor of photos.
+    pub fn new(measured: Vec<Option<MeasuredCard>>, colours: Vec<Colours>, photo_mean: Vec<f32>) -> Self {
         let count = measured.iter().flatten().count();
         let mut render_mean = vec![0.0; DESCRIPTOR_WIDTH];
         for card in measured.iter().flatten() {
             render_mean.iter_mut().zip(&card.descriptor).for_each(|(m, v)| *m += v / count as f32);
         }
-        Self { measured, render_mean, photo_mean }
+        Self { measured, colours, render_mean, photo_mean }
     }
 
     /// Whether a frame can condition a picture.
@@ -127,22 +131,31 @@ impl Cards {
         self.measured.get(frame).is_some_and(Option::is_some)
     }
 
-    /// The vector of a reference with noise, and without parts that are left out by chance, as a person may leave
-    /// them out: [`CARD_WIDTH`](imagine_identity::card::CARD_WIDTH) numbers. None where there is no card.
-    pub fn vector(&self, frames: &[Frame], frame: usize, rng: &mut StdRng) -> Option<Vec<f32>> {
-        let measured = self.measured.get(frame)?.as_ref()?;
-        let person = frames.get(frame)?;
+    /// The vector of a reference for the picture `target` with noise, and without parts that are left out by chance,
+    /// as a person may leave them out: [`CARD_WIDTH`](imagine_identity::card::CARD_WIDTH) numbers. The colours are
+    /// those of the picture itself where they can be seen in it. None where there is no card.
+    pub fn vector(
+        &self,
+        frames: &[Frame],
+        reference: usize,
+        target: usize,
+        rng: &mut StdRng,
+    ) -> Option<Vec<f32>> {
+        let measured = self.measured.get(reference)?.as_ref()?;
+        let person = frames.get(reference)?;
+        let own = self.colours.get(target).copied().unwrap_or_default();
         let mut card = IdentityCard::default();
         if !rng.random_bool(DROP_GROUP) {
             card.descriptor = Descriptor::from_values(measured.descriptor.clone()).map(known);
         }
         if !rng.random_bool(DROP_GROUP) {
-            let mut colour = |lab: &Option<Lab>| {
-                let lab = lab.as_ref().filter(|_| !rng.random_bool(DROP_PART))?;
+            let mut colour = |lab: Option<Lab>| {
+                let lab = lab.filter(|_| !rng.random_bool(DROP_PART))?;
                 let [l, a, b] = lab.channels().map(|v| v + noise(rng, COLOUR_NOISE));
                 Some(known(Lab { l, a, b }))
             };
-            (card.skin, card.hair_colour) = (colour(&measured.skin), colour(&measured.hair));
+            (card.skin, card.hair_colour) =
+                (colour(own.skin.or(measured.skin)), colour(own.hair.or(measured.hair)));
         }
         if !rng.random_bool(DROP_GROUP) {
             let (id, seen) = (&person.identity, &person.attributes);
@@ -198,11 +211,18 @@ mod tests {
                 skin: Some(Lab { l: 75.0, a: 15.0, b: 30.0 }),
                 hair: None,
             })],
+            colours: vec![
+                Colours::default(),
+                Colours {
+                    skin: Some(Lab { l: 50.0, a: 0.0, b: 15.0 }),
+                    hair: Some(Lab { l: 25.0, a: 0.0, b: 0.0 }),
+                },
+            ],
             render_mean: vec![0.1; DESCRIPTOR_WIDTH],
             photo_mean: vec![0.0; DESCRIPTOR_WIDTH],
         };
         let (frames, mut rng) = ([rendered(1, 0)], StdRng::seed_from_u64(1));
-        let drawn: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&frames, 0, &mut rng).unwrap()).collect();
+        let drawn: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&frames, 0, 0, &mut rng).unwrap()).collect();
         let mean = |at: usize| drawn.iter().map(|vector| vector[at]).sum::<f32>() / drawn.len() as f32;
         // A woman with glasses and hair to the chin; nobody's beard, known half of the time; no colour of hair.
         for (at, low, high) in [
@@ -219,6 +239,18 @@ mod tests {
         let years = mean(146) / mean(147) * 15.0 + 45.0;
         assert!((years - 30.0).abs() < 1.5, "{years}");
         assert_ne!(drawn[0][0], drawn[1][0]);
-        assert!(cards.vector(&frames, 1, &mut rng).is_none());
+        assert!(cards.vector(&frames, 1, 0, &mut rng).is_none());
+        // The colours of the picture itself, where it shows them: a hair colour that the reference does not tell.
+        let other: Vec<Vec<f32>> = (0..400).map(|_| cards.vector(&frames, 0, 1, &mut rng).unwrap()).collect();
+        let of = |vectors: &[Vec<f32>], at: usize, known: usize| {
+            let told: Vec<f32> = vectors.iter().filter(|v| v[known] > 0.0).map(|v| v[at]).collect();
+            told.iter().sum::<f32>() / told.len() as f32
+        };
+        for (vectors, at, known, wanted) in
+            [(&drawn, 129, 132, 1.0), (&other, 129, 132, 0.0), (&other, 133, 136, -1.0)]
+        {
+            let found = of(vectors, at, known);
+            assert!((found - wanted).abs() < 0.02, "{at}: {found}");
+        }
     }
 }

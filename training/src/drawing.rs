@@ -99,7 +99,9 @@ impl<'a> Drawer<'a> {
             let text = if no_text { String::new() } else { caption(&example, describe, rng) };
             drawn.ids.extend(self.tokenizer.encode(&text)?.ids);
             drawn.targets.push(example.target);
-            let card = self.cards.vector(self.frames, example.reference, rng).filter(|_| !no_identity);
+            let target = example.target as usize % self.frames.len();
+            let card =
+                self.cards.vector(self.frames, example.reference, target, rng).filter(|_| !no_identity);
             drawn.cards.extend(card.unwrap_or_else(|| vec![0.0; CARD_WIDTH]));
         }
         Ok(drawn)
@@ -185,7 +187,7 @@ mod tests {
         };
         // Only first shots have cards, so none of them can be drawn but by another first shot.
         let measured = vec![card(0.2), None, None, card(-0.2), None];
-        let cards = Cards::new(measured, vec![0.0; DESCRIPTOR_WIDTH]);
+        let cards = Cards::new(measured, Vec::new(), vec![0.0; DESCRIPTOR_WIDTH]);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter/tokenizer");
         let tokenizer = ClipTokenizer::from_folder(&folder).unwrap();
         let drawer = Drawer { frames: &frames, people: &people, cards: &cards, tokenizer: &tokenizer };

@@ -39,7 +39,7 @@ pub enum TrainingError {
     #[error("{path}: no landmarks of the pictures; run `imagine-training landmarks --data {data}` first")]
     NoLandmarks { path: PathBuf, data: PathBuf },
     #[error(
-        "{path}: no identity cards of the reference shots; run `imagine-training cards --data {data}` first"
+        "{path}: no identity cards of the reference shots, or no colours of the pictures; run `imagine-training cards --data {data}` first"
     )]
     NoCards { path: PathBuf, data: PathBuf },
     #[error("{path}: cannot be drawn: {reason}")]

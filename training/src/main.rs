@@ -6,6 +6,7 @@ mod batches;
 mod captions;
 mod card_measure;
 mod cards;
+mod colours;
 mod dataset;
 mod diffusion;
 mod discriminator;
@@ -144,7 +145,8 @@ enum Command {
         #[arg(long)]
         heldout: PathBuf,
     },
-    /// Measure the identity cards of the reference shots, which condition the pictures; kept beside them.
+    /// Measure the identity cards of the reference shots, which condition the pictures, and the colours of skin and
+    /// hair in every picture; kept beside them.
     Cards {
         /// Folder of rendered people.
         #[arg(long)]
@@ -293,7 +295,7 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             device,
             seed: args.seed,
         }),
-        Command::Cards { data } => cards::measure(&data),
+        Command::Cards { data } => cards::measure(&data).and_then(|()| colours::measure(&data)),
         Command::Unet { run: args, from, bf16, identity_weight, identity_rows, keep_every } => {
             train_unet::train(&train_unet::UNetRun {
                 from,

@@ -48,8 +48,8 @@ impl Renders {
     }
 }
 
-/// One person's pictures.
-fn pictures(dir: &Path, shots: &[Frame]) -> Result<Vec<RgbImage>, TrainingError> {
+/// One person's pictures, as large as the model's.
+pub fn pictures(dir: &Path, shots: &[Frame]) -> Result<Vec<RgbImage>, TrainingError> {
     let Some(first) = shots.first() else { return Ok(Vec::new()) };
     let strip = dir.join(format!("strips/{:05}.webp", first.person));
     if !strip.is_file() {

@@ -53,11 +53,15 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     let (right, others) = people.likeness;
     writeln!(page, "| cosine to the right person (to others) | {right:.2} ({others:.2}) | | |")?;
-    for (name, (middle, kept)) in [("skin", people.skin), ("hair", people.hair)] {
-        let kept = percent(kept);
+    let colour = |(middle, kept): (f32, Tally)| format!("{middle:.1}; {}", percent(kept));
+    for (name, made, renders) in
+        [("skin", people.skin, people.skin_renders), ("hair", people.hair, people.hair_renders)]
+    {
         writeln!(
             page,
-            "| {name}: ΔE to the reference, median; below {KEPT} | {middle:.1}; {kept} | below {KEPT} | |"
+            "| {name}: ΔE to the reference, median; below {KEPT} | {} | below {KEPT} | {} |",
+            colour(made),
+            colour(renders)
         )?;
     }
     writeln!(
@@ -108,12 +112,9 @@ fn write_page(page: &mut String, report: &Report) -> std::fmt::Result {
         )?;
         writeln!(page, "| | found | wanted |\n|---|---|---|")?;
         writeln!(page, "| a face is found | {} | 98 % |", percent(photos.faces_found))?;
-        for (name, (middle, kept)) in [("skin", photos.skin), ("hair", photos.hair)] {
-            let kept = percent(kept);
-            writeln!(
-                page,
-                "| {name}: ΔE to the photo, median; below {KEPT} | {middle:.1}; {kept} | below {KEPT} |"
-            )?;
+        for (name, kept) in [("skin", photos.skin), ("hair", photos.hair)] {
+            let kept = colour(kept);
+            writeln!(page, "| {name}: ΔE to the photo, median; below {KEPT} | {kept} | below {KEPT} |")?;
         }
         for (name, tally, wanted) in [
             ("sex", photos.sex, "90 %"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use image::RgbImage;
 use imagine_contract::Identity;
+use imagine_identity::card::{Lab, Part};
 use imagine_identity::{IdentityCard, Photo};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -12,9 +13,10 @@ use serde::Serialize;
 use tch::{Device, Tensor};
 
 use super::frechet;
-use super::tally::{Tallies, Tally, centred, colour_distance, correlation, dot, mean, median};
+use super::tally::{Tallies, Tally, centred, correlation, dot, mean, median};
 use super::{Seen, Studio};
 use crate::captions;
+use crate::colours::{self, Colours};
 use crate::dataset::{Dataset, Frame};
 use crate::error::TrainingError;
 use crate::judge::{QUESTIONS, truth};
@@ -54,6 +56,9 @@ pub struct PeopleReport {
     /// Median ΔE between the card of the reference and that of the picture, and how often it is kept.
     pub skin: (f32, Tally),
     pub hair: (f32, Tally),
+    /// The same with the person's other shots in the place of pictures: what light and places do to colours.
+    pub skin_renders: (f32, Tally),
+    pub hair_renders: (f32, Tally),
     /// Fréchet distance to all held-out renders in the judge's features; of halves of the renders from one another.
     pub frechet: (f64, f64),
     /// Of the head's yaw in reference and picture.
@@ -76,6 +81,8 @@ struct Person<'a> {
     reference: &'a Frame,
     identity: Identity,
     shots: Vec<&'a Frame>,
+    /// In each of the shots.
+    colours: Vec<Colours>,
     mean: Vec<f32>,
 }
 
@@ -94,6 +101,7 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
     let sface = |frame: &Frame| frame.sface.clone().unwrap_or_default();
     let all: Vec<Vec<f32>> = data.frames.iter().map(sface).collect();
     let middle = mean(all.iter().map(Vec::as_slice));
+    let colours = colours::read(&folder, &data.frames)?;
     let mut people = Vec::new();
     for shots in &data.people {
         let (reference, shots) = (&data.frames[shots[0]], &shots[1..]);
@@ -106,6 +114,7 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
             reference,
             identity,
             shots: shots.iter().map(|&s| &data.frames[s]).collect(),
+            colours: shots.iter().map(|&s| colours[s]).collect(),
             mean,
         });
     }
@@ -118,6 +127,9 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
     let each = studio.evaluation.pictures.div_ceil(people.len());
     for (index, person) in people.iter().enumerate() {
         let card = studio.card(&picture_of(studio, person.reference, true)?)?;
+        if let Some(card) = &card {
+            counted.renders_colours(card, &person.colours);
+        }
         if index < ON_SHEET.0 {
             shown.0.push(picture_of(studio, person.reference, false)?);
         }
@@ -156,8 +168,10 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
         followed: followed(&counted.followed),
         followed_new_pairs: followed(&counted.new_pairs),
         judge_on_renders: judged.into_iter().map(|(q, yes, of)| (q.to_owned(), Tally { yes, of })).collect(),
-        skin: (median(&counted.skin), kept(&counted.skin)),
-        hair: (median(&counted.hair), kept(&counted.hair)),
+        skin: summary(&counted.skin),
+        hair: summary(&counted.hair),
+        skin_renders: summary(&counted.skin_renders),
+        hair_renders: summary(&counted.hair_renders),
         frechet: frechet_to_renders(studio, &renders, &features)?,
         yaw_correlation: correlation(&counted.yaws),
         seeds_apart,
@@ -166,9 +180,10 @@ pub fn measure(studio: &mut Studio, rng: &mut StdRng) -> Result<Measured, Traini
     Ok(Measured { report, sheet: shown.0, roles: shown.1, failures: shown.2 })
 }
 
-/// How often ΔE is small.
-pub fn kept(distances: &[f32]) -> Tally {
-    Tally { yes: distances.iter().filter(|d| **d < KEPT).count(), of: distances.len() }
+/// The median of some ΔE, and how often it is small.
+pub fn summary(distances: &[f32]) -> (f32, Tally) {
+    let kept = distances.iter().filter(|d| **d < KEPT).count();
+    (median(distances), Tally { yes: kept, of: distances.len() })
 }
 
 #[derive(Default)]
@@ -181,6 +196,8 @@ struct Counted {
     new_pairs: [Tally; QUESTIONS.len()],
     skin: Vec<f32>,
     hair: Vec<f32>,
+    skin_renders: Vec<f32>,
+    hair_renders: Vec<f32>,
     yaws: Vec<(f32, f32)>,
     groups: BTreeMap<String, [Tally; 3]>,
 }
@@ -221,10 +238,10 @@ impl Counted {
         }
         if let (Some(own), Some(found)) = (card, &seen.card) {
             if let (Some(a), Some(b)) = (&own.skin, &found.skin) {
-                self.skin.push(colour_distance(&a.value, &b.value));
+                self.skin.push(a.value.distance(b.value));
             }
             if let (Some(a), Some(b)) = (&own.hair_colour, &found.hair_colour) {
-                self.hair.push(colour_distance(&a.value, &b.value));
+                self.hair.push(a.value.distance(b.value));
             }
             if let Some(pose) = &found.pose {
                 self.yaws.push((person.reference.attributes.yaw, pose.value.yaw));
@@ -238,6 +255,16 @@ impl Counted {
             }
         }
         seen.face.is_none() || role_missed
+    }
+
+    /// How far the colours of a person's other shots are from the card of the reference.
+    fn renders_colours(&mut self, card: &IdentityCard, shots: &[Colours]) {
+        let apart = |own: &Option<Part<Lab>>, of: fn(&Colours) -> Option<Lab>| -> Vec<f32> {
+            let own = own.iter().map(|part| part.value);
+            own.flat_map(|own| shots.iter().filter_map(of).map(move |shot| own.distance(shot))).collect()
+        };
+        self.skin_renders.extend(apart(&card.skin, |colours| colours.skin));
+        self.hair_renders.extend(apart(&card.hair_colour, |colours| colours.hair));
     }
 
     fn likeness(&self) -> (f32, f32) {

@@ -10,8 +10,8 @@ use rand::seq::IndexedRandom;
 use serde::Serialize;
 
 use super::Studio;
-use super::people::kept;
-use super::tally::{Tally, colour_distance, median};
+use super::people::summary;
+use super::tally::Tally;
 use crate::error::TrainingError;
 use crate::judge::QUESTIONS;
 
@@ -91,13 +91,13 @@ pub fn measure(studio: &mut Studio, folder: &Path, rng: &mut StdRng) -> Result<P
         }
         let Some(found) = &seen.card else { continue };
         if let (Some(a), Some(b)) = (&card.skin, &found.skin) {
-            skin.push(colour_distance(&a.value, &b.value));
+            skin.push(a.value.distance(b.value));
         }
         if let (Some(a), Some(b)) = (&card.hair_colour, &found.hair_colour) {
-            hair.push(colour_distance(&a.value, &b.value));
+            hair.push(a.value.distance(b.value));
         }
     }
-    report.skin = (median(&skin), kept(&skin));
-    report.hair = (median(&hair), kept(&hair));
+    report.skin = summary(&skin);
+    report.hair = summary(&hair);
     Ok(report)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use imagine_identity::card::Lab;
 use serde::Serialize;
 
 /// How often something was so.
@@ -25,12 +24,6 @@ impl Tally {
 
 /// One tally a name.
 pub type Tallies = BTreeMap<String, Tally>;
-
-/// Distance of two colours (ΔE of 1976).
-pub fn colour_distance(a: &Lab, b: &Lab) -> f32 {
-    let [a, b] = [a, b].map(|lab| lab.channels());
-    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f32>().sqrt()
-}
 
 /// The middle value; not a number of none.
 pub fn median(values: &[f32]) -> f32 {
@@ -83,7 +76,5 @@ mod tests {
         assert!((correlation(&[(1.0, 1.0), (2.0, 0.0), (3.0, 1.0)])).abs() < 1e-6);
         assert_eq!(mean([[1.0, 2.0].as_slice(), &[3.0, 6.0]].into_iter()), [2.0, 4.0]);
         assert_eq!(centred(&[3.0, 1.0], &[1.0, 1.0]), [1.0, 0.0]);
-        let grey = |l| Lab { l, a: 0.0, b: 0.0 };
-        assert_eq!(colour_distance(&grey(50.0), &grey(62.0)), 12.0);
     }
 }
