@@ -108,7 +108,8 @@ async fn the_gallery_is_paged_searched_marked_and_cleared() {
     }
     app.delete(&path).await.problem(404, "not_found");
     app.get("/v1/images?limit=0").await.problem(400, "invalid_request");
-    app.get("/v1/images?limit=many").await.problem(400, "invalid_json");
+    app.get("/v1/images?limit=many").await.problem(400, "invalid_request");
+    app.get("/v1/images?after=").await.expect(200);
     app.get("/v1/images?after=x").await.problem(400, "invalid_request");
     app.get("/v1/images?person=x").await.problem(400, "invalid_request");
 }

@@ -293,7 +293,8 @@ async fn what_was_drawn_is_not_drawn_again(place: Place) {
 
 async fn failures_are_told(place: Place) {
     let archive = place.archive().await;
-    let painter = |error| Painter { fail: Some(error), ..Painter::new(Duration::ZERO) };
+    let painter =
+        |error: fn(String) -> EngineError| Painter { fail: Some(error), ..Painter::new(Duration::ZERO) };
     let running = Running::start(worker(&archive, painter(EngineError::OutOfMemory)));
     let id = create(&archive, job("a hat")).await;
     assert_eq!(ended(&archive, "local", id).await.error.unwrap().code, "out_of_memory");
