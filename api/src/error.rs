@@ -159,6 +159,8 @@ pub struct Problem {
     pub param: Option<String>,
     /// Seconds after which it may be tried again.
     pub retry_after: Option<u64>,
+    /// Bytes that there are, where a range was asked for that is beyond them.
+    pub there_are: Option<u64>,
     /// Takes the place of the code's name where something else has given one, e.g. a job's own.
     pub specific: Option<String>,
     /// Further members for programs.
@@ -171,7 +173,7 @@ pub type Outcome<T> = Result<T, Problem>;
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (detail, extra) = (detail.into(), serde_json::Map::new());
-        Self { code, detail, param: None, retry_after: None, specific: None, extra }
+        Self { code, detail, param: None, retry_after: None, there_are: None, specific: None, extra }
     }
 
     /// A field's value cannot be used.
@@ -203,6 +205,12 @@ impl Problem {
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds.clamp(1, 120));
         self
+    }
+
+    /// A range of so many bytes that lies outside them.
+    pub fn no_such_range(size: u64) -> Self {
+        let detail = format!("there are {size} bytes");
+        Self { there_are: Some(size), ..Self::new(Code::RangeNotSatisfiable, detail) }
     }
 
     #[must_use]
@@ -251,6 +259,11 @@ impl Problem {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             None => {}
+        }
+        if let Some(bytes) = self.there_are
+            && let Ok(value) = HeaderValue::from_str(&format!("bytes */{bytes}"))
+        {
+            headers.insert(header::CONTENT_RANGE, value);
         }
         if self.code == Code::MissingKey || self.code == Code::InvalidKey {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -129,7 +129,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs.css", get(docs::style))
         .route("/", get(page::index))
-        .route("/{*path}", get(page::file))
+        .route("/{*path}", get(page::file).fallback(page::nothing))
         .layer(Extension(Arc::new(described)))
         .layer(CompressionLayer::new().compress_when(worth_it))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {

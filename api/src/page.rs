@@ -29,6 +29,11 @@ pub(crate) async fn file(Path(path): Path<String>, headers: HeaderMap) -> Respon
     serve(&path, &headers)
 }
 
+/// Any other method: nothing of the page takes one, and the API's routes answer for themselves.
+pub(crate) async fn nothing() -> Problem {
+    Problem::new(Code::NotFound, "nothing at this path takes this method")
+}
+
 fn serve(path: &str, request: &HeaderMap) -> Response {
     match Page::get(path) {
         Some(file) => answer(&file, path, request),

@@ -135,6 +135,7 @@ impl From<PipelineError> for EngineError {
             PipelineError::Request(e) => Self::Request(e),
             PipelineError::Canceled => Self::Canceled,
             e if e.is_input() => Self::Unsupported(e.to_string()),
+            e if e.is_out_of_memory() => Self::OutOfMemory(e.to_string()),
             e => Self::Failed(e.to_string()),
         }
     }

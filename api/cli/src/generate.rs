@@ -247,6 +247,9 @@ fn draw(
             }
         }),
         Err(e @ EngineError::Failed(_)) => Err(Failure::failed(e)),
+        Err(e @ EngineError::OutOfMemory(_)) => {
+            Err(Failure::failed(e).hint("a smaller --size needs less memory"))
+        }
     }
 }
 

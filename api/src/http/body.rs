@@ -39,7 +39,44 @@ pub(crate) fn content_type(headers: &axum::http::HeaderMap) -> String {
     kind.trim().to_ascii_lowercase()
 }
 
-/// JSON from bytes.
+/// JSON from bytes; a mistake's field is told where it is known.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
-    serde_json::from_slice(bytes).map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (at, why) = (error.path().to_string(), error.inner());
+        // Names come from the client: one that looks like none is not repeated, and "." is the whole.
+        let plain = at.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b));
+        match plain && at != "." && at.len() <= 64 {
+            true => Problem::new(Code::InvalidJson, format!("\"{at}\": {why}")).param(&at),
+            false => Problem::new(Code::InvalidJson, why.to_string()),
+        }
+    })?;
+    reader.end().map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::wire::job::JobRequest;
+
+    fn refused(text: &str) -> (Option<String>, String) {
+        let problem = parse::<JobRequest>(text.as_bytes()).unwrap_err();
+        assert_eq!(problem.code, Code::InvalidJson);
+        (problem.param, problem.detail)
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        assert_eq!(parse::<JobRequest>(br#"{"prompt": "a", "seed": 7}"#).unwrap().seed, Some(7));
+        let (param, detail) = refused(r#"{"prompt": "a", "seed": -1}"#);
+        assert_eq!(param.as_deref(), Some("seed"));
+        assert!(detail.starts_with("\"seed\": invalid value: integer `-1`"), "{detail}");
+        let (param, _) = refused(r#"{"prompt": "a", "people": [{"person": 3}]}"#);
+        assert_eq!(param.as_deref(), Some("people[0].person"));
+        for text in ["", "{", "7", r#"{"prompt": "a"} x"#, r#"{"prompt": "a", "<b>": 3}"#] {
+            assert_eq!(refused(text).0, None, "{text}");
+        }
+    }
 }

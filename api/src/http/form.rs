@@ -44,10 +44,12 @@ impl Form {
                     let detail = format!("{} files at most are taken at once", limits.files);
                     return Err(Problem::new(Code::TooLarge, detail).param(&name));
                 }
-                let bytes = bounded(field, limits.file_bytes, &name).await?;
+                let large = format!("\"{}\" is larger than {} bytes", shown(&name), limits.file_bytes);
+                let bytes = bounded(field, limits.file_bytes, large).await?;
                 form.files.push(File { field: name, bytes });
             } else {
-                let bytes = bounded(field, text_left, &name).await?;
+                let large = format!("the form's text is longer than {} bytes", limits.text_bytes);
+                let bytes = bounded(field, text_left, large).await?;
                 text_left -= bytes.len();
                 let text =
                     String::from_utf8(bytes).map_err(|_| Problem::field(&name, "text must be UTF-8"))?;
@@ -104,13 +106,13 @@ impl Form {
 async fn bounded(
     mut field: axum::extract::multipart::Field<'_>,
     most: usize,
-    name: &str,
+    large: String,
 ) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
         if bytes.len() + chunk.len() > most {
-            let detail = format!("\"{}\" is larger than {most} bytes", shown(name));
-            return Err(Problem::new(Code::TooLarge, detail).param(shown(name)));
+            let name = field.name().unwrap_or_default();
+            return Err(Problem::new(Code::TooLarge, large).param(shown(name)));
         }
         bytes.extend_from_slice(&chunk);
     }

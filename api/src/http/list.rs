@@ -1,5 +1,6 @@
 //! Lists, a page at a time.
 
+use imagine_store::PageRequest;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -34,9 +35,10 @@ pub struct Page {
     pub after: Option<String>,
 }
 
-pub(crate) fn page_size(limit: Option<u32>) -> Outcome<u32> {
+/// Such a page of the store; an empty `after`, as a form or a script may send it, is the first.
+pub(crate) fn page_of(limit: Option<u32>, after: Option<String>) -> Outcome<PageRequest> {
     match limit.unwrap_or(20) {
-        limit @ 1..=200 => Ok(limit),
+        limit @ 1..=200 => Ok(PageRequest { limit, after: after.filter(|after| !after.is_empty()) }),
         _ => Err(Problem::field("limit", "limit is from 1 to 200")),
     }
 }

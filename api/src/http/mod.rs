@@ -8,6 +8,7 @@ pub(crate) mod idempotency;
 pub(crate) mod list;
 pub(crate) mod origin;
 pub(crate) mod patience;
+pub(crate) mod query;
 pub(crate) mod range;
 pub(crate) mod rate;
 pub(crate) mod request;

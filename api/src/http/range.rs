@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use axum::http::{HeaderMap, header};
 
-use crate::error::{Code, Outcome, Problem};
+use crate::error::{Outcome, Problem};
 
 /// What a request for bytes is to be answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Wanted {
 }
 
 /// # Errors
-/// [`Code::RangeNotSatisfiable`].
+/// [`Problem::no_such_range`].
 pub(crate) fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Outcome<Wanted> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(known) = text(header::IF_NONE_MATCH) {
@@ -50,7 +50,7 @@ pub(crate) fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Outcome<Wante
         },
     };
     if part.start >= part.end {
-        return Err(Problem::new(Code::RangeNotSatisfiable, format!("there are {size} bytes")));
+        return Err(Problem::no_such_range(size));
     }
     Ok(Wanted::Part(part))
 }
@@ -59,6 +59,7 @@ pub(crate) fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Outcome<Wante
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::error::Code;
 
     fn of(pairs: &[(&'static str, &'static str)]) -> Outcome<Wanted> {
         let headers =

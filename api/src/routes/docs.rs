@@ -149,29 +149,29 @@ fn schemas(page: &mut String, api: &Value) {
     for (name, schema) in api["components"]["schemas"].as_object().into_iter().flatten() {
         let _ = write!(page, "<section id=\"schema-{0}\"><h3>{0}</h3>", escape(name));
         page.push_str(&paragraphs(&text(&schema["description"])));
-        match schema["properties"].as_object() {
-            Some(properties) => {
-                page.push_str("<table><tr><th>field<th>type<th>");
-                let required: Vec<_> =
-                    schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                for (field, schema) in properties {
-                    let star = if required.contains(&field.as_str()) { "" } else { "?" };
-                    let words = escape(&text(&schema["description"]));
-                    let _ = write!(
-                        page,
-                        "<tr><td><code>{}{star}</code><td>{}<td>{words}",
-                        escape(field),
-                        kind(schema)
-                    );
-                }
-                page.push_str("</table>");
-            }
-            None => {
-                let _ = write!(page, "<p>{}</p>", kind(schema));
+        let joined = schema["allOf"].as_array();
+        for part in joined.map_or(std::slice::from_ref(schema), Vec::as_slice) {
+            if part["properties"].is_object() {
+                fields(page, part);
+            } else {
+                let words = if joined.is_some() { "All fields of " } else { "" };
+                let _ = write!(page, "<p>{words}{}</p>", kind(part));
             }
         }
         page.push_str("</section>");
     }
+}
+
+fn fields(page: &mut String, schema: &Value) {
+    page.push_str("<table><tr><th>field<th>type<th>");
+    let required: Vec<_> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let star = if required.contains(&field.as_str()) { "" } else { "?" };
+        let words = escape(&text(&schema["description"]));
+        let _ = write!(page, "<tr><td><code>{}{star}</code><td>{}<td>{words}", escape(field), kind(schema));
+    }
+    page.push_str("</table>");
 }
 
 /// A schema in a few words.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use imagine_store::{BlobKey, Image, ImageFilter, PageRequest};
+use imagine_store::{BlobKey, Image, ImageFilter};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -17,7 +17,8 @@ use crate::consent::hex;
 use crate::error::{Outcome, Problem, ProblemBody};
 use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
-use crate::http::list::{List, page_size};
+use crate::http::list::{List, page_of};
+use crate::http::query::Query;
 use crate::http::range::{Wanted, wanted};
 use crate::wire::image::{DeletedBody, ImageBody, ImagePatch};
 
@@ -47,7 +48,7 @@ pub(crate) async fn list(
 ) -> Outcome<Json<List<ImageBody>>> {
     let person = super::optional_id(query.person.as_deref(), "person")?;
     let filter = ImageFilter { person, favourite: query.favourite, text: query.q };
-    let page = PageRequest { limit: page_size(query.limit)?, after: query.after };
+    let page = page_of(query.limit, query.after)?;
     let found = app.store().images(&caller.tenant, &filter, &page).await?;
     let link = app.link(&caller);
     Ok(Json(List::new(found.data.iter().map(|image| ImageBody::of(image, &link)).collect(), found.next)))

@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::multipart::Multipart;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use imagine_contract::CardChanges;
-use imagine_store::{Basis, Consent, Idempotency, Millis, NewPerson, PageRequest, Person, PersonId};
+use imagine_store::{Basis, Consent, Idempotency, Millis, NewPerson, Person, PersonId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,7 +17,8 @@ use crate::http::auth::Caller;
 use crate::http::body::JsonBody;
 use crate::http::form::{File, Form, FormLimits};
 use crate::http::idempotency::{give_back, idempotency, reserve};
-use crate::http::list::{List, Page, page_size};
+use crate::http::list::{List, Page, page_of};
+use crate::http::query::Query;
 use crate::photos;
 use crate::routes::cards;
 use crate::wire::card::CardPatch;
@@ -88,7 +89,7 @@ pub(crate) async fn check(
 
 /// Remembers a person. With an `Idempotency-Key` header the same request, sent twice, makes one person.
 #[utoipa::path(post, path = "/v1/people", tag = "people",
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters", min_length = 1, max_length = 255)),
     request_body(content = PersonForm, content_type = "multipart/form-data"), responses(
     (status = CREATED, body = PersonBody, headers(("Location" = String))),
     (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
@@ -183,7 +184,7 @@ pub(crate) async fn list(
     caller: Caller,
     Query(page): Query<Page>,
 ) -> Outcome<Json<List<PersonBody>>> {
-    let page = PageRequest { limit: page_size(page.limit)?, after: page.after };
+    let page = page_of(page.limit, page.after)?;
     let found = app.parts.archive.people(&caller.tenant, &page).await?;
     Ok(Json(List::new(found.data.iter().map(|person| body(&app, person)).collect(), found.next)))
 }

@@ -19,8 +19,7 @@ pub struct ExpansionSchema {
     pub language: String,
     /// Who expanded it.
     pub backend: String,
-    /// `template`, `choose` or `write`.
-    pub mode: String,
+    pub mode: ModeSchema,
     /// What was looked up on the web.
     #[schema(required = false)]
     pub sources: Vec<SourceSchema>,
@@ -29,6 +28,17 @@ pub struct ExpansionSchema {
     pub dropped: Vec<String>,
     /// For the person, e.g. why another backend answered.
     pub note: Option<String>,
+}
+
+/// How it came about: by rules, by a language model that chose among phrases, or by one that wrote.
+#[derive(ToSchema, Serialize)]
+#[schema(as = ExpansionMode)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the schema of a type of another crate")]
+pub enum ModeSchema {
+    Template,
+    Choose,
+    Write,
 }
 
 /// English phrases; empty ones say nothing.

@@ -195,10 +195,17 @@ async fn work(
                 tracing::error!(job = %lease.job, error, "the model failed");
                 return Err(failed("engine_failed", "the model failed; the log says more"));
             }
+            Some(OrderEvent::Failed(EngineError::OutOfMemory(error))) => {
+                tracing::error!(job = %lease.job, error, "memory ran out");
+                return Err(failed("out_of_memory", TOO_LARGE));
+            }
             None => return Err(failed("engine_failed", "the model broke off")),
         }
     }
 }
+
+/// What a person can do about memory that ran out.
+const TOO_LARGE: &str = "there was not enough memory for this picture, even alone; a smaller size needs less";
 
 fn failed(code: &str, message: impl ToString) -> Stopped {
     Stopped::With(Outcome::Failed(JobError::new(code, message.to_string())))

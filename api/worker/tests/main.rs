@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imagine_contract::{
-    CancelFlag, CardChanges, ExpandError, Expander, Expansion, FaceData, GrayPixels, Idea, KeyPoints,
-    Language, Mode, Parts, Region, RgbPixels, Source, Stage,
+    CancelFlag, CardChanges, EngineError, ExpandError, Expander, Expansion, FaceData, GrayPixels, Idea,
+    KeyPoints, Language, Mode, Parts, Region, RgbPixels, Source, Stage,
 };
 use imagine_store::{
     Archive, EditInput, EditSource, ImageFormat, Job, JobEvent, JobId, JobStatus, NewJob, NewPerson,
@@ -293,8 +293,13 @@ async fn what_was_drawn_is_not_drawn_again(place: Place) {
 
 async fn failures_are_told(place: Place) {
     let archive = place.archive().await;
-    let painter = Painter { fail: true, ..Painter::new(Duration::ZERO) };
-    let running = Running::start(worker(&archive, painter));
+    let painter =
+        |error: fn(String) -> EngineError| Painter { fail: Some(error), ..Painter::new(Duration::ZERO) };
+    let running = Running::start(worker(&archive, painter(EngineError::OutOfMemory)));
+    let id = create(&archive, job("a hat")).await;
+    assert_eq!(ended(&archive, "local", id).await.error.unwrap().code, "out_of_memory");
+    running.stop().await;
+    let running = Running::start(worker(&archive, painter(EngineError::Failed)));
     let id = create(&archive, job("a hat")).await;
     let failed = ended(&archive, "local", id).await;
     assert_eq!((failed.status, failed.attempts), (JobStatus::Failed, 1));

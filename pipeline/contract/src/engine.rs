@@ -98,6 +98,9 @@ pub enum EngineError {
     /// The model failed; the text is for the log.
     #[error("{0}")]
     Failed(String),
+    /// Memory ran out, even for one picture at a time; the text is for the log.
+    #[error("{0}")]
+    OutOfMemory(String),
 }
 
 /// Makes pictures.

@@ -42,7 +42,7 @@ fn memory_that_does_not_suffice_for_one_fails_that_order() {
     let small = held.submit(&request("a forest", 2, 3));
     held.open();
     let failed = large.wait().failed;
-    assert!(matches!(&failed, Some(EngineError::Failed(text)) if text.contains("memory")), "{failed:?}");
+    assert!(matches!(&failed, Some(EngineError::OutOfMemory(text)) if text.contains("memory")), "{failed:?}");
     assert_eq!(small.pictures().len(), 1);
     assert!(held.studio.load().healthy);
 }

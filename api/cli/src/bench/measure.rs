@@ -79,7 +79,9 @@ pub fn measure(options: &LoadOptions, workload: &Workload, cancel: &CancelFlag) 
         };
         engine.generate(&request, &mut on_event, cancel).map_err(|e| match e {
             EngineError::Request(_) | EngineError::Unsupported(_) => Failure::input(e),
-            EngineError::Canceled | EngineError::Failed(_) => Failure::failed(e),
+            EngineError::Canceled | EngineError::Failed(_) | EngineError::OutOfMemory(_) => {
+                Failure::failed(e)
+            }
         })?;
         pictures.push(asked.elapsed().as_secs_f64());
     }

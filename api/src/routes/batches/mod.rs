@@ -12,10 +12,10 @@ pub(crate) use zip::*;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::Multipart;
-use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use imagine_store::{Batch, NewBatch, PageRequest};
+use imagine_store::{Batch, NewBatch};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
@@ -25,7 +25,8 @@ use crate::http::auth::Caller;
 use crate::http::body::content_type;
 use crate::http::form::{Form, FormLimits};
 use crate::http::idempotency::idempotency;
-use crate::http::list::{List, Page, page_size};
+use crate::http::list::{List, Page, page_of};
+use crate::http::query::Query;
 use crate::wire::batch::BatchBody;
 
 /// A batch's file.
@@ -43,7 +44,7 @@ pub(crate) struct BatchForm {
 /// Puts every line of a file into the queue. JSONL: a job a line, with `person` for one person's id or name. CSV:
 /// the same names as column heads. Lines that cannot be used fail by themselves.
 #[utoipa::path(post, path = "/v1/batches", tag = "batches",
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters", min_length = 1, max_length = 255)),
     request_body(content((String = "application/jsonl"), (String = "text/csv"), (BatchForm = "multipart/form-data"))), responses(
     (status = ACCEPTED, body = BatchBody, headers(("Location" = String))),
     (status = "default", body = ProblemBody, content_type = "application/problem+json")))]
@@ -107,7 +108,7 @@ pub(crate) async fn list(
     caller: Caller,
     Query(page): Query<Page>,
 ) -> Outcome<Json<List<BatchBody>>> {
-    let page = PageRequest { limit: page_size(page.limit)?, after: page.after };
+    let page = page_of(page.limit, page.after)?;
     let found = app.store().batches(&caller.tenant, &page).await?;
     Ok(Json(List::new(found.data.iter().map(Into::into).collect(), found.next)))
 }

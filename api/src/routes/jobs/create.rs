@@ -54,7 +54,7 @@ pub(crate) struct JobForm {
 /// Puts a job into the queue. With an `Idempotency-Key` header the same request, sent twice, makes one job. With
 /// `Prefer: wait=N` the answer comes when the job has ended, or after N seconds (at most 60).
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters"),
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters", min_length = 1, max_length = 255),
            ("Prefer" = Option<String>, Header, description = "`wait=N`")),
     request_body(content((JobRequest = "application/json"), (JobForm = "multipart/form-data"))), responses(
     (status = ACCEPTED, body = JobBody, headers(("Location" = String))),

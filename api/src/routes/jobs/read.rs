@@ -1,10 +1,10 @@
 //! Jobs that there are.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use imagine_store::{JobFilter, JobStatus, PageRequest};
+use imagine_store::{JobFilter, JobStatus};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::error::{Outcome, Problem, ProblemBody};
 use crate::http::accept;
 use crate::http::auth::Caller;
-use crate::http::list::{List, page_size};
+use crate::http::list::{List, page_of};
+use crate::http::query::Query;
 use crate::routes::optional_id;
 use crate::wire::image::DeletedBody;
 use crate::wire::job::{JobBody, StatusSchema};
@@ -51,7 +52,7 @@ pub(crate) async fn list(
         batch: optional_id(query.batch.as_deref(), "batch")?,
         text: query.q,
     };
-    let page = PageRequest { limit: page_size(query.limit)?, after: query.after };
+    let page = page_of(query.limit, query.after)?;
     let found = app.store().jobs(&caller.tenant, &filter, &page).await?;
     let mut data = Vec::with_capacity(found.data.len());
     for job in &found.data {

@@ -5,6 +5,7 @@ use axum::extract::multipart::Multipart;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use imagine_store::{EditInput, EditSource, PersonId};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::answer::ImagesResponse;
@@ -20,7 +21,7 @@ use crate::routes::people;
 use crate::{mask, photos};
 
 /// The fields of a generation, with photos.
-#[derive(ToSchema)]
+#[derive(ToSchema, Deserialize)]
 #[expect(dead_code, reason = "the form is read by hand; this is its description")]
 pub(crate) struct EditsForm {
     /// Selfies of one person; with a mask, the picture that is changed.
@@ -31,8 +32,7 @@ pub(crate) struct EditsForm {
     mask: Option<String>,
     /// An extension: JSON, the person's consent. Wanted unless the server is set up to do without.
     consent: GivenConsent,
-    #[schema(inline)]
-    #[schema(required = false)]
+    #[serde(flatten)]
     fields: RawRequest,
 }
 

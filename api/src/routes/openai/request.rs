@@ -16,7 +16,7 @@ use crate::wire::model::ModelCard;
 #[serde(default)]
 #[schema(as = ImagesRequest)]
 pub(crate) struct RawRequest {
-    #[schema(min_length = 1, max_length = 32000, required = true)]
+    #[schema(value_type = String, min_length = 1, max_length = 32000, required = true)]
     pub prompt: Option<String>,
     /// A model of this server, or one of the names that clients have built in.
     pub model: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) struct RawRequest {
     #[schema(maximum = 3)]
     pub partial_images: Option<u32>,
     /// An extension: the id of an enrolled person, or a list of `{person, box, scale}`.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<NamedPeople>)]
     pub person: Option<Value>,
     /// An extension.
     pub seed: Option<u64>,
@@ -58,6 +58,17 @@ pub(crate) struct RawRequest {
     pub style: Option<String>,
     /// An extension: a scheduler's name.
     pub scheduler: Option<String>,
+}
+
+/// Who is to be drawn.
+#[derive(ToSchema, Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the schema of what is read by hand")]
+pub(crate) enum NamedPeople {
+    /// The id of one.
+    Id(String),
+    One(JobPerson),
+    Several(Vec<JobPerson>),
 }
 
 /// A request, checked as far as it can be without the model.

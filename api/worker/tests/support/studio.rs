@@ -16,7 +16,7 @@ pub struct Painter {
     pub step: Duration,
     /// Orders that are taken at the same time.
     pub room: usize,
-    pub fail: bool,
+    pub fail: Option<fn(String) -> EngineError>,
     /// Told of every order: a line with the prompt.
     pub diary: Option<PathBuf>,
     pub orders: Arc<Mutex<Vec<GenerateRequest>>>,
@@ -50,7 +50,7 @@ impl Painter {
             device: "cpu".into(),
             dtype: "f32".into(),
         };
-        Self { info, step, room: 100, fail: false, diary: None, orders: Arc::default(), busy: Arc::default() }
+        Self { info, step, room: 100, fail: None, diary: None, orders: Arc::default(), busy: Arc::default() }
     }
 }
 
@@ -90,7 +90,13 @@ impl Studio for Painter {
     }
 }
 
-fn paint(order: &mut Order, step: Duration, fail: bool, width: u32, height: u32) -> OrderEvent {
+fn paint(
+    order: &mut Order,
+    step: Duration,
+    fail: Option<fn(String) -> EngineError>,
+    width: u32,
+    height: u32,
+) -> OrderEvent {
     let count = order.request.count;
     let evaluations = STEPS * count;
     let started = Event::Started { steps: STEPS, evaluations, ignored_words: None };
@@ -111,8 +117,8 @@ fn paint(order: &mut Order, step: Duration, fail: bool, width: u32, height: u32)
                 (order.events)(OrderEvent::Preview { index, step: step_number, pixels: pixels.clone() });
             }
         }
-        if fail {
-            return OrderEvent::Failed(EngineError::Failed("out of colours".into()));
+        if let Some(error) = fail {
+            return OrderEvent::Failed(error("out of colours".into()));
         }
         let picture = Picture { pixels, seed };
         (order.events)(OrderEvent::Happened(Event::Finished { index, seconds: 0.1, picture }));
