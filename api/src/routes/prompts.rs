@@ -123,7 +123,9 @@ pub(crate) async fn assemble_parts(
     _: Caller,
     JsonBody { value, .. }: JsonBody<AssembleRequest>,
 ) -> Outcome<Json<AssembledBody>> {
-    let dialect = app.model(None).map(|card| card.dialect.clone()).unwrap_or_default();
+    let model = app.model(None);
+    let trigger = model.and_then(|card| card.info.identity.as_ref()?.trigger_word.as_deref());
+    let dialect = model.map(|card| card.dialect.clone()).unwrap_or_default().with_trigger(trigger);
     let assembled = assemble(&value.expansion.parts, &dialect);
     Ok(Json(AssembledBody { prompt: assembled.prompt, dropped: assembled.dropped }))
 }

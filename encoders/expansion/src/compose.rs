@@ -148,7 +148,8 @@ impl<'k> Draft<'k> {
         if let Some((slot, text)) = &self.understood.style {
             parts.set(*slot, text.clone());
         }
-        let assembled = assemble(&parts, &idea.dialect);
+        let dialect = idea.dialect.clone().with_trigger(idea.trigger_word.as_deref());
+        let assembled = assemble(&parts, &dialect);
         Expansion {
             prompt: assembled.prompt,
             negative_prompt: self.knowledge.negative(&idea.dialect),
@@ -179,6 +180,28 @@ mod tests {
     use imagine_contract::Vocabulary;
 
     use super::*;
+
+    #[test]
+    fn the_trigger_is_where_the_adapter_needs_it_in_every_dialect_and_nowhere_else() {
+        let knowledge = Knowledge::built_in().unwrap();
+        let words = ["me", "as", "a", "pirate", "person"].map(String::from).to_vec();
+        let vocabulary = Dialect::Vocabulary(Vocabulary { words, phrases: Default::default() });
+        for (dialect, with, without) in [
+            (Dialect::Tags, "a person img as a pirate", "a person as a pirate"),
+            (Dialect::Sentences, "A person img as a pirate", "A person as a pirate"),
+            (vocabulary, "me img as a pirate", "me as a pirate"),
+        ] {
+            for (trigger, begins) in [(Some("img"), with), (None, without)] {
+                let trigger_word = trigger.map(str::to_owned);
+                let idea = Idea { dialect: dialect.clone(), trigger_word, ..Idea::new("me as a pirate", 1) };
+                let understood = knowledge.understand(&idea).unwrap();
+                let draft = Draft::new(&knowledge, &idea, understood, "");
+                let made = draft.finish(&idea, Parts::default(), "m", Mode::Template, Vec::new());
+                assert!(made.prompt.starts_with(begins), "{}", made.prompt);
+                assert_eq!(made.prompt.matches("img").count(), usize::from(trigger.is_some()));
+            }
+        }
+    }
 
     fn candidates(text: &str, slot: Slot) -> Vec<String> {
         let knowledge = Knowledge::built_in().unwrap();

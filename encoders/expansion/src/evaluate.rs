@@ -48,6 +48,18 @@ pub fn read(text: &str, knowledge: &Knowledge) -> Result<Vec<Case>, DataError> {
     lines(text).map(parse).collect()
 }
 
+/// `each` ideas of each language, from all over the list and in turns, so that more of them begin with the same ones.
+pub fn share(cases: &[Case], each: usize) -> Vec<Case> {
+    // A step that shares no factor with the number of ideas of any language visits all of them.
+    const STEP: usize = 17;
+    let of = |language| cases.iter().filter(|case| case.language == language).collect::<Vec<_>>();
+    let all: Vec<Vec<&Case>> = Language::ALL.into_iter().map(of).collect();
+    let at = |round: usize, list: &Vec<&Case>| {
+        (round < list.len()).then(|| list.get(round * STEP % list.len()).copied().cloned()).flatten()
+    };
+    (0..each).flat_map(|round| all.iter().filter_map(move |list| at(round, list))).collect()
+}
+
 /// What is checked of every expansion.
 pub const CHECKS: [&str; 7] = ["person", "people", "traits", "names", "nouns", "length", "structure"];
 

@@ -39,6 +39,8 @@ struct Entry {
 enum Item {
     Group(String),
     Famous,
+    /// A name known for crimes.
+    Infamous,
     /// A famous name, or two capitalised words.
     Person,
     /// A famous name that something belongs to: "Messi's".
@@ -69,6 +71,7 @@ struct Rule {
 pub struct Safety {
     groups: BTreeMap<String, Phrases<()>>,
     famous: Phrases<()>,
+    infamous: Phrases<()>,
     rules: Vec<Rule>,
     /// What a negative prompt may not take away.
     negative: Option<Rule>,
@@ -84,10 +87,11 @@ impl Safety {
     /// # Errors
     /// [`DataError`] names what is wrong.
     pub fn built_in() -> Result<Self, DataError> {
-        Self::parse(include_str!("../data/safety.toml"), include_str!("../data/famous.txt"))
+        let (famous, infamous) = (include_str!("../data/famous.txt"), include_str!("../data/infamous.txt"));
+        Self::parse(include_str!("../data/safety.toml"), famous, infamous)
     }
 
-    fn parse(rules: &str, names: &str) -> Result<Self, DataError> {
+    fn parse(rules: &str, famous: &str, infamous: &str) -> Result<Self, DataError> {
         let file: File = toml::from_str(rules).map_err(|e| DataError::new(FILE, e))?;
         let phrases = |list: &[String]| {
             let mut phrases = Phrases::new();
@@ -100,6 +104,7 @@ impl Safety {
         let group_of = |name: &str| file.groups.get(name).ok_or_else(|| no_group(name));
         let item = |text: &str| match text {
             "@famous" => Ok(Item::Famous),
+            "@infamous" => Ok(Item::Infamous),
             "@person" => Ok(Item::Person),
             "@owner" => Ok(Item::Owner),
             group if groups.contains_key(group) => Ok(Item::Group(group.to_owned())),
@@ -144,9 +149,8 @@ impl Safety {
         };
         let negative = file.negative.map(rule).transpose()?;
         let rules = file.rule.into_iter().map(rule).collect::<Result<_, _>>()?;
-        let names: Vec<String> = lines(names).map(|(_, line)| line.to_owned()).collect();
-        let famous = phrases(&names);
-        Ok(Self { groups, famous, rules, negative })
+        let named = |text| phrases(&lines(text).map(|(_, line)| line.to_owned()).collect::<Vec<_>>());
+        Ok(Self { groups, famous: named(famous), infamous: named(infamous), rules, negative })
     }
 
     /// Whether a text names somebody of our time.
@@ -261,6 +265,7 @@ impl Safety {
         match item {
             Item::Group(name) => self.groups.get(name).map(|group| group.lengths(rest)).unwrap_or_default(),
             Item::Famous => self.famous.lengths(rest),
+            Item::Infamous => self.infamous.lengths(rest),
             Item::Owner => {
                 let owns = |length: &usize| tokens.get(at + length - 1).is_some_and(is_owner);
                 self.famous.lengths(rest).into_iter().filter(owns).collect()
@@ -386,6 +391,14 @@ mod tests {
     }
 
     #[test]
+    fn who_is_known_for_crimes_is_known_as_a_person() {
+        let famous = Safety::built_in().unwrap();
+        for (_, name) in lines(include_str!("../data/infamous.txt")) {
+            assert!(famous.names_somebody(name), "{name} is missing in famous.txt");
+        }
+    }
+
+    #[test]
     fn harmless_look_alikes_pass() {
         let lines = include_str!("../tests/harmless.txt").lines().filter(|line| !line.starts_with('#'));
         let wrong: Vec<_> = lines.filter_map(|text| rule(text).map(|rule| (rule, text))).collect();
@@ -409,7 +422,7 @@ mod tests {
     fn chains_bridge_little_words_alone() {
         let text = "[groups]\nbetween = [\"my\"]\nno = [\"no\"]\nhat = [\"hat\", \"straw hat\"]\n[[rule]]\nname = \"x\"\n\
                     reason = \"y\"\nall = [\"no+hat+@famous\"]\n";
-        let safety = Safety::parse(text, "ada").unwrap();
+        let safety = Safety::parse(text, "ada", "bad bob").unwrap();
         for (text, fits) in [
             ("no hat ada", true),
             ("no my straw hat, my Ada", true),
@@ -432,7 +445,7 @@ mod tests {
     #[test]
     fn a_rule_about_a_missing_group_is_an_error() {
         let text = "[groups]\n[[rule]]\nname = \"x\"\nreason = \"y\"\nall = [\"z\"]\n";
-        let message = Safety::parse(text, "").unwrap_err().to_string();
+        let message = Safety::parse(text, "", "").unwrap_err().to_string();
         assert!(message.contains("no group \"z\""), "{message}");
     }
 }

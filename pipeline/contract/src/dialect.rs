@@ -20,6 +20,21 @@ pub enum Dialect {
     Vocabulary(Vocabulary),
 }
 
+impl Dialect {
+    /// The dialect of a model whose identity adapter wants `trigger` in the prompt: a vocabulary knows that word too, so that
+    /// [`assemble`] does not drop it. Others take every word as it is.
+    #[must_use]
+    pub fn with_trigger(self, trigger: Option<&str>) -> Self {
+        match (self, trigger) {
+            (Self::Vocabulary(mut vocabulary), Some(word)) if !vocabulary.knows(word) => {
+                vocabulary.words.push(word.to_lowercase());
+                Self::Vocabulary(vocabulary)
+            }
+            (dialect, _) => dialect,
+        }
+    }
+}
+
 /// The words of a small model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vocabulary {
