@@ -157,14 +157,21 @@ pub struct Problem {
     pub detail: String,
     /// The field that is at fault.
     pub param: Option<String>,
-    /// Seconds after which it may be tried again.
-    pub retry_after: Option<u64>,
-    /// Bytes that there are, where a range was asked for that is beyond them.
-    pub there_are: Option<u64>,
+    /// A header that belongs to it.
+    pub hint: Option<Hint>,
     /// Takes the place of the code's name where something else has given one, e.g. a job's own.
     pub specific: Option<String>,
     /// Further members for programs.
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a header tells of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Seconds after which it may be tried again.
+    RetryAfter(u64),
+    /// Bytes that there are, where a range was asked for that is beyond them.
+    ThereAre(u64),
 }
 
 /// The short way in handlers.
@@ -173,7 +180,7 @@ pub type Outcome<T> = Result<T, Problem>;
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (detail, extra) = (detail.into(), serde_json::Map::new());
-        Self { code, detail, param: None, retry_after: None, there_are: None, specific: None, extra }
+        Self { code, detail, param: None, hint: None, specific: None, extra }
     }
 
     /// A field's value cannot be used.
@@ -203,14 +210,14 @@ impl Problem {
 
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds.clamp(1, 120));
+        self.hint = Some(Hint::RetryAfter(seconds.clamp(1, 120)));
         self
     }
 
     /// A range of so many bytes that lies outside them.
     pub fn no_such_range(size: u64) -> Self {
         let detail = format!("there are {size} bytes");
-        Self { there_are: Some(size), ..Self::new(Code::RangeNotSatisfiable, detail) }
+        Self { hint: Some(Hint::ThereAre(size)), ..Self::new(Code::RangeNotSatisfiable, detail) }
     }
 
     #[must_use]
@@ -250,20 +257,20 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match self.retry_after {
-            Some(seconds) => {
+        match self.hint {
+            Some(Hint::RetryAfter(seconds)) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Some(Hint::ThereAre(bytes)) => {
+                if let Ok(value) = HeaderValue::from_str(&format!("bytes */{bytes}")) {
+                    headers.insert(header::CONTENT_RANGE, value);
+                }
             }
             // OpenAI's clients try 409 and 5xx again by themselves; here that would not help.
             None if matches!(self.code, Code::NotFinished | Code::NoCard | Code::JobFailed) => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             None => {}
-        }
-        if let Some(bytes) = self.there_are
-            && let Ok(value) = HeaderValue::from_str(&format!("bytes */{bytes}"))
-        {
-            headers.insert(header::CONTENT_RANGE, value);
         }
         if self.code == Code::MissingKey || self.code == Code::InvalidKey {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
