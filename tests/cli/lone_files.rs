@@ -228,7 +228,7 @@ fn an_autoencoder_that_is_not_whole_is_told() {
     let less = changed(&place, &vae, "less.safetensors", missing, &[]);
     unsound(&place, &less, &["less.safetensors", missing, "missing"]);
     let more = changed(&place, &vae, "more.safetensors", "", &[("left.over", 0.0)]);
-    unsound(&place, &more, &["more.safetensors", "left.over", "do not belong"]);
+    unsound(&place, &more, &["more.safetensors", "left.over", "does not belong"]);
     let shown = models(&place, "show", &more, true).done().json();
     assert_eq!(list(&shown["problems"]), Vec::<String>::new(), "only verify builds it");
 }
