@@ -211,6 +211,13 @@ async fn an_edited_expansion_is_put_together_and_drawn() {
     assert_eq!(plain["expansion"], json!(null));
     let asked = app.drawn(json!({"prompt": "me"})).await;
     assert_eq!(asked["expansion"]["prompt"], "me, soft light");
+    // No ideas: drawn as they are, unless they are to be expanded.
+    for prompt in ["me ".repeat(800), "…!".to_owned()] {
+        let drawn = app.drawn(json!({"prompt": prompt})).await;
+        assert_eq!(drawn["expansion"], json!(null));
+        let problem = app.post("/v1/jobs", &json!({"prompt": prompt, "expand": true})).await;
+        assert_eq!(problem.problem(400, "invalid_request")["error"]["param"], "prompt");
+    }
 }
 
 #[tokio::test]

@@ -15,9 +15,6 @@ use crate::safety::Safety;
 use crate::subject::{Subject, SubjectMaker};
 use crate::topics::Topics;
 
-/// Longest idea, in characters.
-pub const LONGEST: usize = 2000;
-
 /// What the background is called that is no place.
 const PLAIN: &str = "plain ";
 
@@ -102,13 +99,7 @@ impl Knowledge {
     /// [`ExpandError::Empty`], [`ExpandError::TooLong`], [`ExpandError::Refused`], [`ExpandError::UnknownStyle`].
     pub fn understand(&self, idea: &Idea) -> Result<Understood, ExpandError> {
         let text = idea.text.trim();
-        let chars = text.chars().count();
-        if !text.chars().any(char::is_alphanumeric) {
-            return Err(ExpandError::Empty);
-        }
-        if chars > LONGEST {
-            return Err(ExpandError::TooLong { chars, most: LONGEST });
-        }
+        Idea::check(text)?;
         self.safety.check(text)?;
         let style = idea.style.as_ref().map(|name| self.preset(name, &idea.dialect)).transpose()?;
         let language = idea.language.unwrap_or_else(|| self.languages.guess(text));

@@ -33,7 +33,7 @@ pub mod write;
 
 pub use data::DataError;
 pub use ground::{Grounding, SearchApi};
-pub use knowledge::{Knowledge, LONGEST, Preset, Understood};
+pub use knowledge::{Knowledge, Preset, Understood};
 pub use layers::{Cached, WithFallback};
 #[cfg(feature = "llama")]
 pub use llama::{Llama, LlamaOptions};

@@ -86,6 +86,25 @@ impl Idea {
             ground: false,
         }
     }
+
+    /// Longest idea, in characters.
+    pub const LONGEST: usize = 2000;
+
+    /// Whether a text can be an idea: words, and not more than [`Idea::LONGEST`] characters. A longer one is a
+    /// prompt that somebody has written out.
+    ///
+    /// # Errors
+    /// [`ExpandError::Empty`], [`ExpandError::TooLong`].
+    pub fn check(text: &str) -> Result<(), ExpandError> {
+        let chars = text.trim().chars().count();
+        if !text.chars().any(char::is_alphanumeric) {
+            return Err(ExpandError::Empty);
+        }
+        if chars > Self::LONGEST {
+            return Err(ExpandError::TooLong { chars, most: Self::LONGEST });
+        }
+        Ok(())
+    }
 }
 
 /// A part of an expansion beside the subject.

@@ -63,7 +63,10 @@ pub fn of_prompt(
 ) -> Result<Option<Expansion>, Failure> {
     let asked =
         args.expansion.backend != Backend::Auto || args.expansion.ground || args.expansion.style.is_some();
-    let usual = args.init.is_none() && (!args.everyone().is_empty() || backend::has_model());
+    let usual = args.init.is_none()
+        && (!args.everyone().is_empty() || backend::has_model())
+        // which is a prompt that somebody has written out
+        && !matches!(Idea::check(&args.prompt), Err(ExpandError::TooLong { .. }));
     let wanted = asked || usual;
     let rules = Knowledge::built_in().map_err(Failure::failed)?;
     rules.check_negative(&args.negative_prompt).map_err(failure)?;

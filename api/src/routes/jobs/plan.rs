@@ -1,6 +1,6 @@
 //! From what a client asks for to what a worker is told, with every value checked.
 
-use imagine_contract::{Expansion, Source, Stage, assemble};
+use imagine_contract::{Expansion, Idea, Source, Stage, assemble};
 use imagine_store::{JobInput, PersonInput, Priority, UploadId};
 use serde_json::Value;
 
@@ -307,12 +307,15 @@ fn expansion(app: &App, request: &JobRequest, model: &ModelCard) -> Outcome<(boo
     if ground {
         check_ground(app, request)?;
     }
+    let idea = Idea::check(&request.prompt);
     match &request.expand {
         Some(Expand::Yes(true)) if !can => Err(Problem::field("expand", "this server expands no prompts")),
-        Some(Expand::Yes(yes)) => Ok((*yes, None)),
+        Some(Expand::Yes(false)) => Ok((false, None)),
         // What is looked up is of use to nothing else.
-        None if ground => Ok((true, None)),
-        None => Ok((can && app.config.expand.expand_by_default && !request.prompt.trim().is_empty(), None)),
+        None if !ground => Ok((can && app.config.expand.expand_by_default && idea.is_ok(), None)),
+        Some(Expand::Yes(true)) | None => {
+            idea.map_err(|error| Problem::field("prompt", error.to_string())).map(|()| (true, None))
+        }
         Some(Expand::Edited(edited)) => {
             let mut expansion = Expansion::clone(edited);
             // They come from the client, and are shown as links.
