@@ -11,6 +11,7 @@ runs.json, digests.json
 """
 
 import gzip
+import json
 from pathlib import Path
 
 import torch
@@ -58,6 +59,10 @@ def main():
         look(name, draw(pipe, REQUEST), pictures)
         runs.append({"name": name, **REQUEST})
     assert not torch.equal(pictures["eight"], pictures["whole"])
+    config = json.loads((OUT / "unet/config.json").read_text())
+    # Where it was made.
+    del config["_name_or_path"]
+    save_json(config, OUT / "unet/config.json")
     file = OUT / "unet" / WEIGHTS
     (OUT / "unet" / f"{WEIGHTS}.gz").write_bytes(gzip.compress(file.read_bytes(), 9, mtime=0))
     file.unlink()
