@@ -48,14 +48,13 @@ pub fn read(text: &str, knowledge: &Knowledge) -> Result<Vec<Case>, DataError> {
     lines(text).map(parse).collect()
 }
 
-/// `each` ideas of each language, from all over the list and in turns, so that more of them begin with the same ones.
+/// `each` ideas of each language, from all over the list and in turns; all of a language that has fewer.
 pub fn share(cases: &[Case], each: usize) -> Vec<Case> {
-    // A step that shares no factor with the number of ideas of any language visits all of them.
-    const STEP: usize = 17;
     let of = |language| cases.iter().filter(|case| case.language == language).collect::<Vec<_>>();
     let all: Vec<Vec<&Case>> = Language::ALL.into_iter().map(of).collect();
-    let at = |round: usize, list: &Vec<&Case>| {
-        (round < list.len()).then(|| list.get(round * STEP % list.len()).copied().cloned()).flatten()
+    let at = |round: usize, list: &[&Case]| {
+        let taken = each.min(list.len());
+        (round < taken).then(|| list[round * list.len() / taken].clone())
     };
     (0..each).flat_map(|round| all.iter().filter_map(move |list| at(round, list))).collect()
 }
@@ -237,4 +236,28 @@ pub fn table(scores: &[(String, Score)]) -> String {
         ));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_have_equal_shares_from_all_over_the_list() {
+        let case = |language, number: usize| Case {
+            language,
+            text: number.to_string(),
+            nouns: Vec::new(),
+            people: 1,
+            topics: Vec::new(),
+        };
+        let (english, german) = (Language::English, Language::German);
+        let cases: Vec<Case> =
+            (0..34).map(|n| case(english, n)).chain((0..2).map(|n| case(german, n))).collect();
+        let taken: Vec<(Language, String)> =
+            share(&cases, 4).into_iter().map(|case| (case.language, case.text)).collect();
+        let wanted =
+            [(english, "0"), (german, "0"), (english, "8"), (german, "1"), (english, "17"), (english, "25")];
+        assert_eq!(taken, wanted.map(|(language, text)| (language, text.to_owned())));
+    }
 }

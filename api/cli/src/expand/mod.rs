@@ -65,7 +65,7 @@ pub fn of_prompt(
         args.expansion.backend != Backend::Auto || args.expansion.ground || args.expansion.style.is_some();
     let usual = args.init.is_none()
         && (!args.everyone().is_empty() || backend::has_model())
-        // which is a prompt that somebody has written out
+        // A text too long for an idea is a prompt that somebody has written out.
         && !matches!(Idea::check(&args.prompt), Err(ExpandError::TooLong { .. }));
     let wanted = asked || usual;
     let rules = Knowledge::built_in().map_err(Failure::failed)?;
