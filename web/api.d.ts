@@ -152,6 +152,7 @@ declare namespace Api {
     guidance_scale: number;
     scheduler: string;
     schedulers: string[];
+    width_per_person: number;
     identity: { kind: string; regions: boolean; groups?: string[] } | null;
     sizes: string[];
     side_multiple: number;

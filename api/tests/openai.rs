@@ -50,6 +50,11 @@ async fn built_in_sizes_become_the_model_s_own_of_that_shape() {
         let asked = json!({"prompt": "x", "size": asked});
         assert_eq!(app.post("/v1/images/generations", &asked).await.expect(200)["size"], drawn, "{asked}");
     }
+    let two = json!([{"person": app.person("ann").await, "box": [0, 0, 0.5, 1]}, {"person": app.person("bob").await, "box": [0.5, 0, 1, 1]}]);
+    for (asked, drawn) in [("1024x1024", "96x64"), ("1024x1536", "96x64"), ("64x128", "64x128")] {
+        let asked = json!({"prompt": "x", "size": asked, "person": two});
+        assert_eq!(app.post("/v1/images/generations", &asked).await.expect(200)["size"], drawn, "{asked}");
+    }
     let made_for_it = TestApp::with(&[], Default::default(), |parts| parts.models[0].sizes.push([512, 512]));
     let asked = json!({"prompt": "x", "size": "512x512"});
     let made = made_for_it.await.post("/v1/images/generations", &asked).await.expect(200);

@@ -24,6 +24,8 @@ pub struct Defaults {
     /// File in the folder of an adapter that was trained together with the model: it is loaded unless
     /// another is named, also where there is no person.
     pub adapter: Option<String>,
+    /// [`ModelInfo::width_per_person`](imagine_contract::ModelInfo::width_per_person).
+    pub width_per_person: u32,
     /// Pixels along a side, where a recipe says so of a checkpoint that does not.
     #[serde(skip)]
     pub side: Option<u32>,
@@ -32,7 +34,7 @@ pub struct Defaults {
 impl Default for Defaults {
     /// Usual for Stable Diffusion.
     fn default() -> Self {
-        Self { steps: 25, guidance_scale: 7.5, adapter: None, side: None }
+        Self { steps: 25, guidance_scale: 7.5, adapter: None, width_per_person: 0, side: None }
     }
 }
 

@@ -11,6 +11,10 @@ use crate::checkpoint::{Defaults, Family, Part, Target, network_folder};
 use crate::error::PipelineError;
 use crate::text_conditioning::Hearing;
 
+/// What `width_per_person` is a multiple of, and its most.
+const WIDTH_STEP: u32 = 8;
+const MOST_WIDTH: u32 = 1024;
+
 /// A folder with `model_index.json`, checked for the parts that it names.
 #[derive(Debug)]
 pub struct CheckpointFolder {
@@ -110,6 +114,11 @@ impl CheckpointFolder {
                 let source = ConfigError::unsupported(key, value, &format!("{least} to {most}"));
                 return Err(PipelineError::Config { file, source });
             }
+        }
+        if !defaults.width_per_person.is_multiple_of(WIDTH_STEP) || defaults.width_per_person > MOST_WIDTH {
+            let expected = format!("a multiple of {WIDTH_STEP} up to {MOST_WIDTH}");
+            let source = ConfigError::unsupported("width_per_person", defaults.width_per_person, &expected);
+            return Err(PipelineError::Config { file, source });
         }
         if let Some(name) = &defaults.adapter
             && Path::new(name).file_name() != Some(name.as_ref())

@@ -182,6 +182,7 @@ pub(crate) fn describe(
         name,
         width: side,
         height: side,
+        width_per_person: defaults.width_per_person,
         steps: defaults.steps,
         guidance_scale: defaults.guidance_scale,
         scheduler,

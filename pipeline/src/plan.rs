@@ -44,7 +44,10 @@ impl Plan {
         request.check(&limits)?;
         let usual = match &request.edit {
             Some(edit) => edited_size(&edit.picture, info),
-            None => Size { width: info.width, height: info.height },
+            None => {
+                let [width, height] = info.size_of(request.people.len());
+                Size { width, height }
+            }
         };
         let size = Size {
             width: request.width.unwrap_or(usual.width),
@@ -89,7 +92,7 @@ fn edited_size(picture: &RgbPixels, info: &ModelInfo) -> Size {
 
 #[cfg(test)]
 mod tests {
-    use imagine_contract::{Edit, Identity, IdentityNeeds};
+    use imagine_contract::{Edit, Identity, IdentityNeeds, Region};
 
     use super::*;
 
@@ -98,6 +101,7 @@ mod tests {
             name: "x".into(),
             width: 512,
             height: 512,
+            width_per_person: 0,
             steps: 20,
             guidance_scale: 5.0,
             scheduler: "euler".into(),
@@ -154,6 +158,15 @@ mod tests {
         let card = ModelInfo { identity: Some(needs), ..info() };
         request.people[0].group_scales.insert("traits".into(), 0.5);
         assert!(Plan::new(&request, &card).is_ok());
+        let roomy = ModelInfo { width_per_person: 96, ..card.clone() };
+        let width = |people, info: &ModelInfo| {
+            let request = GenerateRequest { people, ..request.clone() };
+            Plan::new(&request, info).map(|plan| plan.size.width)
+        };
+        let region = Region::Box([0.0, 0.0, 1.0, 1.0]);
+        let two = vec![Identity { region: Some(region), ..request.people[0].clone() }; 2];
+        assert_eq!([width(two.clone(), &card), width(two, &roomy)], [Ok(512), Ok(608)]);
+        assert_eq!([width(Vec::new(), &roomy), width(request.people.clone(), &roomy)], [Ok(512), Ok(512)]);
         request.people[0].group_scales.insert("hands".into(), 0.5);
         let unknown = Plan::new(&request, &card).map(drop);
         let Err(Refusal::Request(error)) = unknown else { panic!("{unknown:?}") };

@@ -45,7 +45,7 @@ const styles = [
 ].map(([id, name, text]) => ({ id, name, text }));
 
 const model = {
-  id: "starter", object: "model", created: 1, owned_by: "imagine", width: 64, height: 64, sizes: ["64x64", "64x96", "96x64"], side_multiple: 16, steps: 12,
+  id: "starter", object: "model", created: 1, owned_by: "imagine", width: 64, height: 64, width_per_person: 0, sizes: ["64x64", "64x96", "96x64"], side_multiple: 16, steps: 12,
   guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, groups: [], face: false }, inpainting: false, default: true,
 };
 

@@ -293,6 +293,14 @@ fn defaults_that_no_request_could_have() {
     let file = "imagine.json";
     refused("no steps", |c| c.write(file, r#"{"steps": 0}"#), &[file, "steps = 0"]);
     refused("guidance", |c| c.write(file, r#"{"guidance_scale": -1}"#), &[file, "guidance_scale = -1"]);
+    for width in [4, 2048] {
+        let says = format!("width_per_person = {width}");
+        refused(
+            "room for people",
+            |c| c.write(file, format!(r#"{{"width_per_person": {width}}}"#)),
+            &[file, &says],
+        );
+    }
     refused("a key misspelt", |c| c.write(file, r#"{"step": 5}"#), &[file, "step"]);
     refused("a list", |c| c.write(file, "[]"), &[file]);
 }

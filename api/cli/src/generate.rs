@@ -292,7 +292,7 @@ impl Order<'_> {
     fn recipe(&self, info: &ModelInfo, picture: Option<&Picture>) -> Recipe {
         let Self { args, request, options, idea, sources } = self;
         let size = picture.map(|p| (p.pixels.width, p.pixels.height));
-        let (width, height) = size.unwrap_or((info.width, info.height));
+        let (width, height) = size.unwrap_or(info.size_of(request.people.len()).into());
         let file_name = |lora: &LoraChoice| {
             let name = lora.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             (name, lora.weight)

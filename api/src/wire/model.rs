@@ -31,6 +31,8 @@ pub struct ModelBody {
     pub owned_by: String,
     pub width: u32,
     pub height: u32,
+    /// By so much a picture that is asked for without a size is wider for every person beyond the first.
+    pub width_per_person: u32,
     /// Widths and heights that it draws well, e.g. `512x768`.
     pub sizes: Vec<String>,
     /// Sides must be multiples of so many pixels.
@@ -76,6 +78,7 @@ impl From<&ModelCard> for ModelBody {
             owned_by: "imagine".into(),
             width: info.width,
             height: info.height,
+            width_per_person: info.width_per_person,
             sizes: card.sizes.iter().map(|[width, height]| format!("{width}x{height}")).collect(),
             side_multiple: info.side_multiple,
             steps: info.steps,

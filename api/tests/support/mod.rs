@@ -73,6 +73,7 @@ fn model() -> ModelCard {
         name: "stand-in".into(),
         width: 64,
         height: 64,
+        width_per_person: 32,
         steps: 8,
         guidance_scale: 5.0,
         scheduler: "ddim".into(),

@@ -50,6 +50,9 @@ pub struct ModelInfo {
     pub name: String,
     pub width: u32,
     pub height: u32,
+    /// Pixels by which a picture is wider for every person beyond the first, of a model that has seen people one by
+    /// one only: in a picture of its own size two become one.
+    pub width_per_person: u32,
     pub steps: u32,
     pub guidance_scale: f64,
     pub scheduler: String,
@@ -61,6 +64,14 @@ pub struct ModelInfo {
     pub inpainting: bool,
     pub device: String,
     pub dtype: String,
+}
+
+impl ModelInfo {
+    /// Width and height of a picture of so many people that is asked for without a size.
+    pub fn size_of(&self, people: usize) -> [u32; 2] {
+        let further = u32::try_from(people.saturating_sub(1)).unwrap_or(u32::MAX);
+        [self.width.saturating_add(self.width_per_person.saturating_mul(further)), self.height]
+    }
 }
 
 /// What an identity adapter takes of every reference.

@@ -330,7 +330,7 @@ test("delete me: says what goes, and it is gone, here and there", async () => {
   assert.deepEqual(selfies, []);
 });
 
-test("me and another: two people in one order", async () => {
+test("me and another: two people in one order, who stand where they are put", async () => {
   await known();
   const page = await open();
   await page.getByRole("button", { name: "Add a person" }).click();
@@ -351,4 +351,30 @@ test("me and another: two people in one order", async () => {
   const anna = (await call("GET", "/v1/people")).data.find((person) => person.name === "Anna");
   assert.deepEqual([anna.consent.basis, anna.consent.authorised_by], ["authorised", "Her, by mail"]);
   await finished(page, 1);
+
+  const again = async (edit) => {
+    await page.getByRole("button", { name: "Where they stand" }).click();
+    await edit(page.locator("dialog"));
+    await page.getByRole("button", { name: "Done", exact: true }).click();
+    await imagine(page, "as pirates", { n: 1 });
+    await finished(page, 1);
+    const [{ id }] = (await call("GET", "/v1/jobs")).data;
+    const job = await call("GET", `/v1/jobs/${id}`);
+    return { people: job.input.people, size: job.input.size, bytes: Buffer.from(await (await fetch(base + job.output[0].url)).arrayBuffer()) };
+  };
+  await page.getByLabel("Seed").fill("5");
+  const beside = await again(() => undefined);
+  const swapped = await again((dialog) => dialog.getByRole("button", { name: "Swap" }).click());
+  assert.deepEqual(swapped.people.map((one) => one.box), [[0.5, 0, 1, 1], [0, 0, 0.5, 1]]);
+  if (real) assert.equal(beside.size, "224x128", "room for both");
+  const painted = await again(async (dialog) => {
+    await dialog.getByText("Painted", { exact: true }).click();
+    await dialog.getByRole("button", { name: "Left half" }).click();
+    await dialog.getByText("Eileen", { exact: true }).click();
+    await dialog.getByRole("button", { name: "Right half" }).click();
+  });
+  assert.ok(painted.people.every((one) => !one.box && !one.mask), "masks are not told again");
+  if (!real) return;
+  assert.notDeepEqual(swapped.bytes, beside.bytes, "the same seed, the other way round");
+  assert.notDeepEqual(painted.bytes, swapped.bytes, "painted as they stood at first");
 });

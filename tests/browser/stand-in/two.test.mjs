@@ -64,6 +64,7 @@ test("frames say where they stand: by pointer, by keys, swapped, put back, and o
   assert.deepEqual(await boxes(), [[0, 0, 0.5, 1], [0.5, 0, 1, 1]], "side by side");
   await page.getByRole("button", { name: "Where they stand" }).click();
   assert.deepEqual(await axe(page), []);
+  assert.ok(await page.locator("dialog").evaluate((dialog) => dialog.scrollWidth <= dialog.clientWidth), "nothing wider than the dialog");
   const frames = page.locator(".place-frame");
   const room = await page.locator(".places-stage").boundingBox();
   // the corner of the second one up to the middle, then all of it to the left
@@ -143,6 +144,26 @@ test("places are painted: one mask each, sent again in this tab, asked for anew 
   await page.getByRole("button", { name: "More like this" }).click();
   await page.locator("article.job").nth(2).waitFor();
   assert.deepEqual(await boxes(), [[0, 0, 0.5, 1], [0.5, 0, 1, 1]], "more of it is drawn side by side");
+  assertClean();
+});
+
+test("a model that wants room for each gives it to two, whatever an earlier order of one had", async () => {
+  const { page } = await two({}, { model: { width_per_person: 48 } });
+  await page.getByText("Advanced", { exact: true }).click();
+  const size = page.getByRole("combobox", { name: "Size" });
+  const shown = () => size.evaluate((select) => select.selectedOptions[0].textContent);
+  assert.equal(await shown(), "112 × 64");
+  await page.getByRole("button", { name: /^Marta/ }).click();
+  assert.equal(await shown(), "64 × 64");
+  await order(page);
+  await card(page).getByRole("button", { name: "Use these words and settings" }).click();
+  await page.getByRole("button", { name: /^Marta/ }).click();
+  assert.equal(await shown(), "112 × 64");
+  await order(page);
+  assert.ok((await orders()).every((one) => one.size === undefined), "left to the service");
+  await size.selectOption("64x96");
+  await order(page);
+  assert.equal((await orders()).at(-1).size, "64x96");
   assertClean();
 });
 

@@ -2,7 +2,7 @@
 
 import { limits, modelOf, models } from "./api.js";
 import { button, fill, h, icon } from "./dom.js";
-import { amend, amendAdvanced, draft, modelsChoice } from "./draft.js";
+import { amend, amendAdvanced, draft, drawnPeople, modelsChoice, ownSize, sizeOf, usualSizes } from "./draft.js";
 import { t } from "./i18n.js";
 import { keep } from "./store.js";
 import { strengthSettings } from "./strengths.js";
@@ -49,15 +49,16 @@ function drawPanel(body, known, most, stops) {
     return field(t(`advanced.${key}`), input);
   };
 
-  /** @param {TypedKey} key @param {(model: Api.Model | undefined) => [string, string][]} options @param {string} [extra] */
-  const choice = (key, options, extra) => {
+  /** @param {TypedKey} key @param {(model: Api.Model | undefined) => [string, string][]} options @param {string} [extra] @param {typeof ownSize} [read] */
+  const choice = (key, options, extra, read = (now) => now[key]) => {
     const select = h("select", { on: { change: () => amendAdvanced({ [key]: select.value }) } });
     inputs.push({
       draw: (now, model) => {
         const wanted = options(model);
-        if (now[key] && !wanted.some(([value]) => value === now[key])) wanted.push([now[key], now[key]]);
-        fill(select, ...wanted.map(([value, label]) => h("option", { value }, label)));
-        select.value = now[key];
+        const value = read(now, model);
+        if (value && !wanted.some(([known]) => known === value)) wanted.push([value, value]);
+        fill(select, ...wanted.map(([known, label]) => h("option", { value: known }, label)));
+        select.value = value;
       },
     });
     return field(t(`advanced.${key}`), select, undefined, extra);
@@ -77,7 +78,7 @@ function drawPanel(body, known, most, stops) {
     body,
     choice("model", () => [["", t("advanced.default")], ...known.map((one) => /** @type {[string, string]} */ ([one.id, one.id]))], "whole"),
     choice("n", () => Array.from({ length: Math.min(most?.n ?? 4, 12) }, (_, at) => [String(at + 1), String(at + 1)])),
-    choice("size", (model) => [["", model ? `${model.width} × ${model.height}` : t("advanced.default")], ...sizes(model)]),
+    choice("size", (model) => [["", model ? sizeOf(model, drawnPeople(draft.get(), model).length).join(" × ") : t("advanced.default")], ...sizes(model)], "", ownSize),
     choice("scheduler", (model) => [
       ["", model?.scheduler ?? t("advanced.default")],
       ...(model?.schedulers ?? []).filter((name) => name !== model?.scheduler).map((name) => /** @type {[string, string]} */ ([name, name])),
@@ -100,8 +101,8 @@ function drawPanel(body, known, most, stops) {
   stops.push(stop);
 }
 
-/** What the model draws well, beside its own size. @param {Api.Model | undefined} model @returns {[string, string][]} */
+/** What the model draws well, beside its usual sizes. @param {Api.Model | undefined} model @returns {[string, string][]} */
 function sizes(model) {
-  const own = `${model?.width}x${model?.height}`;
-  return (model?.sizes ?? []).filter((size) => size !== own).map((size) => [size, size.replace("x", " × ")]);
+  const usual = usualSizes(model);
+  return (model?.sizes ?? []).filter((size) => !usual.includes(size)).map((size) => [size, size.replace("x", " × ")]);
 }

@@ -3,7 +3,7 @@
 import { Problem, limits, modelNamed, modelOf, models, styles } from "./api.js";
 import { advancedPanel } from "./advanced.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
-import { amend, choosePeople, chosenPeople, draft, drawnPeople, mostPeople, orderOf, sideBySide, sourceOf, speaksOfMe } from "./draft.js";
+import { amend, choosePeople, chosenPeople, draft, drawnPeople, mostPeople, orderOf, ownSize, sideBySide, sizeOf, sourceOf, speaksOfMe } from "./draft.js";
 import { createExpansion } from "./expansion.js";
 import { has, list, t } from "./i18n.js";
 import { submit } from "./jobs.js";
@@ -232,7 +232,8 @@ function placesButton(stops) {
   const mini = h("span", { class: "places-mini", "aria-hidden": "true" }, h("span"), h("span"));
   const open = async () => {
     const model = await modelNamed(draft.get().advanced.model);
-    const [width, height] = (draft.get().advanced.size || `${model.width}x${model.height}`).split("x").map(Number);
+    const size = ownSize(draft.get().advanced, model);
+    const [width, height] = size ? size.split("x").map(Number) : sizeOf(model, mostPeople);
     const { openPlaces } = await import("./places.js");
     openPlaces({ width, height });
   };

@@ -198,7 +198,8 @@ export function orderOf(of, model, look) {
   // what is shown was looked up already
   if (of.ground && order.expand === true) order.ground = true;
   if (advanced.model) order.model = advanced.model;
-  if (advanced.size) order.size = advanced.size;
+  const size = ownSize(advanced, model);
+  if (size) order.size = size;
   if (advanced.scheduler) order.scheduler = advanced.scheduler;
   if (advanced.negative.trim()) order.negative_prompt = advanced.negative.trim();
   if (steps !== undefined) order.steps = steps;
@@ -207,6 +208,26 @@ export function orderOf(of, model, look) {
   const seed = asNumber(advanced.seed);
   if (seed !== undefined) order.seed = seed;
   return order;
+}
+
+/** The size of a picture of so many people that is asked for without one. @param {Api.Model} model @param {number} people @returns {[number, number]} */
+export function sizeOf(model, people) {
+  return [model.width + Math.max(people - 1, 0) * model.width_per_person, model.height];
+}
+
+/** All of those. @param {Api.Model | undefined} model */
+export function usualSizes(model) {
+  return model ? Array.from({ length: mostPeople }, (_, at) => sizeOf(model, at + 1).join("x")) : [];
+}
+
+/**
+ * The size that was chosen; empty where it is the model's choice. An earlier order tells what it was given: with others in the picture
+ * that may be another.
+ * @param {Advanced} advanced
+ * @param {Api.Model | undefined} model
+ */
+export function ownSize({ size }, model) {
+  return usualSizes(model).includes(size) ? "" : size;
 }
 
 /**

@@ -188,6 +188,7 @@ mod tests {
             name: "x".into(),
             width: side,
             height: side,
+            width_per_person: 0,
             steps: 20,
             guidance_scale: 5.0,
             scheduler: "euler".into(),

@@ -108,7 +108,7 @@ async fn checked(
     let edit = files.edit(app, caller, request.edit.as_ref(), uploads).await?;
     request.n = Some(n);
     request.seed = Some(seed);
-    let [width, height] = size.unwrap_or([model.info.width, model.info.height]);
+    let [width, height] = size.unwrap_or(model.info.size_of(people.len()));
     request.size = Some(format!("{width}x{height}"));
     request.expand = Some(Expand::Yes(expand || expansion.is_some()));
     let ground = expand && request.ground == Some(true);

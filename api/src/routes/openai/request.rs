@@ -155,12 +155,13 @@ impl ImagesRequest {
                 Some((steps / (count + 1)).max(1))
             }
         };
+        let people = people(raw.person.as_ref())?;
         Ok(JobRequest {
             prompt: raw.prompt.clone().unwrap_or_default(),
             negative_prompt: raw.negative_prompt.clone(),
-            people: people(raw.person.as_ref())?,
             n: raw.n,
-            size: raw.size.as_deref().map(|size| drawn_size(size, app.model(model.as_deref()))),
+            size: raw.size.as_deref().map(|size| drawn_size(size, app.model(model.as_deref()), people.len())),
+            people,
             model,
             steps,
             guidance_scale: raw.guidance_scale,
@@ -188,8 +189,9 @@ impl ImagesRequest {
 const BUILT_IN: [[u32; 2]; 7] =
     [[256, 256], [512, 512], [1024, 1024], [1024, 1536], [1536, 1024], [1024, 1792], [1792, 1024]];
 
-/// A built-in size says no more than a shape: a model that was made for others draws nonsense at it.
-fn drawn_size(asked: &str, model: Option<&ModelCard>) -> String {
+/// A built-in size says no more than a shape: a model that was made for others draws nonsense at it, and one that
+/// wants room for each of several people gives them that.
+fn drawn_size(asked: &str, model: Option<&ModelCard>, people: usize) -> String {
     let named = |[width, height]: [u32; 2]| format!("{width}x{height}");
     let built_in = BUILT_IN.into_iter().find(|size| named(*size) == asked);
     let (Some(size), Some(model)) = (built_in, model) else { return asked.to_owned() };
@@ -197,6 +199,9 @@ fn drawn_size(asked: &str, model: Option<&ModelCard>) -> String {
     let far = |other: &[u32; 2]| (shape(*other) - shape(size)).abs();
     if model.sizes.contains(&size) {
         return asked.to_owned();
+    }
+    if people > 1 && model.info.width_per_person > 0 {
+        return named(model.info.size_of(people));
     }
     let nearest = model.sizes.iter().min_by(|a, b| far(a).total_cmp(&far(b)));
     nearest.map_or_else(|| asked.to_owned(), |size| named(*size))

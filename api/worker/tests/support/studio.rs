@@ -41,6 +41,7 @@ impl Painter {
             name: "starter".into(),
             width: 64,
             height: 48,
+            width_per_person: 0,
             steps: STEPS,
             guidance_scale: 5.0,
             scheduler: "ddim".into(),
