@@ -7,6 +7,8 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { cardParts, consent, model, negative, policy, scenes, seeded, settingsAtStart, styles, types, unknown } from "./mock/data.mjs";
+import { Problem, csv, jpegSize, multipart } from "./mock/forms.mjs";
 import { decode, noisy } from "./png.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -14,48 +16,13 @@ const pageRoot = join(here, "../../web/page");
 const pictures = readdirSync(join(here, "pictures")).sort().map((name) => ({ name, file: readFileSync(join(here, "pictures", name)) }));
 for (const picture of pictures) picture.pixels = decode(picture.file);
 
-const policy =
-  "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; media-src 'self' blob:; connect-src 'self'; " +
-  "font-src 'none'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".svg": "image/svg+xml", ".webp": "image/webp" };
-
-const consent = {
-  version: "1",
-  text: {
-    en: "I am adding photos of a face so that pictures of this person can be made.\n\n- The person is me, or has allowed me to do this.\n- Numbers that describe the face are kept, encrypted, and never sent anywhere else.\n- The photos are deleted when this is done, unless keeping them is asked for.\n- Consent can be withdrawn at any time by deleting the person.",
-    it: "Aggiungo foto di un volto perché si possano creare immagini di questa persona.\n\n- La persona sono io, oppure mi ha autorizzato.\n- Si conservano numeri che descrivono il volto, cifrati, mai inviati altrove.\n- Le foto vengono cancellate subito dopo, a meno che non si chieda di conservarle.\n- Il consenso si può revocare eliminando la persona.",
-  },
-};
-consent.once = {
-  version: "once-1",
-  text: {
-    en: "I am handing in a photo with faces for one order.\n\n- The people in it are me, or have allowed me to do this.\n- The photo is used only for the pictures of this order, and is then deleted. Nobody is remembered.",
-    it: "Consegno una foto con dei volti per un solo ordine.\n\n- Le persone nella foto sono io, oppure mi hanno autorizzato.\n- La foto serve solo alle immagini di questo ordine, poi viene cancellata. Nessuno viene ricordato.",
-  },
-};
-for (const one of [consent, consent.once]) one.sha256 = createHash("sha256").update(`${one.text.en}\n${one.text.it}`).digest("hex");
-
-const styles = [
-  ["photo", "Photo", "photograph, natural light"],
-  ["film", "Film", "cinematic film still"],
-  ["watercolour", "Watercolour", "loose watercolour painting"],
-  ["noir", "Noir", "black-and-white film noir still"],
-  ["comic", "Comic", "comic book illustration"],
-  ["oil", "Oil", "classical oil painting"],
-].map(([id, name, text]) => ({ id, name, text }));
-
-const model = {
-  id: "starter", object: "model", created: 1, owned_by: "imagine", width: 64, height: 64, width_per_person: 0, sizes: ["64x64", "64x96", "96x64"], side_multiple: 16, steps: 12,
-  guidance_scale: 1.6, scheduler: "dpm++2m", schedulers: ["dpm++2m", "ddim", "euler", "unipc"], identity: { kind: "faceid", regions: true, groups: [], face: false }, inpainting: false, default: true,
-};
-
-const settingsAtStart = { fail: {}, stepMilliseconds: 60, queueMilliseconds: 0, queuePosition: 1, eta: 4, check: null, dropEvents: false, key: null, cards: false, groups: null, model: {}, search: false, sources: [] };
 let settings;
 let people;
 let jobs;
 let images;
 let batches;
 let requests;
+const streams = new Set();
 reset();
 
 function reset() {
@@ -70,13 +37,6 @@ function reset() {
 
 const id = (kind) => `${kind}_${randomUUID().replaceAll("-", "")}`;
 const now = () => Math.floor(Date.now() / 1000);
-
-class Problem extends Error {
-  constructor(status, code, message, retryAfter, more) {
-    super(message);
-    Object.assign(this, { status, code, retryAfter, more });
-  }
-}
 
 // ---- jobs
 
@@ -189,13 +149,7 @@ function cancelJob(job) {
 
 // ---- other parts
 
-/** Where the stand-in's scenes are set, by seed. */
-const scenes = ["starry night", "castle hall", "open sea", "desert", "garden", "snowy landscape", "night forest"];
-/** What its model has no words for. */
-const unknown = ["zeppelin", "Marta"];
 const droppedOf = (parts) => unknown.filter((word) => Object.values(parts).join(" ").includes(word));
-
-const negative = "blurry, extra fingers";
 
 function expansionOf(idea, style, seed = 0, ground = false) {
   // as the service: "me" becomes a person whom the model knows how to draw
@@ -207,20 +161,6 @@ function expansionOf(idea, style, seed = 0, ground = false) {
 const assembled = (parts) => Object.values(parts).filter(Boolean).join(", ");
 const imageView = ({ file, ...image }) => image;
 const personView = ({ said, ...person }) => ({ ...person, card: settings.cards, pictures: [...images.values()].filter((image) => image.people.includes(person.id)).length });
-
-/** Parts of a card: name, what it takes, what was measured (null where the photos do not tell), how surely. */
-const cardParts = [
-  ["descriptor", "nothing", 128, 0.8],
-  ["geometry", "nothing", 136, 0.8],
-  ["pose", "nothing", 3, 0.9],
-  ["skin", "colour", "#c99b82", 0.5],
-  ["hair-colour", "colour", "#66452d", 0.75, ["black", "dark-brown", "brown", "auburn", "red", "blonde", "platinum", "grey", "white"]],
-  ["hair-length", "choice", "short", 0.3, ["bald", "short", "long"]],
-  ["beard", "choice", null, null, ["yes", "no"]],
-  ["glasses", "choice", "yes", 0.6, ["yes", "no"]],
-  ["sex", "choice", "woman", 0.9, ["woman", "man"]],
-  ["age", "years", "41", 0.4],
-];
 
 function cardView(person) {
   if (!settings.cards) throw new Problem(409, "no_card", "the face encoder sface makes no identity cards, and the model draws by none");
@@ -238,26 +178,6 @@ function checkOf(photo, face) {
   const [width, height] = jpegSize(photo);
   const box = { index: 0, x: 0.27 * width, y: 0.2 * height, width: 0.44 * width, height: 0.54 * height };
   return { width, height, faces: [box], chosen: 0, usable: true, problems: [] };
-}
-
-function jpegSize(file) {
-  for (let at = 2; at < file.length - 9; ) {
-    if (file[at + 1] >= 0xc0 && file[at + 1] <= 0xc3) return [file.readUInt16BE(at + 7), file.readUInt16BE(at + 5)];
-    at += 2 + file.readUInt16BE(at + 2);
-  }
-  throw new Problem(422, "invalid_photo", "this is no JPEG");
-}
-
-/** Fields of a multipart body, each a list. */
-function multipart(request, body) {
-  const boundary = /boundary=(.+)$/.exec(request.headers["content-type"] ?? "")?.[1];
-  const fields = {};
-  for (const part of body.toString("latin1").split(`--${boundary}`).slice(1, -1)) {
-    const split = part.indexOf("\r\n\r\n");
-    const name = /name="([^"]+)"/.exec(part.slice(0, split))?.[1];
-    (fields[name] ??= []).push(Buffer.from(part.slice(split + 4, -2), "latin1"));
-  }
-  return fields;
 }
 
 function page(all, url) {
@@ -284,11 +204,15 @@ function streamJob(request, response, job) {
     if (/succeeded|failed|canceled/.test(event)) response.end();
   };
   response.write(": hello\n\n");
+  streams.add(response);
   for (const entry of job.events) if (entry.id > last) write(entry);
   if (response.writableEnded) return;
   if (["succeeded", "failed", "canceled"].includes(job.status)) return void response.end();
   job.listeners.add(write);
-  response.on("close", () => job.listeners.delete(write));
+  response.on("close", () => {
+    job.listeners.delete(write);
+    streams.delete(response);
+  });
 }
 
 async function streamExpansion(response, { idea, style, seed, ground }) {
@@ -315,11 +239,6 @@ function createBatch(text, type) {
     batch.jobs.push(createJob({ ...only(line, jobFields), ...numbers, ...(who ? { people: [{ person: who.id }] } : {}) }, batch.id));
   }
   return batchView(batch);
-}
-
-function csv(text) {
-  const [head, ...rows] = text.trim().split(/\r?\n/).map((line) => line.split(","));
-  return rows.map((row) => Object.fromEntries(head.map((name, at) => [name, row[at]])));
 }
 
 function batchView(batch) {
@@ -431,7 +350,10 @@ const routes = [
   }],
   // for the tests alone
   ["POST", /^\/mock\/settings$/, ({ body }) => {
-    Object.assign(settings, JSON.parse(body));
+    const given = JSON.parse(body);
+    Object.assign(settings, given);
+    // with another key whoever listens has to show it
+    if ("key" in given) for (const stream of streams) stream.end();
     return json(200, {});
   }],
   ["POST", /^\/mock\/reset$/, () => {
@@ -455,9 +377,8 @@ function addPerson(name, photos, said, keep) {
 /** People and finished pictures without drawing them. */
 function seed({ person, pictures: count = 0 }) {
   const who = person ? addPerson(person, 2, { basis: "self" }, false) : null;
-  const prompts = ["me as an astronaut in a starry night", "me as a pirate on the open sea", "me as a wizard in a forest", "me as a queen in the royal hall", "me as a cowboy at sunset", "me as a firefighter"];
   for (let at = 0; at < count; at += 4) {
-    const prompt = prompts[(at / 4) % prompts.length];
+    const prompt = seeded[(at / 4) % seeded.length];
     const job = { id: id("job"), object: "job", status: "succeeded", created: now() - 60, started: now() - 60, finished: now() - 57, queue_position: null, progress: 1, eta_seconds: 0, attempts: 1, input: { prompt, n: 4, size: "64x64", seed: 1000 + at, people: who ? [{ person: who.id }] : [], model: "starter", steps: 12, guidance_scale: 1.6, scheduler: "dpm++2m" }, expansion: null, output: [], error: null, metrics: { queue_seconds: 0, run_seconds: 3 }, events: [], listeners: new Set(), urls: {} };
     jobs.set(job.id, job);
     const first = seriesFor(prompt);

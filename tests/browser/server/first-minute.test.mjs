@@ -126,7 +126,7 @@ test("selfies by webcam: guided by what the server sees, three poses", async () 
   }
   await page.locator("video").waitFor({ state: "detached" });
   await page.locator(".tray-photo .verdict:not(.busy)").nth(2).waitFor();
-  await page.getByText("3 good photos of at most", { exact: false }).waitFor();
+  await page.getByText("3 usable photos of at most", { exact: false }).waitFor();
   await page.getByLabel("Name").fill("Me");
   await page.getByRole("button", { name: "Done, let me imagine" }).click();
   await page.locator("dialog").waitFor({ state: "detached" });

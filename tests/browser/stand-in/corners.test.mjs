@@ -37,7 +37,7 @@ test("a small phone in Italian: every screen fits, and axe finds nothing", async
   // what lies behind the bars at the edges is no target: seen whole
   const whole = async (what) => {
     assert.ok(await fits(page), what);
-    await page.setViewportSize({ width: 320, height: 2000 });
+    await page.setViewportSize({ width: 320, height: 3000 });
     assert.deepEqual(await axe(page), [], what);
     await page.setViewportSize(smallPhone.viewport);
   };
@@ -229,7 +229,7 @@ test("a server that is gone: every screen says so and offers to try again; what 
   await page.reload();
   await page.getByRole("alert").getByText("The server cannot be reached.").waitFor();
   await page.goto(`${base}/#/`);
-  await page.locator("main .screen:not(.narrow)").getByRole("alert").waitFor();
+  await page.locator("main .screen:not(.batch-screen)").getByRole("alert").waitFor();
   await page.unroute("**/v1/**");
   await page.getByRole("button", { name: "Try again" }).first().click();
   await card(page).waitFor();

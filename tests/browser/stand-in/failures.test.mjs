@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { assertClean, base, call, card, enrol, finished, maskSeen, open, paintOver, posted, selfie } from "../harness.mjs";
+import { assertClean, axe, base, call, card, enrol, finished, maskSeen, open, paintOver, posted, selfie, underWay } from "../harness.mjs";
 
 test("a failure says what happened and what to do", async () => {
   const page = await open();
@@ -32,6 +32,36 @@ test("where a key is needed the page asks for it, and pictures come with it", as
   await page.getByLabel("API key").fill("imk_test");
   await page.getByRole("button", { name: "Use it" }).click();
   await finished(page);
+});
+
+test("a key that is revoked in the middle: said once, nothing is asked for over and over, and a new one goes on where it was", async () => {
+  await call("POST", "/mock/seed", { person: "Eileen" });
+  await call("POST", "/mock/settings", { key: "imk_test", stepMilliseconds: 3000 });
+  const page = await open();
+  await page.getByLabel("API key").fill(" imk_test… ");
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByLabel("Imagine me", { exact: true }).fill("as a king");
+  await page.getByRole("button", { name: "Imagine", exact: true }).click();
+  await underWay(page);
+  await call("POST", "/mock/settings", { key: "imk_other" });
+  await page.getByText("Your key is not accepted any more", { exact: false }).waitFor();
+  const asked = async () => (await call("GET", "/mock/requests")).length;
+  const before = await asked();
+  await page.waitForTimeout(2000);
+  assert.equal(await asked(), before, "whoever is refused does not ask again");
+  // put away, it is asked for again where something failed for want of it
+  await page.keyboard.press("Escape");
+  await page.goto(`${base}/#/history`);
+  await page.getByLabel("API key").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("alert").getByRole("button", { name: "Enter the key" }).click();
+  assert.deepEqual(await axe(page), []);
+  await page.getByLabel("API key").fill("imk_other");
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.goto(`${base}/#/`);
+  await call("POST", "/mock/settings", { stepMilliseconds: 20 });
+  await finished(page);
+  assertClean();
 });
 
 test("a browser without room: the person is met once, the draft goes on, and what is missing is said", async () => {

@@ -1,6 +1,10 @@
 // Talking to the service this page came from, and to nobody else.
 
+import { keep } from "./store.js";
+
 const keyName = "imagine.key";
+/** The key that was last accepted in this tab. */
+const acceptedName = "imagine.key.accepted";
 
 /** The API key of this tab; none is needed on one's own machine. */
 export function apiKey() {
@@ -10,6 +14,11 @@ export function apiKey() {
 /** @param {string} key */
 export function rememberKey(key) {
   sessionStorage.setItem(keyName, key);
+}
+
+/** Whether the key of this tab was good before: then it was revoked meanwhile. */
+export function keyWorked() {
+  return apiKey() !== null && sessionStorage.getItem(acceptedName) === apiKey();
 }
 
 /** An answer that is not what was asked for. */
@@ -66,6 +75,7 @@ export async function request(path, options = {}) {
     throw new Problem({ status: 0, code: "network", message: String(error) });
   }
   sawConnection(true);
+  if (key && answer.ok && sessionStorage.getItem(acceptedName) !== key) keep(sessionStorage, acceptedName, key);
   if (!answer.ok) throw await problemOf(answer);
   return answer;
 }

@@ -51,10 +51,9 @@ export function createBatches() {
   picker(form, load);
   const element = h(
     "div",
-    { class: "screen narrow" },
+    { class: "screen batch-screen" },
     h("header", { class: "screen-head" }, h("div", null, h("h1", null, t("nav.batches")), h("p", { class: "hint" }, t("batch.hint")))),
-    form,
-    list,
+    h("div", { class: "batch-desk" }, form, list),
   );
   load();
   return {

@@ -98,7 +98,8 @@ export function createCamera(of) {
     async start() {
       drawPoses();
       try {
-        if (!navigator.mediaDevices) throw new DOMException("", "NotFoundError");
+        // browsers have no cameras for pages that come unencrypted from another machine
+        if (!navigator.mediaDevices) throw new DOMException("", isSecureContext ? "NotFoundError" : "SecurityError");
         stream = await navigator.mediaDevices.getUserMedia({
           video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 960 } },
           audio: false,

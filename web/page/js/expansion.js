@@ -124,8 +124,11 @@ export function createExpansion() {
     told.textContent = expansion.prompt;
     fill(read, sourcesList(expansion.sources));
     const who = chosenPeople(draft.get());
+    // whoever stands beside is drawn by the face, not by the name
+    const names = who.map((one) => one.name.toLowerCase());
+    const dropped = (expansion.dropped ?? []).filter((words) => !names.includes(words.toLowerCase()));
     const lines = [
-      expansion.dropped?.length ? t("expand.dropped", { words: expansion.dropped.join(", ") }) : "",
+      dropped.length ? t("expand.dropped", { words: dropped.join(", ") }) : "",
       who.length && expansion.people > who.length ? t("expand.others", { count: expansion.people, names: who.map((one) => one.name).join(", ") }) : "",
     ];
     const line = lines.filter(Boolean).join(" ");

@@ -241,7 +241,9 @@ function createTile(first, index) {
       }
       if (drawn) return;
       if (isOver(now.job)) {
-        fill(place, h("span", { class: "gone" }, icon("close"), h("span", { class: "visually-hidden" }, t("tile.none"))));
+        // what was drawn and is not there any more was deleted
+        const gone = now.job.status === "succeeded" ? [t("tile.deleted")] : [icon("close"), h("span", { class: "visually-hidden" }, t("tile.none"))];
+        fill(place, h("span", { class: "gone" }, ...gone));
         place.classList.add("void");
         return;
       }

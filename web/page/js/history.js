@@ -214,7 +214,7 @@ export function createHistory(query) {
     if (scrollY < innerHeight) restart();
   };
   const stop = loadBar(filter, restart);
-  const element = h("div", { class: "screen wide" }, h("header", { class: "screen-head" }, h("h1", null, t("nav.history")), stop.element), grid, foot);
+  const element = h("div", { class: "screen" }, h("header", { class: "screen-head" }, h("h1", null, t("nav.history")), stop.element), grid, foot);
   requestAnimationFrame(() => restart());
   return {
     element,

@@ -224,7 +224,8 @@ function stream(id) {
     onRefused: (error) => {
       streams.delete(id);
       if (error.status === 404) drop(id);
-      else attend();
+      // without a key every new try is refused, too: whoever gives one begins anew
+      else if (error.status !== 401) setTimeout(attend, pollEvery);
     },
   });
 }

@@ -1,6 +1,6 @@
 // Starts the page: language, theme, frame, and the screen that the address names.
 
-import { apiKey, rememberKey, watchConnection, sawConnection } from "./api.js";
+import { apiKey, keyWorked, rememberKey, watchConnection, sawConnection } from "./api.js";
 import { button, fill, h, icon, takesText } from "./dom.js";
 import { language, languages, preferredLanguage, rememberLanguage, t, useLanguage } from "./i18n.js";
 import { loadJobs } from "./jobs.js";
@@ -165,13 +165,16 @@ function openKey() {
           on: {
             submit: (/** @type {Event} */ event) => {
               event.preventDefault();
-              rememberKey(key.value.trim());
+              // what no header can hold is no part of a key
+              const given = key.value.replace(/[^!-~]/g, "");
+              if (!given) return;
+              rememberKey(given);
               close();
               location.reload();
             },
           },
         },
-        refused ? h("p", { class: "hint warn", role: "alert" }, t("key.refused")) : null,
+        refused ? h("p", { class: "hint warn", role: "alert" }, t(keyWorked() ? "key.revoked" : "key.refused")) : null,
         h("p", null, t("key.text")),
         key,
         h("div", { class: "row end" }, button({ label: t("key.use"), type: "submit", class: "primary" })),

@@ -53,6 +53,7 @@ export function createPainter(of) {
   if (item.url) show(img, item.url);
   const element = h("div", { class: "painter" }, img, canvas, cursor);
   element.style.setProperty("aspect-ratio", `${width} / ${height}`);
+  element.style.setProperty("--wide", String(width / height));
 
   let brush = Math.round(Math.max(width, height) / 9);
   let erase = false;

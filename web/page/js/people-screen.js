@@ -14,6 +14,7 @@ import { avatar, empty, failure, notice, openDialog } from "./ui.js";
 export function createPeopleScreen() {
   const list = h("ul", { class: "people" });
   const add = () => openEnrol({ onDone: (person) => amend({ people: [person.id] }) });
+  const head = button({ icon: "plus", label: t("people.add"), class: "primary", id: "add-person", on: add });
   const element = h(
     "div",
     { class: "screen" },
@@ -21,14 +22,15 @@ export function createPeopleScreen() {
       "header",
       { class: "screen-head" },
       h("div", null, h("h1", null, t("nav.people")), h("p", { class: "hint" }, t("people.hint"))),
-      button({ icon: "plus", label: t("people.add"), class: "primary", id: "add-person", on: add }),
+      head,
     ),
     list,
   );
   const stop = people.watch((known) => {
     if (!known) return;
+    head.hidden = !known.length;
     if (!known.length) {
-      fill(list, h("li", { class: "bare" }, empty(t("people.empty"), t("people.empty.text"), button({ icon: "plus", label: t("people.add"), on: add }))));
+      fill(list, h("li", { class: "bare" }, empty(t("people.empty"), t("people.empty.text"), button({ icon: "plus", label: t("people.add"), class: "primary", on: add }))));
       return;
     }
     fill(list, ...known.map(card));

@@ -225,7 +225,7 @@ function verdict(photo, retry) {
   if (!photo.check) return h("p", { class: "verdict" }, "");
   const first = photo.check.problems.find((problem) => problem.blocks) ?? photo.check.problems[0];
   if (!photo.check.usable) return h("p", { class: "verdict bad" }, icon("warn"), first ? adviceOn(first) : t("photo.no_face"));
-  if (first) return h("p", { class: "verdict fair" }, icon("check"), adviceOn(first));
+  if (first) return h("p", { class: "verdict fair" }, icon("warn"), adviceOn(first));
   return h("p", { class: "verdict good" }, icon("check"), t("tray.good"));
 }
 

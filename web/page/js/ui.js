@@ -1,5 +1,6 @@
 // Dialogs, notices, failures: what every screen needs.
 
+import { Problem } from "./api.js";
 import { button, fill, freshId, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 import { selfieAddress } from "./selfies.js";
@@ -38,6 +39,8 @@ export function notice(text, action) {
 /** What happened, and what to do. @param {unknown} error @param {(() => void) | null} [retry] */
 export function failure(error, retry) {
   const { what, todo } = explain(error);
+  const key = error instanceof Problem && error.status === 401;
+  if (key) return failureText(what, todo, button({ label: t("key.give"), class: "primary", on: () => document.dispatchEvent(new CustomEvent("imagine:key-needed")) }));
   return failureText(what, todo, retry ? button({ icon: "again", label: t("again"), on: retry }) : null);
 }
 

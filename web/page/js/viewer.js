@@ -297,7 +297,7 @@ function likenessRows(info) {
   return (info.likeness ?? []).map((cosine, index) => {
     const meter = h("div", { class: "likeness-bar", "aria-hidden": "true" }, h("span"));
     meter.style.setProperty("--done", String(Math.max(0, Math.min(1, cosine ?? 0))));
-    const name = personOf(info.people[index] ?? "")?.name;
+    const name = info.people.length > 1 && personOf(info.people[index] ?? "")?.name;
     return h(
       "div",
       { class: "likeness" },

@@ -1,7 +1,7 @@
 // What numbers and failures are called.
 
 import { Problem } from "./api.js";
-import { has, number, t } from "./i18n.js";
+import { decimals, has, t } from "./i18n.js";
 import { UnreadablePhoto } from "./photos.js";
 
 // Cosines between face embeddings; .36 is where SFace takes two photos for the same person.
@@ -26,7 +26,7 @@ export function likenessWord(cosine, encoder) {
 
 /** @param {number | null | undefined} cosine */
 export function likenessNumber(cosine) {
-  return cosine === null || cosine === undefined ? "" : number(cosine);
+  return cosine === null || cosine === undefined ? "" : decimals(cosine);
 }
 
 /**
