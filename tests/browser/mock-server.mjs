@@ -182,6 +182,7 @@ function checkOf(photo, face) {
 
 function page(all, url) {
   const limit = Number(url.searchParams.get("limit") ?? 20);
+  if (!(limit >= 1 && limit <= 200)) throw new Problem(400, "invalid_request", "limit is from 1 to 200");
   const after = url.searchParams.get("after");
   const from = after ? all.findIndex((one) => one.id === after) + 1 : 0;
   const data = all.slice(from, from + limit);

@@ -179,6 +179,7 @@ test("too many photos, and what is no photo, are told", async () => {
   await page.locator("main input[type=file]").first().setInputFiles(Array(6).fill(selfie));
   await page.getByRole("button", { name: "I agree" }).click();
   await page.getByText("5 photos are taken at most", { exact: false }).waitFor();
+  assert.equal(await page.locator("dialog .enrol").evaluate((body) => getComputedStyle(body).paddingLeft), "24px", "what is said in a dialog does not take its margin away");
   await page.locator(".verdict.good").nth(4).waitFor();
   assert.equal(await page.locator(".tray-photo").count(), 5);
   await page.getByRole("button", { name: "Remove photo 1" }).click();

@@ -39,6 +39,16 @@ test("change only this begins with the words of the picture", async () => {
   assert.equal(await page.getByLabel("What should be there").inputValue(), "me as an astronaut in a starry night");
 });
 
+test("the words of a picture stay in sight beside long settings; a small picture is not blown up", async () => {
+  await someone(4);
+  const page = await open({ viewport: { width: 1280, height: 560 } });
+  await openFirst(page);
+  const { height } = await page.locator(".viewer-prompt").boundingBox();
+  assert.ok(height > 20, `${height} pixels of words`);
+  const { width } = await page.locator(".stage img").boundingBox();
+  assert.ok(width <= 5 * 64, `64 pixels are shown over ${width}`);
+});
+
 test("a likeness of cards is one person or it is not", async () => {
   const page = await open();
   const words = await page.evaluate(async () => {

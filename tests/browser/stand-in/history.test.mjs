@@ -24,6 +24,23 @@ test("history: 5,000 pictures, only those in sight in the page; search; keys", a
   assert.ok(most.most < 150, `${most.most} tiles at once`);
   await page.getByText("Those are all 5,000 pictures.").waitFor();
 
+  // one is marked, another deleted, far down: the wall stays where it is
+  const place = () => page.evaluate(() => scrollY);
+  const before = await place();
+  await page.locator(".wall-tile button").nth(-10).click();
+  await page.locator("dialog.viewer .settings").waitFor();
+  await page.keyboard.press("f");
+  await page.locator(".wall-tile .fav").waitFor({ state: "attached" });
+  await page.keyboard.press("ArrowRight");
+  await page.locator("dialog.viewer .settings").waitFor();
+  await page.keyboard.press("Delete");
+  await page.locator("dialog.small").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("Those are all 4,999 pictures.").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  assert.ok(Math.abs((await place()) - before) < 400, `from ${before} to ${await place()}`);
+  assert.equal(await page.locator(".wall-tile .fav").count(), 1);
+
   await page.getByRole("searchbox").fill("pirate sea");
   await page.waitForFunction(() => location.hash.includes("q=pirate"));
   await page.locator(".wall-tile button[aria-label*=pirate]").first().waitFor();

@@ -7,7 +7,10 @@ import { loadPeople, people, personOf } from "./people.js";
 import { empty, failure } from "./ui.js";
 import { likenessNumber, likenessWord } from "./words.js";
 
+/** As many as the service gives at once. */
 const pageSize = 200;
+/** Milliseconds that a picture must stay when it comes by in a fling. */
+const flingPause = 80;
 const gap = 8;
 const spareRows = 3;
 const typingPause = 300;
@@ -26,6 +29,7 @@ export function createHistory(query) {
   let ended = false;
   let loading = false;
   let turn = 0;
+  let topBefore = 0;
 
   const grid = h("ul", { class: "wall", "aria-label": t("nav.history") });
   const foot = h("div", { class: "wall-foot", "aria-live": "polite" });
@@ -46,39 +50,46 @@ export function createHistory(query) {
     const rows = Math.ceil(images.length / columns);
     grid.style.setProperty("height", `${Math.max(0, rows * stride - gap)}px`);
     const top = -grid.getBoundingClientRect().top;
+    const flung = Math.abs(top - topBefore) > innerHeight / 2;
+    topBefore = top;
     const first = Math.max(0, Math.floor(top / stride) - spareRows) * columns;
     const last = Math.min(images.length, (Math.ceil((top + innerHeight) / stride) + spareRows) * columns);
     for (const [index, element] of shown) {
       if (index >= first && index < last) continue;
       if (element.contains(document.activeElement)) continue;
       element.remove();
+      // what is not here yet would come before what is in sight
+      element.querySelector("img:not(.here)")?.removeAttribute("src");
       shown.delete(index);
     }
     for (let index = first; index < last; index += 1) {
       let element = shown.get(index);
       if (!element) {
-        element = tile(index);
+        element = tile(index, flung);
         shown.set(index, element);
         insert(element, index);
       }
       element.style.transform = `translate(${(index % columns) * stride}px, ${Math.floor(index / columns) * stride}px)`;
       element.style.width = element.style.height = `${side}px`;
     }
-    if (!ended && last > images.length - columns * 8) more();
+    // whoever scrolls is to find them there
+    if (!ended && last > images.length - (top > 0 ? 2 * pageSize : 8 * columns)) more();
   };
 
   /** In the order of the pictures, so that Tab follows the eye. @param {HTMLElement} element @param {number} index */
   const insert = (element, index) => {
-    const after = [...grid.children].find((other) => Number(/** @type {HTMLElement} */ (other).dataset.index) > index);
+    const behind = (/** @type {Element | null} */ other) => Number(/** @type {HTMLElement | null} */ (other)?.dataset.index ?? -1) > index;
+    const after = behind(grid.lastElementChild) ? [...grid.children].find(behind) : null;
     grid.insertBefore(element, after ?? null);
   };
 
-  /** @param {number} index */
-  const tile = (index) => {
+  /** @param {number} index @param {boolean} flung */
+  const tile = (index, flung) => {
     const image = images[index];
     const img = h("img", { alt: "", width: 256, height: 256 });
     img.addEventListener("load", () => img.classList.add("here"), { once: true });
-    show(img, image.thumb_url);
+    if (flung) setTimeout(() => img.isConnected && show(img, image.thumb_url), flingPause);
+    else show(img, image.thumb_url);
     const best = image.likeness?.[0];
     const name = [
       t("history.open", { prompt: image.prompt }),
@@ -92,7 +103,7 @@ export function createHistory(query) {
       { class: "wall-tile", "data-index": index, "aria-posinset": index + 1, "aria-setsize": ended ? images.length : -1 },
       h(
         "button",
-        { type: "button", "aria-label": name, on: { click: () => open(index) } },
+        { type: "button", id: `open-${image.id}`, "aria-label": name, on: { click: () => open(images.findIndex((one) => one.id === image.id)) } },
         img,
         image.favourite ? h("span", { class: "fav", "aria-hidden": "true" }, icon("heart")) : null,
         typeof best === "number" ? h("span", { class: "badge", "aria-hidden": "true" }, likenessNumber(best)) : null,
@@ -102,7 +113,7 @@ export function createHistory(query) {
 
   const open = async (/** @type {number} */ index) => {
     const { openViewer } = await import("./viewer.js");
-    openViewer(images, index, () => restart(Math.max(pageSize, Math.min(images.length, 1000))), {
+    openViewer(images, index, changed, {
       count: () => (ended ? images.length : null),
       // the wall behind the large picture grows along
       more: async (last) => {
@@ -124,26 +135,24 @@ export function createHistory(query) {
   let failed = null;
 
   /** The next page; one at a time. */
-  const more = (limit = pageSize) => {
+  const more = () => {
     if (ended) return Promise.resolve();
-    if (!loading || !coming) coming = load(limit);
+    if (!loading || !coming) coming = load();
     return coming;
   };
 
-  const load = async (/** @type {number} */ limit) => {
+  const load = async () => {
     loading = true;
     failed = null;
     const mine = turn;
     fill(foot, h("p", { class: "quiet-text" }, t("loading")));
     try {
-      const page = await listImages({ ...filter, after: next, limit });
+      const page = await listImages({ ...filter, after: next, limit: pageSize });
       if (mine !== turn) return;
       images = [...images, ...page.data];
       next = page.next;
       ended = !page.has_more;
-      const all = ended && images.length > 0 ? h("p", { class: "quiet-text" }, t("history.all", { count: images.length })) : null;
-      fill(foot, all);
-      if (ended && !images.length) fill(foot, nothing());
+      drawFoot();
     } catch (error) {
       if (mine === turn) {
         failed = error;
@@ -164,13 +173,29 @@ export function createHistory(query) {
     draw();
   };
 
+  const drawFoot = () => {
+    if (!ended) fill(foot);
+    else fill(foot, images.length ? h("p", { class: "quiet-text" }, t("history.all", { count: images.length })) : nothing());
+  };
+
+  /** One is gone or was marked: the others stay where they are. @param {string} id @param {{ favourite?: boolean, deleted?: boolean }} change */
+  const changed = (id, { deleted, ...change }) => {
+    const at = images.findIndex((image) => image.id === id);
+    if (at < 0) return;
+    images = deleted ? images.toSpliced(at, 1) : images.with(at, { ...images[at], ...change });
+    shown.clear();
+    fill(grid);
+    drawFoot();
+    draw();
+  };
+
   const nothing = () => {
     const filtered = filter.q || filter.person || filter.favourite;
     if (filtered) return empty(t("history.none"), t("history.none.text"), button({ label: t("history.clear"), on: () => (location.hash = "#/history") }));
     return empty(t("history.empty"), t("history.empty.text"), button({ icon: "spark", label: t("nav.imagine"), class: "primary", on: () => (location.hash = "#/") }));
   };
 
-  const restart = (limit = pageSize) => {
+  const restart = () => {
     turn += 1;
     images = [];
     next = null;
@@ -179,7 +204,7 @@ export function createHistory(query) {
     const focused = grid.contains(document.activeElement);
     shown.clear();
     fill(grid);
-    more(limit).then(() => {
+    more().then(() => {
       if (focused) grid.querySelector("button")?.focus();
     });
   };

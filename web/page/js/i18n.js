@@ -68,7 +68,7 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = values[name];
     if (value === undefined) return whole;
-    return typeof value === "number" ? new Intl.NumberFormat(locale()).format(value) : value;
+    return typeof value === "number" ? format(0, 3).format(value) : value;
   });
 }
 
@@ -99,12 +99,23 @@ export function duration(seconds) {
   return t("time.minutes", { count: Math.round(seconds / 60) });
 }
 
+/** Making a format takes longer than using it a thousand times. @type {Map<string, Intl.NumberFormat>} */
+const formats = new Map();
+
+/** @param {number} least decimals @param {number} most decimals */
+function format(least, most) {
+  const key = `${locale()} ${least} ${most}`;
+  let known = formats.get(key);
+  if (!known) formats.set(key, (known = new Intl.NumberFormat(locale(), { minimumFractionDigits: least, maximumFractionDigits: most })));
+  return known;
+}
+
 /** @param {number} value @param {number} [digits] */
 export function number(value, digits = 2) {
-  return new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
+  return format(0, digits).format(value);
 }
 
 /** Two decimals, always, so that nothing moves beside a slider. @param {number} value */
 export function decimals(value) {
-  return new Intl.NumberFormat(locale(), { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value);
+  return format(2, 2).format(value);
 }

@@ -21,7 +21,7 @@ const varyStrength = 0.45;
 /**
  * @param {Item[]} items
  * @param {number} start
- * @param {() => void} [onChange] after something was deleted or marked
+ * @param {(id: string, change: { favourite?: boolean, deleted?: boolean }) => void} [onChange] after one was deleted or marked
  * @param {{ count: () => number | null, more: (last: string) => Promise<Item[]> }} [beyond] how many there are in all, where that is
  *   known, and the pictures behind one of an id; none where there are no more
  */
@@ -142,11 +142,12 @@ export function openViewer(items, start, onChange, beyond) {
     async favourite() {
       if (!now.info) return;
       const favourite = !now.info.favourite;
-      await setFavourite(item().id, favourite).then(
+      const { id } = item();
+      await setFavourite(id, favourite).then(
         () => {
           if (now.info) now = { ...now, info: { ...now.info, favourite } };
           drawSide();
-          onChange?.();
+          onChange?.(id, { favourite });
         },
         (error) => notice(explainShort(error)),
       );
@@ -192,13 +193,14 @@ export function openViewer(items, start, onChange, beyond) {
     async remove() {
       const sure = await confirm({ title: t("viewer.delete"), body: t("viewer.delete.text"), yes: t("delete"), danger: true });
       if (!sure) return;
+      const { id } = item();
       try {
-        await deleteImage(item().id);
+        await deleteImage(id);
       } catch (error) {
         notice(explainShort(error));
         return;
       }
-      onChange?.();
+      onChange?.(id, { deleted: true });
       list.splice(at, 1);
       if (!list.length) return close();
       at = Math.min(at, list.length - 1);
