@@ -202,7 +202,7 @@ test("a batch: rows are seen, run, and come back as a ZIP", async () => {
   const file = (text, name) => ({ name, mimeType: "text/csv", buffer: Buffer.from(text) });
   const drop = page.locator("main input[type=file]");
   await drop.setInputFiles(file("prompt,seed\na portrait of a person as a pirate,1\n,2\n", "wrong.csv"));
-  await page.getByText("1 row cannot be read", { exact: false }).waitFor();
+  await page.getByText("1 row cannot be drawn", { exact: false }).waitFor();
   assert.ok(await page.getByRole("button", { name: /Start/ }).isDisabled());
   await page.getByRole("button", { name: "Cancel" }).click();
   await drop.setInputFiles(file('prompt,seed\n"a portrait of a person as a pirate",1\na portrait of a person as a chef,2\n', "two.csv"));

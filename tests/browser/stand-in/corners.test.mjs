@@ -146,7 +146,7 @@ test("rows for nobody, for several and without words are told before anything is
   await page.goto(`${base}/#/batches`);
   const rows = "person,prompt\nBo,as a king\nPaul,as a chef\nEVE,as a queen\nBo,\n";
   await page.setInputFiles("main input[type=file]", { name: "friends.csv", mimeType: "text/csv", buffer: Buffer.from(rows) });
-  await page.getByText("3 rows cannot be read.", { exact: false }).waitFor();
+  await page.getByText("3 rows cannot be drawn.", { exact: false }).waitFor();
   const problems = await page.locator("tbody tr").evaluateAll((all) => all.map((row) => row.cells[1].textContent));
   assert.deepEqual(problems, ["", "nobody of this name", "several of this name: use the id", "no prompt"]);
   assert.ok(await page.getByRole("button", { name: "Start 4 rows" }).isDisabled());

@@ -181,7 +181,7 @@ function table(names, rows, first = t("batch.line")) {
             { class: row.wrong ? "wrong" : "" },
             h("td", { class: "figure" }, row.line),
             wrong ? h("td", null, row.wrong ? t(`batch.wrong.${row.wrong}`) : "") : null,
-            ...row.cells.map((cell) => h("td", null, cell)),
+            ...row.cells.map((cell, at) => h("td", { class: ["prompt", t("batch.prompt")].includes(names[at]) ? "words" : "" }, cell)),
           ),
         ),
       ),
