@@ -202,6 +202,13 @@ impl Problem {
         Self::new(Code::Internal, "the server's log says more, under this request's id")
     }
 
+    /// The database or the place for pictures cannot be used now. The reason goes to the log.
+    fn unavailable(reason: impl std::fmt::Display) -> Self {
+        tracing::error!(%reason, "storage cannot be used");
+        let detail = "what is stored cannot be read or written now; try again in a moment";
+        Self::new(Code::Unavailable, detail).retry_after(5)
+    }
+
     #[must_use]
     pub fn param(mut self, param: &str) -> Self {
         self.param = Some(param.to_owned());
@@ -287,6 +294,7 @@ impl From<StoreError> for Problem {
             StoreError::IdempotencyInFlight => Self::new(Code::InFlight, error.to_string()).retry_after(2),
             StoreError::Cursor(_) => Self::field("after", "\"after\" is no cursor of this list"),
             StoreError::NoPerson => Self::new(Code::NotFound, error.to_string()).param("people"),
+            other if other.is_passing() => Self::unavailable(other),
             other => Self::internal(other),
         }
     }
@@ -307,6 +315,7 @@ impl From<BlobError> for Problem {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::NotFound(_) => Self::new(Code::NotFound, "the bytes are gone"),
+            failed @ BlobError::Failed { .. } => Self::unavailable(failed),
             other => Self::internal(other),
         }
     }

@@ -70,7 +70,9 @@ pub fn logging(settings: &LogSettings) -> Result<Logging, LoggingError> {
 const OF_REQUESTS: [&str; 3] = ["request_id", "method", "route"];
 
 fn is_for_the_log(what: &Metadata<'_>) -> bool {
-    what.target() != telemetry::TARGET
+    // Postgres tells at every start that its tables are there already.
+    let chatter = what.target() == "sqlx::postgres::notice" && *what.level() >= Level::INFO;
+    what.target() != telemetry::TARGET && !chatter
 }
 
 /// Spans made for it, and what this program has to say meanwhile: no library's own words.

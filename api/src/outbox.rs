@@ -95,7 +95,8 @@ async fn deliver(app: App, client: Client, signer: Signer, webhook: Webhook) {
 async fn delivery(app: &App, signer: &Signer, webhook: &Webhook) -> Result<Option<Delivery>, String> {
     let job = app.store().job(&webhook.tenant, webhook.job).await.map_err(|error| error.to_string())?;
     let Some(job) = job else { return Ok(None) };
-    let caller = Caller { tenant: webhook.tenant.clone(), owner: job.owner.clone(), highest: job.priority };
+    let (tenant, owner) = (webhook.tenant.clone(), job.owner.clone());
+    let caller = Caller { tenant, owner, highest: job.priority, key: None };
     let told = tell(app, &caller, &job).await.map_err(|problem| problem.detail)?;
     let timestamp = i64::try_from(now()).unwrap_or(i64::MAX);
     let kind = format!("job.{}", job.status.name());

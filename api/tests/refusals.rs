@@ -114,3 +114,21 @@ async fn every_answer_has_an_id_and_guards() {
     assert!(given.header("content-security-policy").contains("default-src 'none'"));
     assert_eq!(given.header("cache-control"), "no-store");
 }
+
+/// Not 500: the request was right, and may be made again.
+#[tokio::test]
+async fn storage_that_is_away_is_unavailable() {
+    let app = TestApp::new().await;
+    app.archive.store.close().await;
+    for path in ["/v1/jobs", "/v1/people", "/v1/images"] {
+        let refused = app.get(path).await;
+        let told = refused.problem(503, "unavailable");
+        assert_eq!(refused.header("retry-after"), "5", "{told}");
+        assert!(!told["detail"].as_str().unwrap().contains("pool"), "{told}");
+    }
+    let ready = app.get("/health/ready").await.expect(503);
+    assert_eq!(
+        (&ready["checks"]["database"], &ready["checks"]["blobs"]),
+        (&json!("unavailable"), &json!("ok"))
+    );
+}

@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Method;
 use imagine_store::Priority;
 use serde_json::json;
 
-use crate::app::{Form, TestApp, request};
+use crate::app::{Form, Stream, TestApp, request};
 use crate::support::photo;
 
 async fn two_keys() -> (TestApp, String, String) {
@@ -81,6 +83,25 @@ async fn keys_are_demanded_and_can_be_revoked() {
     assert!(app.archive.store.revoke_key(key.id).await.unwrap());
     app.key = Some(first);
     app.get("/v1/models").await.problem(401, "invalid_api_key");
+}
+
+/// The job goes on: it is its tenant's, who may have other keys.
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_revoked() {
+    let (mut app, _, _) = two_keys().await;
+    let other = app.archive.store.add_key("first", "c").await.unwrap().secret;
+    let job = app.post("/v1/jobs", &json!({"prompt": "wait", "expand": false})).await.expect(202);
+    let mut stream = Stream::open(&app, job["urls"]["events"].as_str().unwrap(), &[]).await;
+    stream.until("job.started").await;
+    let key = app.archive.store.keys(Some("first")).await.unwrap().remove(0);
+    assert!(app.archive.store.revoke_key(key.id).await.unwrap());
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.until("job.succeeded"));
+    let told = ended.await.expect("the stream ends though the job does not");
+    assert!(told.iter().all(|event| event.name != "job.succeeded"), "{told:?}");
+    app.key = Some(other);
+    app.artist.go();
+    let told = app.get(job["urls"]["events"].as_str().unwrap()).await;
+    assert!(told.text().contains("event: job.succeeded"), "{}", told.text());
 }
 
 #[tokio::test]

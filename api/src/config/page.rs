@@ -33,7 +33,8 @@ const HEAD: &str = "# Configuration
 
 `imagine serve` and `imagine worker` read, the first weighing most: flags, `IMAGINE_*` variables, one TOML file (`--config FILE`, else
 `IMAGINE_CONFIG`), the defaults. A setting that does not exist is an error that names the file. Secrets have no flag, since other users of a
-machine can see command lines, and are never printed.
+machine can see command lines, and are never printed. Switches that are off by default need no value: `--require-key`, or
+`--require-key=false` over a file that says true.
 
 ```toml
 [server]

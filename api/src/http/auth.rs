@@ -1,12 +1,15 @@
 //! Who asks.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-
-use imagine_store::Priority;
+use futures_util::StreamExt;
+use imagine_store::{KeyId, Priority};
 
 use super::origin;
 use super::signed_url::Signature;
@@ -22,12 +25,17 @@ pub(crate) struct Caller {
     pub owner: String,
     /// No higher class may be asked for.
     pub highest: Priority,
+    /// The key that came with the request.
+    pub key: Option<KeyId>,
 }
+
+/// How often a stream that stays open looks whether its key still counts.
+const LOOK: Duration = Duration::from_secs(3);
 
 impl Caller {
     /// The only user of a server without keys: whoever sits at it.
     fn local() -> Self {
-        Self { tenant: "local".into(), owner: "local".into(), highest: Priority::High }
+        Self { tenant: "local".into(), owner: "local".into(), highest: Priority::High, key: None }
     }
 }
 
@@ -49,8 +57,34 @@ pub(crate) async fn authenticate(State(app): State<App>, request: Request, next:
     if !light {
         app.rate.check(&caller.owner)?;
     }
+    let key = caller.key;
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    Ok(match key.filter(|_| is_stream(&response)) {
+        Some(key) => while_valid(app, key, response),
+        None => response,
+    })
+}
+
+fn is_stream(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// A stream that ends soon after its key was revoked; the next request is refused anyway.
+fn while_valid(app: App, key: KeyId, response: Response) -> Response {
+    let revoked = async move {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match app.store().key_counts(key).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // A database that is gone for a moment is no reason.
+                Err(error) => tracing::warn!(%error, "a stream's key could not be looked at"),
+            }
+        }
+    };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(revoked))))
 }
 
 /// Pictures and events are many and cheap: a page of a gallery alone asks for dozens.
@@ -66,14 +100,15 @@ async fn find(app: &App, request: &Parts) -> Outcome<Caller> {
     if let Some(secret) = bearer.filter(|secret| wants_keys || secret.starts_with("imk_")) {
         let unknown = || Problem::new(Code::InvalidKey, "this API key is not known, or was revoked");
         let key = app.store().find_key(secret).await?.ok_or_else(unknown)?;
-        return Ok(Caller { tenant: key.tenant, owner: key.id.to_string(), highest: key.highest });
+        let (owner, id) = (key.id.to_string(), Some(key.id));
+        return Ok(Caller { tenant: key.tenant, owner, highest: key.highest, key: id });
     }
     if !wants_keys {
         origin::check(&request.headers, &app.config.server)?;
         return Ok(Caller::local());
     }
     if let Some(tenant) = of_link(app, request) {
-        return Ok(Caller { owner: tenant.clone(), tenant, highest: Priority::default() });
+        return Ok(Caller { owner: tenant.clone(), tenant, highest: Priority::default(), key: None });
     }
     let detail = "send an API key: Authorization: Bearer imk_…; `imagine keys add` makes one";
     Err(Problem::new(Code::MissingKey, detail))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use imagine_contract::Studio;
 use imagine_store::Archive;
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -41,13 +43,19 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
     told(checks)
 }
 
+/// Whoever watches a fleet does not wait as long as a request does for a database that is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Of each part that work needs, `ok` or what is wrong.
 pub(crate) type Checks = BTreeMap<String, String>;
 
 /// Database, place for pictures, model.
 pub(crate) async fn checks(archive: &Archive, studio: Option<&Arc<dyn Studio>>) -> Checks {
-    let database = archive.store.check().await.map_err(|e| e.to_string());
-    let blobs = archive.blobs.check().await.map_err(|e| e.to_string());
+    let database = async { archive.store.check().await.map_err(|e| e.to_string()) };
+    let blobs = async { archive.blobs.check().await.map_err(|e| e.to_string()) };
+    let late = |_| Err(format!("no answer within {} s", PATIENCE.as_secs()));
+    let (database, blobs) = tokio::join!(timeout(PATIENCE, database), timeout(PATIENCE, blobs));
+    let (database, blobs) = (database.unwrap_or_else(late), blobs.unwrap_or_else(late));
     let studio = match studio {
         Some(studio) if !studio.load().healthy => Err("the model has failed".to_owned()),
         _ => Ok(()),

@@ -38,7 +38,32 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database or the place for bytes cannot be used now; later it may be.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Blob(BlobError::Failed { .. }) => true,
+            Self::Database(error) => is_unreachable(error),
+            _ => false,
+        }
+    }
+
     pub(crate) fn damaged(table: &'static str, id: impl ToString, problem: impl ToString) -> Self {
         Self::Damaged { table, id: id.to_string(), problem: problem.to_string() }
+    }
+}
+
+/// No connection, or one that the server broke off: it shuts down, starts, or has too many.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Postgres: classes "connection exception" and "operator intervention", "too many connections".
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300"),
+        _ => false,
     }
 }

@@ -73,10 +73,20 @@ async fn in_s3() {
     let blobs = S3Blobs::open(options.clone()).await.unwrap();
     behaves(&blobs).await;
     assert!(folder.path().join("pictures/imagine/large").exists(), "below the prefix");
-    let mut wrong = options;
+    let mut wrong = options.clone();
     wrong.access = S3Access::Key { id: "AKTEST".into(), secret: String::from("another").into() };
     let refused = S3Blobs::open(wrong).await.unwrap();
-    assert!(matches!(refused.get(&key("large")).await.unwrap_err(), BlobError::Failed { .. }));
+    let refused = refused.get(&key("large")).await.unwrap_err();
+    assert!(matches!(refused, BlobError::Failed { .. }));
+    let mut absent = options;
+    absent.endpoint = Some("http://127.0.0.1:1".into());
+    let absent = S3Blobs::open(absent).await.unwrap().get(&key("large")).await.unwrap_err();
+    // In the server's own words or the system's, and in nobody else's.
+    for (error, word) in [(refused, "SignatureDoesNotMatch (HTTP 403)"), (absent, "Connection refused")] {
+        let text = error.to_string();
+        assert!(text.starts_with("large: ") && text.contains(word), "{text}");
+        assert!(text.len() < 200 && !text.contains('{'), "{text}");
+    }
 }
 
 #[tokio::test]

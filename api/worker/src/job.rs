@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imagine_contract::{CancelFlag, EngineError, Event, Order, OrderEvent, SubmitError};
-use imagine_store::{Claimed, JobError, Lease, Outcome, Progress, StoreError};
+use imagine_store::{BlobError, Claimed, JobError, Lease, Outcome, Progress, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep};
 use tracing::Instrument;
@@ -29,6 +29,8 @@ pub enum End {
     Finished,
     /// Another may do it.
     Released,
+    /// What it needs could not be read or stored, so it was put back: nothing can be drawn until that is over.
+    Stalled,
     /// It is another's already, or cannot be written down: its lease decides.
     Lost,
 }
@@ -63,7 +65,7 @@ pub async fn run(worker: Worker, claimed: Claimed, give_back: watch::Receiver<bo
 }
 
 async fn run_inside(worker: Worker, claimed: Claimed, give_back: watch::Receiver<bool>) -> End {
-    let lease = claimed.lease.clone();
+    let (lease, attempts) = (claimed.lease.clone(), claimed.job.attempts);
     let cancel = CancelFlag::default();
     let store = worker.archive.store.clone();
     let keeper = Keeper::new(store.clone(), lease.clone(), worker.options.renew_every, cancel.clone());
@@ -80,6 +82,16 @@ async fn run_inside(worker: Worker, claimed: Claimed, give_back: watch::Receiver
         Err(Stopped::Store(error)) if keeper.is_lost() || matches!(error, StoreError::LeaseLost(_)) => {
             return lost(&lease, &error);
         }
+        // Another attempt, once the place for pictures is back: a job that it never takes fails with the last.
+        Err(Stopped::Store(StoreError::Blob(error @ BlobError::Failed { .. })))
+            if attempts < store.policy().attempts =>
+        {
+            tracing::warn!(job = %lease.job, %error, "a job is put back");
+            return match store.put_back(&lease).await {
+                Ok(()) => End::Stalled,
+                Err(error) => lost(&lease, &error),
+            };
+        }
         Err(Stopped::Store(error)) => {
             tracing::error!(job = %lease.job, %error, "a job failed");
             let message = "the pictures or what they need could not be stored or read";
@@ -89,7 +101,7 @@ async fn run_inside(worker: Worker, claimed: Claimed, give_back: watch::Receiver
     if keeper.is_lost() {
         return End::Lost;
     }
-    match retry("end", || store.finish(&lease, &outcome)).await {
+    match retry("end", worker.options.storage_patience, || store.finish(&lease, &outcome)).await {
         Ok(()) => {
             // What was handed in for the job goes at once; what fails is tried again by the sweep.
             if let Err(error) = worker.archive.take_away().await {

@@ -15,7 +15,7 @@ use imagine_contract::{Expander, FaceReader, GrayPixels, Studio};
 use imagine_store::{Archive, Claim, Keep, Notice, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 /// Makes a mask that is 255 everywhere but on the faces of a picture of this width and height: for edits that
@@ -37,6 +37,9 @@ pub struct WorkerOptions {
     pub drain: Duration,
     /// How often old things are taken away, and how long they are kept. Not at all if left out.
     pub sweep: Option<(Duration, Keep)>,
+    /// How long a picture is tried to be stored, and what a job needs to be read, while the database or the place for
+    /// pictures cannot be reached.
+    pub storage_patience: Duration,
     /// None where edits cannot keep faces.
     pub face_mask: Option<FaceMask>,
 }
@@ -51,6 +54,8 @@ impl Default for WorkerOptions {
             // With what giving back takes, the whole stays below half a minute.
             drain: Duration::from_secs(25),
             sweep: None,
+            // Shorter than a lease.
+            storage_patience: Duration::from_secs(20),
             face_mask: None,
         }
     }
@@ -100,8 +105,9 @@ impl Worker {
         let mut notices = self.archive.store.notices();
         let poll = self.archive.store.policy().poll;
         let mut next_sweep = Instant::now();
+        let mut stall = Stall::default();
         loop {
-            if let Err(error) = self.take(&mut jobs, &given_back).await {
+            if let Err(error) = self.take(&mut jobs, &given_back, &mut stall).await {
                 tracing::warn!(%error, "no jobs can be taken now");
             }
             if let Some((every, keep)) = self.options.sweep
@@ -118,7 +124,7 @@ impl Worker {
             let look_again = tokio::time::sleep(poll);
             tokio::select! {
                 () = &mut stop => break,
-                Some(_) = jobs.join_next() => {}
+                Some(ended) = jobs.join_next() => stall.note(&ended),
                 () = queued(&mut notices) => {}
                 () = look_again => {}
             }
@@ -131,10 +137,13 @@ impl Worker {
         &self,
         jobs: &mut JoinSet<job::End>,
         give_back: &watch::Receiver<bool>,
+        stall: &mut Stall,
     ) -> Result<(), StoreError> {
         // Those that have ended make room.
-        while jobs.try_join_next().is_some() {}
-        if !self.studio.load().healthy {
+        while let Some(ended) = jobs.try_join_next() {
+            stall.note(&ended);
+        }
+        if !self.studio.load().healthy || stall.lasts(&self.archive).await {
             return self.archive.store.reap().await.map(drop);
         }
         loop {
@@ -178,6 +187,42 @@ impl Worker {
             }
         }
         drained
+    }
+}
+
+/// A place for pictures that takes none. Jobs that were begun meanwhile would use up their attempts, so none are.
+#[derive(Default)]
+struct Stall {
+    /// When it is looked at again; none where all is well.
+    next: Option<Instant>,
+}
+
+/// How long it is left alone.
+const STALLED: Duration = Duration::from_secs(2);
+/// How long its answer is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
+
+impl Stall {
+    fn note(&mut self, ended: &Result<job::End, JoinError>) {
+        if matches!(ended, Ok(job::End::Stalled)) && self.next.is_none() {
+            tracing::warn!("no more jobs are taken until the place for pictures can be used");
+            self.next = Some(Instant::now() + STALLED);
+        }
+    }
+
+    async fn lasts(&mut self, archive: &Archive) -> bool {
+        let Some(next) = self.next else { return false };
+        if Instant::now() < next {
+            return true;
+        }
+        match timeout_at(Instant::now() + ANSWER, archive.blobs.check()).await {
+            Ok(Ok(())) => {
+                tracing::info!("the place for pictures can be used again");
+                self.next = None;
+            }
+            _ => self.next = Some(Instant::now() + STALLED),
+        }
+        self.next.is_some()
     }
 }
 

@@ -75,8 +75,9 @@ pub async fn prepare(
     }
     let mut people = Vec::new();
     for person in &input.people {
+        let patience = worker.options.storage_patience;
         let load = || worker.archive.known(&job.tenant, person.person, true);
-        let known = match retry("people", load).await {
+        let known = match retry("people", patience, load).await {
             Err(StoreError::NoPerson) => return Err(fails("person_deleted", "the person was deleted")),
             other => other?,
         };
@@ -145,7 +146,10 @@ async fn expansion(
         Err(_) => return Err(fails("expansion_failed", "the expansion broke off")),
     };
     let json = serde_json::to_value(&expansion).map_err(|e| fails("expansion_failed", e))?;
-    retry("expansion", || worker.archive.store.record_expansion(lease, &json)).await?;
+    retry("expansion", worker.options.storage_patience, || {
+        worker.archive.store.record_expansion(lease, &json)
+    })
+    .await?;
     Ok(Some(expansion))
 }
 

@@ -67,16 +67,16 @@ pub async fn store(
         thumb: keys.1.clone(),
         likeness: encoded.likeness,
     };
-    let archive = &worker.archive;
+    let (archive, patience) = (&worker.archive, worker.options.storage_patience);
     let uploads = [
         (&keys.0, bytes::Bytes::from(encoded.bytes), format.content_type()),
         (&keys.1, bytes::Bytes::from(encoded.thumb), "image/jpeg"),
     ];
     for (key, bytes, kind) in uploads {
         let put = || async { archive.blobs.put(key, bytes.clone(), kind).await.map_err(StoreError::from) };
-        retry("picture", put).await.map_err(Unstored::Store)?;
+        retry("picture", patience, put).await.map_err(Unstored::Store)?;
     }
-    match retry("output", || archive.store.record_output(lease, &new)).await {
+    match retry("output", patience, || archive.store.record_output(lease, &new)).await {
         Ok(_) => Ok(()),
         Err(error) => {
             // The job may have been deleted while this was uploaded: then nobody would ever take it away.

@@ -1,6 +1,7 @@
 //! The worker over both databases, with a studio that paints plain colours.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod outage;
 #[path = "support/studio.rs"]
 mod studio;
 #[path = "../../store/tests/support/mod.rs"]

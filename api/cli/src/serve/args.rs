@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use imagine_api::config::{Config, Layers, Setting};
 
 use crate::failure::Failure;
@@ -52,7 +52,8 @@ fn arg(setting: &'static Setting) -> Option<Arg> {
     let heading = format!("Settings: {}", setting.section);
     let arg = arg.help_heading(heading);
     Some(match setting.is_switch() {
-        true => arg.action(ArgAction::SetTrue),
+        // Also as `--flag=false`: it weighs more than a file that says true.
+        true => arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL"),
         false => arg.value_name(setting.kind.to_uppercase().replace([' ', ','], "_").replace("__", "_")),
     })
 }
@@ -78,10 +79,7 @@ impl FromArgMatches for ConfigArgs {
             if setting.is_secret() {
                 return None;
             }
-            match setting.is_switch() {
-                true => matches.get_flag(setting.key).then(|| "true".to_owned()),
-                false => matches.get_one::<String>(setting.key).cloned(),
-            }
+            matches.get_one::<String>(setting.key).cloned()
         };
         let flags = Config::SETTINGS.iter().filter_map(|setting| Some((setting.key, text(setting)?)));
         Ok(Self { file: matches.get_one::<PathBuf>("config").cloned(), flags: flags.collect() })
@@ -115,6 +113,10 @@ mod tests {
         assert_eq!((config.model.model.as_str(), config.model.dtype.as_str()), ("b", "bf16"));
         assert_eq!(config.server.listen.port(), 0);
         assert!(parsed(&["--require-key"]).config().unwrap().server.require_key);
+        let open = parsed(&["--config", name, "--require-key=false"]).config().unwrap();
+        assert!(!open.server.require_key, "a flag weighs more than the file");
+        let wrong = parsed(&["--require-key=maybe"]).config().unwrap_err().to_string();
+        assert!(wrong.contains("--require-key"), "{wrong}");
         let wrong = parsed(&["--listen", "everywhere"]).config().unwrap_err().to_string();
         assert!(wrong.contains("--listen"), "{wrong}");
         std::fs::write(&file, "[server]\nport = 1\n").unwrap();

@@ -1,11 +1,12 @@
 //! What a bucket takes away by itself: a net below this program's own retention, which alone knows of favourites.
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleFilter,
 };
 
+use super::s3::told;
 use super::{BlobError, S3Blobs};
 
 /// After how many days.
@@ -47,7 +48,7 @@ impl S3Blobs {
         let all = all.map_err(|e| self.failed(e.to_string()))?;
         let put = self.client().put_bucket_lifecycle_configuration().bucket(self.bucket());
         let sent = put.lifecycle_configuration(all).send().await;
-        sent.map_err(|e| self.failed(DisplayErrorContext(e).to_string()))?;
+        sent.map_err(|e| self.failed(told(&e)))?;
         let kept = self.lifecycle().await?;
         match wanted.iter().find(|rule| !kept.contains(rule)) {
             Some(rule) => Err(self.failed(format!("the server did not keep the rule {}", rule.id))),
@@ -70,7 +71,7 @@ impl S3Blobs {
         match get.send().await {
             Ok(found) => Ok(found.rules.unwrap_or_default()),
             Err(e) if e.code() == Some("NoSuchLifecycleConfiguration") => Ok(Vec::new()),
-            Err(e) => Err(self.failed(DisplayErrorContext(e).to_string())),
+            Err(e) => Err(self.failed(told(&e))),
         }
     }
 

@@ -13,7 +13,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient,
 };
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -145,7 +145,7 @@ impl S3Blobs {
                 // The parts would be kept, and paid for, for ever.
                 let abort = self.client.abort_multipart_upload().bucket(&self.bucket).key(&name);
                 if let Err(e) = abort.upload_id(upload).send().await {
-                    tracing::warn!(%key, error = %DisplayErrorContext(e), "an unfinished upload could not be taken back");
+                    tracing::warn!(%key, error = told(&e), "an unfinished upload could not be taken back");
                 }
                 Err(e)
             }
@@ -204,7 +204,38 @@ where
     if matches!(code, Some("NoSuchKey" | "NotFound")) || (status == Some(404) && code.is_none()) {
         return BlobError::NotFound(key.to_string());
     }
-    BlobError::Failed { key: key.to_string(), problem: DisplayErrorContext(error).to_string() }
+    BlobError::Failed { key: key.to_string(), problem: told(&error) }
+}
+
+/// What went wrong, for people: the server's own words, or how it could not be asked. The kit's own text has the whole
+/// answer in it, headers and all.
+pub(super) fn told<E>(error: &SdkError<E>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    let Some(answer) = error.raw_response().filter(|_| error.as_service_error().is_some()) else {
+        return causes(error);
+    };
+    let status = answer.status().as_u16();
+    match (error.message(), error.code()) {
+        (Some(message), Some(code)) => format!("{message} ({code}, HTTP {status})"),
+        (Some(one), None) | (None, Some(one)) => format!("{one} (HTTP {status})"),
+        (None, None) => format!("the server answered with HTTP {status}"),
+    }
+}
+
+/// An error and what it came from, each said once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[async_trait]
@@ -260,9 +291,7 @@ impl Blobs for S3Blobs {
             let most = i32::try_from(limit - keys.len()).unwrap_or(1000).min(1000);
             let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.name(prefix));
             let listed = list.set_start_after(after.clone()).max_keys(most).send().await;
-            let problem =
-                |e| BlobError::Failed { key: prefix.into(), problem: DisplayErrorContext(e).to_string() };
-            let listed = listed.map_err(problem)?;
+            let listed = listed.map_err(|e| BlobError::Failed { key: prefix.into(), problem: told(&e) })?;
             let names = || listed.contents().iter().filter_map(|object| object.key());
             // What others put there under names of their own is left alone.
             keys.extend(names().filter_map(|name| name.strip_prefix(&own)?.parse().ok()));

@@ -69,6 +69,12 @@ impl Store {
         Ok(Some(key))
     }
 
+    /// Whether there is such a key, and it was not revoked.
+    pub async fn key_counts(&self, id: KeyId) -> Result<bool, StoreError> {
+        let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked IS NULL";
+        Ok(self.read_one(sql, |q| q.bind(id.to_string())).await?.is_some())
+    }
+
     /// Once a minute at most: not every request is to be a write.
     async fn note_use(&self, key: &ApiKey) -> Result<(), StoreError> {
         let now = Millis::now();

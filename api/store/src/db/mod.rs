@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
-use sqlx::{AnyPool, ConnectOptions, Connection};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection};
 
 use crate::error::StoreError;
 use dialect::Dialect;
@@ -151,7 +151,14 @@ impl Store {
         let (writer, reader) = match dialect {
             Dialect::Sqlite => (pool(1).await?, pool(4).await?),
             Dialect::Postgres => {
-                let pool = pool(10).await?;
+                let pool = match pool(10).await {
+                    // It was tried again and again; one try more tells why.
+                    Err(sqlx::Error::PoolTimedOut) => {
+                        AnyConnection::connect_with(&options).await?.close().await?;
+                        return Err(sqlx::Error::PoolTimedOut.into());
+                    }
+                    made => made?,
+                };
                 (pool.clone(), pool)
             }
         };

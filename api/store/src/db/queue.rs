@@ -207,6 +207,17 @@ impl Store {
         tx.commit().await
     }
 
+    /// As [`Store::release`], but the attempt counts: the job may be what cannot be done.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    pub async fn put_back(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        tx.hold(lease).await?;
+        tx.requeue(lease.job).await?;
+        tx.commit().await
+    }
+
     /// Deals with leases that ran out: the job is done again, or has failed where it was begun often enough.
     pub async fn reap(&self) -> Result<Reaped, StoreError> {
         let mut tx = self.begin().await?;
