@@ -7,6 +7,7 @@ use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode,
 use crate::compose::{Draft, ORDER};
 use crate::ground::Grounding;
 use crate::knowledge::Knowledge;
+use crate::query;
 use crate::seed::Seeded;
 
 /// Name of the backend.
@@ -60,7 +61,7 @@ impl Expander for Template {
             return Err(ExpandError::Canceled);
         }
         let (sources, note) = match self.grounding.as_ref().filter(|_| idea.ground) {
-            Some(grounding) => grounding.look_up(&idea.text, &self.knowledge),
+            Some(grounding) => grounding.look_up(&query::of(idea, &self.knowledge), &self.knowledge),
             None => (Vec::new(), None),
         };
         let context: Vec<&str> = sources.iter().map(|source| source.snippet.as_str()).collect();
