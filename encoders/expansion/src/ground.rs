@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use imagine_contract::Source;
+use imagine_contract::{Dialect, Language, Source};
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::Agent;
 
 use crate::knowledge::Knowledge;
+use crate::subject::SubjectMaker;
 
 /// How a search server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,16 @@ impl Grounding {
     }
 }
 
+/// What was read, in English as far as the lexicon goes: for the topics in it.
+pub fn in_english(sources: &[Source], knowledge: &Knowledge) -> String {
+    let maker = SubjectMaker { languages: &knowledge.languages, lexicon: &knowledge.lexicon };
+    let english = |source: &Source| match knowledge.languages.guess(&source.snippet) {
+        Language::English => source.snippet.clone(),
+        other => maker.make(&source.snippet, other, &Dialect::Tags, false).text,
+    };
+    sources.iter().map(english).collect::<Vec<_>>().join(" ")
+}
+
 /// One result as plain, short text; none where it is empty, has no web address, or says what no picture may show.
 fn clean(hit: Hit, knowledge: &Knowledge) -> Option<Source> {
     let plain = |text: &str, most: usize| {
@@ -206,6 +217,20 @@ mod tests {
         assert_eq!(hits(brave).unwrap(), [hit("https://b.org", "d")]);
         assert!(hits("<html>").is_err());
         assert_eq!(hits("{}").unwrap(), []);
+    }
+
+    #[test]
+    fn other_languages_have_topics_too() {
+        let knowledge = Knowledge::built_in().unwrap();
+        for text in [
+            "Gli aranceri si lanciano arance nelle piazze di Ivrea durante il carnevale.",
+            "Die Narren ziehen durch die Stadt, es ist Karneval.",
+        ] {
+            let source = Source { title: "T".into(), url: "https://a.org".into(), snippet: text.into() };
+            let read = in_english(&[source], &knowledge);
+            let topics: Vec<&str> = knowledge.topics.find(&read).iter().map(|found| found.topic).collect();
+            assert!(topics.contains(&"festive"), "{read}: {topics:?}");
+        }
     }
 
     #[test]

@@ -302,11 +302,11 @@ impl Safety {
         for length in 1..=LONGEST_NAME.min(rest.len()) {
             let Some((last, before)) = rest.get(..length).and_then(<[String]>::split_last) else { continue };
             let Some(stem) = last.strip_suffix('s') else { continue };
-            let names: [&str; 2] = [stem, last];
-            if names.iter().any(|end| {
-                let name = [before, &[(*end).to_owned()]].concat();
+            let known = |end: &str| {
+                let name = [before, &[end.to_owned()]].concat();
                 self.famous.lengths(&name).contains(&length)
-            }) {
+            };
+            if known(stem) || known(last) {
                 lengths.push(length);
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode, Parts};
 
 use crate::compose::{Draft, ORDER};
-use crate::ground::Grounding;
+use crate::ground::{Grounding, in_english};
 use crate::knowledge::Knowledge;
 use crate::query;
 use crate::seed::Seeded;
@@ -64,8 +64,8 @@ impl Expander for Template {
             Some(grounding) => grounding.look_up(&query::of(idea, &self.knowledge), &self.knowledge),
             None => (Vec::new(), None),
         };
-        let context: Vec<&str> = sources.iter().map(|source| source.snippet.as_str()).collect();
-        let draft = Draft::new(&self.knowledge, idea, understood, &context.join(" "));
+        let context = in_english(&sources, &self.knowledge);
+        let draft = Draft::new(&self.knowledge, idea, understood, &context);
         let parts = fill(&draft, idea.seed, on_text);
         Ok(Expansion { note, ..draft.finish(idea, parts, TEMPLATE, Mode::Template, sources) })
     }

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::self_test;
 use crate::choose;
 use crate::compose::Draft;
+use crate::ground::in_english;
 use crate::knowledge::{Knowledge, Understood};
 use crate::write;
 
@@ -130,8 +131,8 @@ impl Worker {
         mode: Mode,
         context: &mut Context,
     ) -> Result<Expansion, ExpandError> {
-        let web: Vec<&str> = sources.iter().map(|source| source.snippet.as_str()).collect();
-        let mut draft = Draft::new(&self.knowledge, &job.idea, understood.clone(), &web.join(" "));
+        let web = in_english(sources, &self.knowledge);
+        let mut draft = Draft::new(&self.knowledge, &job.idea, understood.clone(), &web);
         let mut on_text = |text: &str| drop(job.events.send(Event::Text(text.to_owned())));
         let sources = sources.to_vec();
         match mode {
