@@ -1,7 +1,7 @@
 //! What is asked of a search server where no model words it: the idea without the person. A stranger's server learns no
 //! more than it needs, and "me" finds nothing.
 
-use imagine_contract::Idea;
+use imagine_contract::{Idea, Language};
 
 use crate::knowledge::Knowledge;
 use crate::language::split;
@@ -34,6 +34,21 @@ pub fn of(idea: &Idea, knowledge: &Knowledge) -> String {
     if query.is_empty() { text.to_owned() } else { query }
 }
 
+/// Whether an idea names something that the lexicon does not know: a small model says of such things too that it
+/// knows them. German has capitals everywhere, so there nobody can tell.
+pub fn names_the_unknown(idea: &Idea, knowledge: &Knowledge) -> bool {
+    let language = idea.language.unwrap_or_else(|| knowledge.languages.guess(&idea.text));
+    let words = split(&idea.text, language);
+    let known = |at: usize| {
+        let keys: Vec<String> = words.iter().skip(at).take(5).map(|token| token.key.clone()).collect();
+        let me = knowledge.languages.of(language).is_some_and(|words| words.me.contains(&keys.join(" ")));
+        let first = keys.first().map(String::as_str).unwrap_or_default();
+        me || first.len() < 3 || knowledge.lexicon.find(language, &keys).is_some()
+    };
+    let named = |at: usize| words.get(at).is_some_and(|token| token.is_capital());
+    language != Language::German && (1..words.len()).any(|at| named(at) && !known(at))
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -53,6 +68,20 @@ mod tests {
             ("me", "me"),
         ] {
             assert_eq!(of(&Idea::new(text, 0), &knowledge), query, "{text}");
+        }
+    }
+    #[test]
+    fn names_that_no_lexicon_has_are_looked_up() {
+        let knowledge = Knowledge::built_in().unwrap();
+        for (text, unknown) in [
+            ("me at the Battle of the Oranges in Ivrea", true),
+            ("io al Palio di Asti", true),
+            ("me in a red hat", false),
+            ("me and I in Paris", false),
+            ("Me as a knight", false),
+            ("ich mit einem Fernrohr", false),
+        ] {
+            assert_eq!(names_the_unknown(&Idea::new(text, 0), &knowledge), unknown, "{text}");
         }
     }
 }

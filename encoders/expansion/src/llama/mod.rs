@@ -142,12 +142,16 @@ impl Expander for Llama {
 }
 
 impl Llama {
-    /// What is looked up: a model that writes says so itself, or needs nothing; for one that chooses, the idea.
+    /// What is looked up: a model that writes says so itself, or needs nothing, unless the idea names what nobody here
+    /// knows; for one that chooses, the idea.
     fn query(&self, idea: &Idea, cancel: &CancelFlag) -> Result<Option<String>, ExpandError> {
         if self.mode != Mode::Write {
             return Ok(Some(query::of(idea, &self.knowledge)));
         }
         match follow(&self.send(idea, worker::Task::Query, cancel)?, &mut |_| {})? {
+            worker::Made::Query(None) if query::names_the_unknown(idea, &self.knowledge) => {
+                Ok(Some(query::of(idea, &self.knowledge)))
+            }
             worker::Made::Query(query) => Ok(query),
             worker::Made::Expansion(_) => Err(gone()),
         }
