@@ -46,6 +46,11 @@ impl Notes {
         Self { text: begin(idea), neutral: begin(NOTHING) }
     }
 
+    /// As far as they go.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Adds a line.
     fn add(&mut self, label: &str, text: &str) {
         self.text.push_str(&format!("{label}: {text}\n"));

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use imagine_contract::Source;
+use imagine_contract::{Dialect, Language, Source};
 use serde::Deserialize;
+use serde_json::Value;
 use ureq::Agent;
 
 use crate::knowledge::Knowledge;
+use crate::subject::SubjectMaker;
 
 /// How a search server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,26 +42,51 @@ const SNIPPET: usize = 300;
 /// Bytes of an answer that are read.
 const ANSWER: u64 = 1 << 20;
 
-#[derive(Deserialize)]
-struct SearXngAnswer {
-    #[serde(default)]
-    results: Vec<Hit>,
+/// What search servers answer, as far as it is used. Single entries are read one by one: an engine may give one of
+/// another shape (SearXNG's tables have neither title nor address), and the rest is still worth having.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answered {
+    results: Vec<Value>,
+    /// SearXNG puts what an encyclopedia says beside its results.
+    infoboxes: Vec<Value>,
+    /// Brave's results.
+    web: Option<Web>,
 }
 
-#[derive(Deserialize)]
-struct BraveAnswer {
-    #[serde(default)]
-    web: Option<SearXngAnswer>,
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Web {
+    results: Vec<Value>,
 }
 
-#[derive(Deserialize)]
+/// A result or an infobox.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Hit {
-    #[serde(default)]
     title: String,
-    #[serde(default)]
     url: String,
-    #[serde(default, alias = "description")]
     content: String,
+}
+
+impl Hit {
+    fn of(entry: &Value) -> Self {
+        let first = |names: &[&str]| {
+            let said = names.iter().find_map(|name| entry.get(name)?.as_str()).unwrap_or_default();
+            said.to_owned()
+        };
+        Self {
+            title: first(&["title", "infobox"]),
+            url: first(&["url", "id"]),
+            content: first(&["content", "description"]),
+        }
+    }
+}
+
+/// What an answer holds: infoboxes, then results.
+fn hits(text: &str) -> Result<Vec<Hit>, serde_json::Error> {
+    let answer: Answered = serde_json::from_str(text)?;
+    let web = answer.web.unwrap_or_default().results;
+    Ok(answer.infoboxes.iter().chain(&answer.results).chain(&web).map(Hit::of).collect())
 }
 
 impl Grounding {
@@ -92,19 +119,38 @@ impl Grounding {
                 .query("q", &query)
                 .header("X-Subscription-Token", self.key.as_deref().unwrap_or_default()),
         };
-        let mut response = request.call().map_err(|e| e.to_string())?;
+        // SearXNG's limiter takes a client that does not say these two for a robot.
+        let request = request
+            .header("Accept", "application/json, text/html;q=0.1")
+            .header("Accept-Language", "en, *;q=0.5");
+        let mut response = request.call().map_err(|e| self.told(&e))?;
         let body = response.body_mut().with_config().limit(ANSWER);
         let text = body.read_to_string().map_err(|e| e.to_string())?;
-        let wrong = |e: serde_json::Error| format!("the answer is not what a search gives ({e})");
-        match self.api {
-            SearchApi::SearXng => {
-                serde_json::from_str::<SearXngAnswer>(&text).map(|a| a.results).map_err(wrong)
-            }
-            SearchApi::Brave => serde_json::from_str::<BraveAnswer>(&text)
-                .map(|answer| answer.web.map(|web| web.results).unwrap_or_default())
-                .map_err(wrong),
-        }
+        hits(&text).map_err(|e| format!("the answer is not what a search gives ({e})"))
     }
+
+    /// A failure, and what to do about it where that is known.
+    fn told(&self, error: &ureq::Error) -> String {
+        let hint = match (self.api, error) {
+            (SearchApi::SearXng, ureq::Error::StatusCode(403)) => {
+                ": SearXNG answers programs where `json` is among `search.formats` of its settings"
+            }
+            (_, ureq::Error::StatusCode(429)) => ": it takes no more questions for now",
+            (SearchApi::Brave, ureq::Error::StatusCode(401 | 403 | 422)) => ": is IMAGINE_SEARCH_KEY right?",
+            _ => "",
+        };
+        format!("{error}{hint}")
+    }
+}
+
+/// What was read, in English as far as the lexicon goes: for the topics in it.
+pub fn in_english(sources: &[Source], knowledge: &Knowledge) -> String {
+    let maker = SubjectMaker { languages: &knowledge.languages, lexicon: &knowledge.lexicon };
+    let english = |source: &Source| match knowledge.languages.guess(&source.snippet) {
+        Language::English => source.snippet.clone(),
+        other => maker.make(&source.snippet, other, &Dialect::Tags, false).text,
+    };
+    sources.iter().map(english).collect::<Vec<_>>().join(" ")
 }
 
 /// One result as plain, short text; none where it is empty, has no web address, or says what no picture may show.
@@ -142,6 +188,49 @@ mod tests {
 
     fn hit(url: &str, content: &str) -> Hit {
         Hit { title: "T".into(), url: url.into(), content: content.into() }
+    }
+
+    /// As SearXNG of August 2026 answered, but for its other fields.
+    #[test]
+    fn an_encyclopedia_comes_first_and_tables_are_passed_over() {
+        let answer = r#"{"query": "ivrea", "number_of_results": 0, "answers": [], "suggestions": [],
+            "unresponsive_engines": [["wikidata", "timeout"]],
+            "results": [
+                {"template": "default.html", "title": "Ivrea", "content": "Oranges fly.", "publishedDate": null,
+                 "url": "https://example.org/a", "parsed_url": ["https", "example.org", "/a", "", "", ""]},
+                {"template": "keyvalue.html", "kvmap": {"a": "b"}, "url": null, "title": null},
+                "not even an object"],
+            "infoboxes": [{"infobox": "Ivrea", "id": "https://example.org/wiki/Ivrea", "content": "A town in Piedmont.",
+                "urls": [{"title": "Wikipedia", "url": "https://example.org/wiki/Ivrea"}]}]}"#;
+        let knowledge = Knowledge::built_in().unwrap();
+        let found = hits(answer).unwrap();
+        let sources: Vec<Source> = found.into_iter().filter_map(|hit| clean(hit, &knowledge)).collect();
+        let seen: Vec<(&str, &str)> = sources.iter().map(|s| (s.url.as_str(), s.snippet.as_str())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("https://example.org/wiki/Ivrea", "A town in Piedmont."),
+                ("https://example.org/a", "Oranges fly.")
+            ]
+        );
+        let brave = r#"{"type": "search", "web": {"results": [{"title": "T", "url": "https://b.org", "description": "d"}]}}"#;
+        assert_eq!(hits(brave).unwrap(), [hit("https://b.org", "d")]);
+        assert!(hits("<html>").is_err());
+        assert_eq!(hits("{}").unwrap(), []);
+    }
+
+    #[test]
+    fn other_languages_have_topics_too() {
+        let knowledge = Knowledge::built_in().unwrap();
+        for text in [
+            "Gli aranceri si lanciano arance nelle piazze di Ivrea durante il carnevale.",
+            "Die Narren ziehen durch die Stadt, es ist Karneval.",
+        ] {
+            let source = Source { title: "T".into(), url: "https://a.org".into(), snippet: text.into() };
+            let read = in_english(&[source], &knowledge);
+            let topics: Vec<&str> = knowledge.topics.find(&read).iter().map(|found| found.topic).collect();
+            assert!(topics.contains(&"festive"), "{read}: {topics:?}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod lexicon;
 #[cfg(feature = "llama")]
 mod llama;
 mod place;
+mod query;
 mod remote;
 mod rewording;
 mod roles;

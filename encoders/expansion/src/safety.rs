@@ -45,6 +45,8 @@ enum Item {
     Person,
     /// A famous name that something belongs to: "Messi's".
     Owner,
+    /// One word that is of none of these groups.
+    Not(Vec<String>),
 }
 
 /// Items in a row with little words at most between them.
@@ -107,6 +109,14 @@ impl Safety {
             "@infamous" => Ok(Item::Infamous),
             "@person" => Ok(Item::Person),
             "@owner" => Ok(Item::Owner),
+            others if others.starts_with('!') => {
+                let names = others.trim_start_matches('!').split('|');
+                let known = |name: &str| match groups.contains_key(name) {
+                    true => Ok(name.to_owned()),
+                    false => Err(no_group(name)),
+                };
+                names.map(known).collect::<Result<_, _>>().map(Item::Not)
+            }
             group if groups.contains_key(group) => Ok(Item::Group(group.to_owned())),
             group => Err(no_group(group)),
         };
@@ -266,9 +276,11 @@ impl Safety {
             Item::Group(name) => self.groups.get(name).map(|group| group.lengths(rest)).unwrap_or_default(),
             Item::Famous => self.famous.lengths(rest),
             Item::Infamous => self.infamous.lengths(rest),
-            Item::Owner => {
-                let owns = |length: &usize| tokens.get(at + length - 1).is_some_and(is_owner);
-                self.famous.lengths(rest).into_iter().filter(owns).collect()
+            Item::Owner => self.owners(at, tokens, rest),
+            Item::Not(names) => {
+                let one_of = |name: &String| self.groups.get(name).is_some_and(|g| g.longest(rest).is_some());
+                let other = !rest.is_empty() && !names.iter().any(one_of);
+                Vec::from_iter(other.then_some(1))
             }
             Item::Person => {
                 let capital =
@@ -281,6 +293,29 @@ impl Safety {
         }
     }
 }
+
+impl Safety {
+    /// Famous names that something belongs to: "Messi's", "Messis", "Serena Williams'".
+    fn owners(&self, at: usize, tokens: &[Token], rest: &[String]) -> Vec<usize> {
+        let owns = |length: &usize| tokens.get(at + length - 1).is_some_and(is_owner);
+        let mut lengths: Vec<usize> = self.famous.lengths(rest).into_iter().filter(owns).collect();
+        for length in 1..=LONGEST_NAME.min(rest.len()) {
+            let Some((last, before)) = rest.get(..length).and_then(<[String]>::split_last) else { continue };
+            let Some(stem) = last.strip_suffix('s') else { continue };
+            let known = |end: &str| {
+                let name = [before, &[end.to_owned()]].concat();
+                self.famous.lengths(&name).contains(&length)
+            };
+            if known(stem) || known(last) {
+                lengths.push(length);
+            }
+        }
+        lengths
+    }
+}
+
+/// Words of a name that the list has.
+const LONGEST_NAME: usize = 4;
 
 /// What a word ends with that something belongs to.
 const OWN: &str = "'s";

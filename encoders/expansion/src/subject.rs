@@ -224,7 +224,7 @@ impl SubjectMaker<'_> {
 }
 
 /// The longest phrase of a list that an idea goes on with.
-fn longest_of(rest: &[Token], list: &[String]) -> Option<(usize, String)> {
+pub(crate) fn longest_of(rest: &[Token], list: &[String]) -> Option<(usize, String)> {
     let found = list.iter().filter_map(|phrase| starts(rest, phrase).map(|n| (n, phrase.clone())));
     found.max_by_key(|(length, _)| *length)
 }
@@ -236,7 +236,7 @@ fn longest_word<'w>(rest: &[Token], words: &'w Words) -> Option<(usize, &'w str)
 }
 
 /// How many tokens a beginning takes that says nothing, and whether it names the person.
-fn lead(all: &[Token], words: &Words) -> (usize, bool) {
+pub(crate) fn lead(all: &[Token], words: &Words) -> (usize, bool) {
     let mut at = 0;
     let mut names_me = false;
     loop {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode, Parts};
 
 use crate::compose::{Draft, ORDER};
-use crate::ground::Grounding;
+use crate::ground::{Grounding, in_english};
 use crate::knowledge::Knowledge;
+use crate::query;
 use crate::seed::Seeded;
 
 /// Name of the backend.
@@ -60,11 +61,11 @@ impl Expander for Template {
             return Err(ExpandError::Canceled);
         }
         let (sources, note) = match self.grounding.as_ref().filter(|_| idea.ground) {
-            Some(grounding) => grounding.look_up(&idea.text, &self.knowledge),
+            Some(grounding) => grounding.look_up(&query::of(idea, &self.knowledge), &self.knowledge),
             None => (Vec::new(), None),
         };
-        let context: Vec<&str> = sources.iter().map(|source| source.snippet.as_str()).collect();
-        let draft = Draft::new(&self.knowledge, idea, understood, &context.join(" "));
+        let context = in_english(&sources, &self.knowledge);
+        let draft = Draft::new(&self.knowledge, idea, understood, &context);
         let parts = fill(&draft, idea.seed, on_text);
         Ok(Expansion { note, ..draft.finish(idea, parts, TEMPLATE, Mode::Template, sources) })
     }

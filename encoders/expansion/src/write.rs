@@ -37,6 +37,25 @@ pub fn user(idea: &str, web: &str) -> String {
     }
 }
 
+/// What a model is asked that may look something up first, where it has no tools of its own.
+pub fn query(idea: &str) -> String {
+    format!(
+        "{}\nDo not describe it yet. Does this idea name an event, place, custom or thing whose look few people know? If so, \
+         answer \"search: \" and the words to look it up with; if not, answer \"no\".",
+        user(idea, "")
+    )
+}
+
+/// The shape of the answer to [`query`].
+pub const QUERY_GRAMMAR: &str =
+    "root ::= \"no\" | \"search: \" char{3,80}\nchar ::= [a-zA-Z0-9 ,.'\\u00c0-\\u024f-]\n";
+
+/// The words to look up.
+pub fn query_of(answer: &str) -> Option<String> {
+    let words = answer.trim().strip_prefix("search:")?.trim();
+    words.chars().any(char::is_alphanumeric).then(|| words.to_owned())
+}
+
 /// Sources as the model sees them.
 pub fn notes(sources: &[Source]) -> String {
     let lines: Vec<String> = sources.iter().map(|s| format!("- {}: {}", s.title, s.snippet)).collect();
@@ -324,6 +343,14 @@ mod tests {
             let out: String =
                 chars.chunks(size).map(|c| readable.push(&c.iter().collect::<String>())).collect();
             assert_eq!(out, "a \"person\" , , sea side");
+        }
+    }
+
+    #[test]
+    fn a_model_may_need_no_search() {
+        assert_eq!(query_of("search: Up Helly Aa, Lerwick").as_deref(), Some("Up Helly Aa, Lerwick"));
+        for none in ["no", "search: ", "search: ,.-", "Up Helly Aa"] {
+            assert_eq!(query_of(none), None, "{none}");
         }
     }
 

@@ -233,6 +233,6 @@ fn a_search_that_fails_is_a_note_and_no_failure() {
     let (made, _) = ask(&Template::new(knowledge()).grounded(grounding), "me in Ivrea");
     assert!(made.unwrap().note.unwrap().contains("the web search failed"));
     let request = search.asked().first().cloned().unwrap();
-    assert!(request.path.starts_with("/res/v1/web/search?q=me"), "{}", request.path);
+    assert!(request.path.starts_with("/res/v1/web/search?q=in"), "{}", request.path);
     assert!(request.headers.contains("x-subscription-token: key"));
 }

@@ -5,18 +5,16 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use imagine_contract::{CancelFlag, ExpandError};
+use imagine_contract::ExpandError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::model::{LlamaChatMessage, LlamaModel};
-use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 
 use super::weights::Weights;
 use crate::choose::Judge;
-use crate::write;
 
 /// Tokens that the cache holds.
 const WINDOW: u32 = 4096;
@@ -24,26 +22,23 @@ const WINDOW: u32 = 4096;
 const BATCH: usize = 512;
 /// Candidates that are weighed at once: each is a sequence beside the common one.
 const BRANCHES: usize = 63;
-/// Tokens of a written answer.
-const ANSWER: usize = 420;
-const TEMPERATURE: f32 = 0.6;
 
 /// A model and what it has read.
 pub struct Context<'m> {
-    model: &'m LlamaModel,
-    llama: LlamaContext<'m>,
-    batch: LlamaBatch<'m>,
+    pub(super) model: &'m LlamaModel,
+    pub(super) llama: LlamaContext<'m>,
+    pub(super) batch: LlamaBatch<'m>,
     /// What sequence 0 of the cache holds.
-    held: Vec<LlamaToken>,
+    pub(super) held: Vec<LlamaToken>,
     /// Weights after neutral contexts, by context and candidate.
     neutral: Weights,
 }
 
-fn failed(error: impl std::fmt::Display) -> ExpandError {
+pub(super) fn failed(error: impl std::fmt::Display) -> ExpandError {
     ExpandError::Failed(format!("the language model failed: {error}"))
 }
 
-fn position(at: usize) -> Result<i32, ExpandError> {
+pub(super) fn position(at: usize) -> Result<i32, ExpandError> {
     i32::try_from(at).map_err(failed)
 }
 
@@ -80,13 +75,13 @@ impl<'m> Context<'m> {
         self.neutral.save();
     }
 
-    fn tokens(&self, text: &str) -> Vec<LlamaToken> {
+    pub(super) fn tokens(&self, text: &str) -> Vec<LlamaToken> {
         self.model.vocab().tokenize(text.as_bytes(), true, true)
     }
 
     /// Reads `tokens` in sequence 0, only what is new of them; the last one's logits are there afterwards at the
     /// returned index of the batch.
-    fn read(&mut self, tokens: &[LlamaToken]) -> Result<i32, ExpandError> {
+    pub(super) fn read(&mut self, tokens: &[LlamaToken]) -> Result<i32, ExpandError> {
         let room = self.llama.n_ctx() as usize;
         if tokens.is_empty() || tokens.len() + BATCH > room {
             return Err(failed(format!("a text of {} tokens does not fit", tokens.len())));
@@ -183,83 +178,6 @@ impl<'m> Context<'m> {
         }
         Ok(())
     }
-
-    /// Writes an answer to an idea within the grammar; `on_text` gets what a person can read of it.
-    ///
-    /// # Errors
-    /// [`ExpandError::Canceled`], [`ExpandError::Failed`].
-    pub fn write(
-        &mut self,
-        idea: &str,
-        web: &str,
-        seed: u64,
-        on_text: &mut dyn FnMut(&str),
-        cancel: &CancelFlag,
-    ) -> Result<String, ExpandError> {
-        let prompt = self.chat(idea, web)?;
-        let tokens = self.tokens(&prompt);
-        let mut last = self.read(&tokens)?;
-        let grammar = LlamaSampler::grammar(self.model, &write::grammar(), "root").map_err(failed)?;
-        // The seed's lower half is what llama.cpp takes.
-        let seed = (seed ^ (seed >> 32)) as u32;
-        let chain = [grammar, LlamaSampler::temp(TEMPERATURE), LlamaSampler::dist(seed)];
-        let mut sampler = LlamaSampler::chain_simple(chain);
-        let mut readable = write::Readable::default();
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut shown = 0;
-        for at in tokens.len()..tokens.len() + ANSWER {
-            if cancel.is_canceled() {
-                return Err(ExpandError::Canceled);
-            }
-            let token = sampler.sample(&self.llama, last);
-            if self.model.vocab().is_eog(token) {
-                break;
-            }
-            bytes.extend(self.model.vocab().detokenize(&[token], false, false));
-            // A character may be spread over several tokens.
-            let whole = match std::str::from_utf8(bytes.get(shown..).unwrap_or_default()) {
-                Ok(text) => text.len(),
-                Err(error) => error.valid_up_to(),
-            };
-            let piece =
-                String::from_utf8_lossy(bytes.get(shown..shown + whole).unwrap_or_default()).into_owned();
-            shown += whole;
-            let text = readable.push(&piece);
-            if !text.is_empty() {
-                on_text(&text);
-            }
-            if piece.trim_end().ends_with('}') {
-                break;
-            }
-            self.batch.clear();
-            self.batch.add(token, position(at)?, &[0], true).map_err(failed)?;
-            self.llama.decode(&mut self.batch).map_err(failed)?;
-            self.held.push(token);
-            last = 0;
-        }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The conversation in the model's own chat template.
-    fn chat(&self, idea: &str, web: &str) -> Result<String, ExpandError> {
-        let message = |role: &str, content: &str| {
-            // NUL ends a C string
-            LlamaChatMessage::new(role.into(), content.replace('\0', " ")).map_err(failed)
-        };
-        let mut messages = vec![message("system", write::system())?];
-        for (question, answer) in write::examples() {
-            messages.push(message("user", &question)?);
-            messages.push(message("assistant", &answer)?);
-        }
-        messages.push(message("user", &write::user(&plain(idea), &plain(web)))?);
-        let template = self.model.chat_template(None).map_err(failed)?;
-        self.model.apply_chat_template(&template, &messages, true).map_err(failed)
-    }
-}
-
-/// Text without the marks of which chat templates make their control tokens.
-fn plain(text: &str) -> String {
-    text.replace("<|", "< ").replace("|>", " >").replace("[INST]", " ").replace("[/INST]", " ")
 }
 
 impl Judge for Context<'_> {

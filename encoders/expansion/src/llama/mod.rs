@@ -4,6 +4,7 @@ mod context;
 mod self_test;
 mod weights;
 mod worker;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +15,7 @@ use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode}
 
 use crate::ground::Grounding;
 use crate::knowledge::Knowledge;
+use crate::query;
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
@@ -111,21 +113,19 @@ impl Expander for Llama {
         // Refused here, before the model is asked.
         let understood = self.knowledge.understand(idea)?;
         let (sources, note) = match self.grounding.as_ref().filter(|_| idea.ground) {
-            Some(grounding) => grounding.look_up(&idea.text, &self.knowledge),
+            Some(grounding) => match self.query(idea, cancel)? {
+                Some(query) => grounding.look_up(&query, &self.knowledge),
+                None => (Vec::new(), None),
+            },
             None => (Vec::new(), None),
         };
-        let (events, inbox) = channel();
-        let job = worker::Job {
-            idea: idea.clone(),
-            understood,
-            sources,
-            cancel: cancel.clone(),
-            events,
-            name: self.name.clone(),
-        };
-        self.jobs.lock().map_err(|_| gone())?.send(job).map_err(|_| gone())?;
-        let expansion = follow(&inbox, on_text)?;
-        Ok(Expansion { note: note.or(expansion.note.clone()), ..expansion })
+        let task = worker::Task::Expand { understood, sources };
+        match follow(&self.send(idea, task, cancel)?, on_text)? {
+            worker::Made::Expansion(expansion) => {
+                Ok(Expansion { note: note.or(expansion.note.clone()), ..*expansion })
+            }
+            worker::Made::Query(_) => Err(gone()),
+        }
     }
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
@@ -141,11 +141,44 @@ impl Expander for Llama {
     }
 }
 
-fn follow(inbox: &Receiver<worker::Event>, on_text: &mut dyn FnMut(&str)) -> Result<Expansion, ExpandError> {
+impl Llama {
+    /// What is looked up: a model that writes says so itself, or needs nothing, unless the idea names what nobody here
+    /// knows; for one that chooses, the idea.
+    fn query(&self, idea: &Idea, cancel: &CancelFlag) -> Result<Option<String>, ExpandError> {
+        if self.mode != Mode::Write {
+            return Ok(Some(query::of(idea, &self.knowledge)));
+        }
+        match follow(&self.send(idea, worker::Task::Query, cancel)?, &mut |_| {})? {
+            worker::Made::Query(None) if query::names_the_unknown(idea, &self.knowledge) => {
+                Ok(Some(query::of(idea, &self.knowledge)))
+            }
+            worker::Made::Query(query) => Ok(query),
+            worker::Made::Expansion(_) => Err(gone()),
+        }
+    }
+
+    fn send(
+        &self,
+        idea: &Idea,
+        task: worker::Task,
+        cancel: &CancelFlag,
+    ) -> Result<Receiver<worker::Event>, ExpandError> {
+        let (events, inbox) = channel();
+        let (idea, cancel, name) = (idea.clone(), cancel.clone(), self.name.clone());
+        let job = worker::Job { idea, task, cancel, events, name };
+        self.jobs.lock().map_err(|_| gone())?.send(job).map_err(|_| gone())?;
+        Ok(inbox)
+    }
+}
+
+fn follow(
+    inbox: &Receiver<worker::Event>,
+    on_text: &mut dyn FnMut(&str),
+) -> Result<worker::Made, ExpandError> {
     loop {
         match inbox.recv().map_err(|_| gone())? {
             worker::Event::Text(text) => on_text(&text),
-            worker::Event::Done(result) => return *result,
+            worker::Event::Done(result) => return result,
         }
     }
 }

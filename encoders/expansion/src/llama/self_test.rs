@@ -123,7 +123,11 @@ fn writes_well(
     let mut different: Vec<&str> = slots.iter().map(|slot| parts.get(*slot)).collect();
     different.sort_unstable();
     different.dedup();
-    Ok(keeps && once && filled >= 4 && clean && different.len() >= 4)
+    let well = keeps && once && filled >= 4 && clean && different.len() >= 4;
+    if !well {
+        tracing::info!(idea, answer, keeps, once, filled, clean, "not written well enough");
+    }
+    Ok(well)
 }
 
 /// What tells a model file from others: name, size and time.

@@ -13,23 +13,39 @@ use super::context::Context;
 use super::self_test;
 use crate::choose;
 use crate::compose::Draft;
+use crate::ground::in_english;
 use crate::knowledge::{Knowledge, Understood};
 use crate::write;
 
 /// An idea on its way.
 pub struct Job {
     pub idea: Idea,
-    pub understood: Understood,
-    pub sources: Vec<Source>,
+    pub task: Task,
     pub cancel: CancelFlag,
     pub events: Sender<Event>,
     pub name: String,
 }
 
+/// What is wanted of it.
+pub enum Task {
+    /// What the model would look up first.
+    Query,
+    Expand {
+        understood: Understood,
+        sources: Vec<Source>,
+    },
+}
+
 /// What comes back.
 pub enum Event {
     Text(String),
-    Done(Box<Result<Expansion, ExpandError>>),
+    Done(Result<Made, ExpandError>),
+}
+
+/// What a task comes to.
+pub enum Made {
+    Query(Option<String>),
+    Expansion(Box<Expansion>),
 }
 
 /// Who works.
@@ -67,9 +83,14 @@ impl Worker {
             return;
         }
         while let Ok(job) = inbox.recv() {
-            let result = self.answer(&job, mode, &mut context);
+            let result = match &job.task {
+                Task::Query => context.query(&job.idea.text, &job.cancel).map(Made::Query),
+                Task::Expand { understood, sources } => self
+                    .expand(&job, understood, sources, mode, &mut context)
+                    .map(|made| Made::Expansion(Box::new(made))),
+            };
             // Whoever asked may have left.
-            let _ = job.events.send(Event::Done(Box::new(result)));
+            let _ = job.events.send(Event::Done(result));
             context.forget_nothing();
         }
     }
@@ -89,6 +110,7 @@ impl Worker {
             None => self_test::mode(&mut context, &self.knowledge, &self.options)?,
         };
         context.forget_nothing();
+        context.warm(mode)?;
         Ok((context, mode))
     }
 
@@ -101,24 +123,31 @@ impl Worker {
         })
     }
 
-    fn answer(&self, job: &Job, mode: Mode, context: &mut Context) -> Result<Expansion, ExpandError> {
-        let web: Vec<&str> = job.sources.iter().map(|source| source.snippet.as_str()).collect();
-        let mut draft = Draft::new(&self.knowledge, &job.idea, job.understood.clone(), &web.join(" "));
+    fn expand(
+        &self,
+        job: &Job,
+        understood: &Understood,
+        sources: &[Source],
+        mode: Mode,
+        context: &mut Context,
+    ) -> Result<Expansion, ExpandError> {
+        let web = in_english(sources, &self.knowledge);
+        let mut draft = Draft::new(&self.knowledge, &job.idea, understood.clone(), &web);
         let mut on_text = |text: &str| drop(job.events.send(Event::Text(text.to_owned())));
+        let sources = sources.to_vec();
         match mode {
             Mode::Write => {
-                let notes = write::notes(&job.sources);
+                let notes = write::notes(&sources);
                 let answer =
                     context.write(&job.idea.text, &notes, job.idea.seed, &mut on_text, &job.cancel)?;
                 let parts = write::parse(&answer).map_err(ExpandError::Failed)?;
-                let sources = job.sources.clone();
                 Ok(write::repair(&mut draft, &self.knowledge, &job.idea, parts, &job.name, sources))
             }
             _ => {
                 let topics = self.knowledge.topics.names();
                 let parts =
                     choose::fill(&mut draft, topics, context, job.idea.seed, &mut on_text, &job.cancel)?;
-                Ok(draft.finish(&job.idea, parts, &job.name, Mode::Choose, job.sources.clone()))
+                Ok(draft.finish(&job.idea, parts, &job.name, Mode::Choose, sources))
             }
         }
     }
