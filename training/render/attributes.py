@@ -1,16 +1,11 @@
 """What is true of a shot, in numbers: for checks by program and for the identity card."""
 
-import numpy as np
-
+from lab import lab
 from people import HAIR_LENGTH
 
 
-def lab(linear):
-    """CIE Lab (D65) of linear RGB."""
-    xyz = np.clip(linear, 0, 1) @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
-    xyz = xyz / np.array([0.9505, 1.0, 1.089])
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return [round(float(v), 2) for v in (116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2]))]
+def rounded_lab(linear):
+    return [round(float(v), 2) for v in lab(linear)]
 
 
 def attributes(person, shot, share, landmarks, scale):
@@ -19,8 +14,8 @@ def attributes(person, shot, share, landmarks, scale):
         'sex': person.sex,
         'years': round(person.years, 1),
         'skin_tone': round(person.skin_tone, 4),
-        'skin_lab': lab(person.skin),
-        'hair_lab': lab(person.hair),
+        'skin_lab': rounded_lab(person.skin),
+        'hair_lab': rounded_lab(person.hair),
         'hair_colour': person.hair_name,
         'hair_style': person.hair_style,
         'hair_length': HAIR_LENGTH.get(person.hair_style, 1),

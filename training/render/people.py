@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from beards import BEARDS
-from palette import EYES, GLASSES, HAIR, LIPSTICKS, SKIN_NAMES, SKIN_RAMP, linear
+from lab import lab, linear_of_lab
+from palette import EYES, GLASSES, HAIR, LIPSTICKS, SKIN_NAMES, SKIN_RAMP, UNDERTONE, linear
 
 # hairstyle: its phrase, and the phrase where what is tied, or the fringe under a hat, cannot be seen
 HAIR_PHRASES = {
@@ -233,6 +234,12 @@ def ramp(colours, x):
     return colours[i] * (1 - x + i) + colours[i + 1] * (x - i)
 
 
+def undertoned(skin, random):
+    """The skin's colour with an undertone of its own, from pink to golden."""
+    lightness, a, b = lab(skin)
+    return linear_of_lab([lightness, *(v * np.exp(random.normal(*UNDERTONE[axis])) for axis, v in (('a', a), ('b', b)))])
+
+
 def choose_hair(random, sex, years, origins):
     """Style and colour of the hair."""
     dark, light = (
@@ -269,7 +276,7 @@ def sample_person(model, seed, number):
         )
     )
     beard = random.choice(['none', *BEARDS], p=[0.46, 0.12, 0.08, 0.08, 0.14, 0.12]) if sex == 'man' else 'none'
-    skin = ramp(SKIN_RAMP, tone) * np.exp(random.normal(0, 0.035, 3))
+    skin = undertoned(ramp(SKIN_RAMP, tone) * np.exp(random.normal(0, 0.035, 3)), np.random.default_rng([seed, number, 1]))
     makeup = float(sex == 'woman' and random.random() < 0.5)
     # bare lips are the skin's colour, a little redder and darker
     lips = skin * np.array([0.84, 0.54, 0.54] if sex == 'woman' else [0.84, 0.66, 0.65]) * np.exp(random.normal(0, 0.05, 3))

@@ -11,13 +11,14 @@ import numpy as np
 
 import roles
 import shots
-from attributes import lab
 from beards import beard_depth
 from camera import photo_of
 from captions import SEEN, article, clauses, identity, sentences, vocabulary
 from card_faces import truth
 from hats import HATS, TALL
-from people import HAIR_PHRASES, MENS, WOMENS, sample_person
+from lab import lab, linear_of_lab
+from palette import linear
+from people import HAIR_PHRASES, MENS, WOMENS, sample_person, undertoned
 from props import PROPS
 from renderer import PARTS
 from sculpted_hair import HAIRLINE_AT, STYLES
@@ -221,6 +222,17 @@ class Shapes(unittest.TestCase):
     def test_lab_of_white_and_grey(self):
         np.testing.assert_allclose(lab(np.ones(3)), [100, 0, 0], atol=0.5)
         self.assertAlmostEqual(lab(np.full(3, 0.184))[0], 50, delta=0.5)
+
+    def test_lab_goes_back_to_the_colour_it_came_from(self):
+        for colour in ([0.8, 0.5, 0.3], [0.02, 0.01, 0.005], [0.1, 0.2, 0.9]):
+            np.testing.assert_allclose(linear_of_lab(lab(colour)), colour, atol=1e-3)
+
+    def test_undertones_go_from_pink_to_golden_and_leave_the_lightness(self):
+        skin = linear('dda47c')
+        tones = np.array([lab(undertoned(skin, np.random.default_rng(n))) for n in range(200)])
+        self.assertLess(np.abs(tones[:, 0] - lab(skin)[0]).max(), 1.5)
+        low, middle, high = np.quantile(tones[:, 2], [0.1, 0.5, 0.9])
+        self.assertTrue(low < 16 < middle < 24 < high, (low, middle, high))
 
     def test_a_photo_is_like_its_picture_but_not_the_same(self):
         y, x = np.mgrid[0:128, 0:128]

@@ -163,7 +163,7 @@ pub fn train(run: &DistilRun) -> Result<(), TrainingError> {
     })?;
     println!("distil: stopped at step {}", optimizer.steps());
     write_tensors(&snapshot, &optimizer.state())?;
-    export::write_checkpoint(&run.out, &optimizer, vocabulary)?;
+    export::write_checkpoint(&run.out, &optimizer.averaged(), vocabulary)?;
     write_json(&run.out.join("scheduler/scheduler_config.json"), &recipe::few_step_scheduler_json())?;
     write_json(&run.out.join("imagine.json"), &recipe::few_step_defaults_json())
 }

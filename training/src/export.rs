@@ -8,7 +8,6 @@ use tch::{Kind, Tensor};
 
 use crate::error::TrainingError;
 use crate::files::{copy_folder, read_tensors, write_json, write_tensors};
-use crate::optimizer::AdamW;
 use crate::recipe;
 
 /// The adapter's file in the checkpoint folder.
@@ -50,12 +49,15 @@ pub fn copy_unlearnt(from: &Path, to: &Path) -> Result<(), TrainingError> {
     Ok(())
 }
 
-/// Writes the averaged weights in f16 and every configuration file; `vae/` and `tokenizer/` are
+/// Writes weights by the keys of [`joined`] in f16 and every configuration file; `vae/` and `tokenizer/` are
 /// already there.
-pub fn write_checkpoint(out: &Path, optimizer: &AdamW, vocabulary: i64) -> Result<(), TrainingError> {
-    let averaged = optimizer.averaged();
+pub fn write_checkpoint(
+    out: &Path,
+    weights: &[(String, Tensor)],
+    vocabulary: i64,
+) -> Result<(), TrainingError> {
     let part = |prefix: &str| -> Vec<(String, Tensor)> {
-        averaged
+        weights
             .iter()
             .filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_string(), t.to_kind(Kind::Half))))
             .collect()

@@ -105,6 +105,10 @@ enum Command {
         /// Begin at the weights of this checkpoint folder instead of at random ones.
         #[arg(long)]
         from: Option<PathBuf>,
+        /// Train only what has a key that begins so (`adapter/`, `adapter/image_proj.colours`, `unet/mid`), several times if
+        /// wanted; the rest stays as it is in `--from`.
+        #[arg(long, requires = "from")]
+        only: Vec<String>,
         /// Compute in bf16, with f32 weights kept by the optimiser.
         #[arg(long)]
         bf16: bool,
@@ -296,9 +300,10 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             seed: args.seed,
         }),
         Command::Cards { data } => cards::measure(&data).and_then(|()| colours::measure(&data)),
-        Command::Unet { run: args, from, bf16, identity_weight, identity_rows, keep_every } => {
+        Command::Unet { run: args, from, only, bf16, identity_weight, identity_rows, keep_every } => {
             train_unet::train(&train_unet::UNetRun {
                 from,
+                only,
                 kind: if bf16 { Kind::BFloat16 } else { Kind::Float },
                 identity_weight,
                 identity_rows,

@@ -3,7 +3,8 @@
 //! The condition is the identity card of *another* shot of the same person than the one that is drawn:
 //! what the two do not share (pose, expression, light) cannot be copied from it.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use imagine_unet::{AutoencoderKl, Weights};
@@ -31,6 +32,9 @@ pub struct UNetRun {
     pub out: PathBuf,
     /// A checkpoint folder to begin at, unless `out` holds a snapshot to go on from.
     pub from: Option<PathBuf>,
+    /// What alone is trained, by the beginnings of its keys (`adapter/image_proj.colours`); the rest stays as it is in
+    /// `from`. All is trained if left out.
+    pub only: Vec<String>,
     pub batch: usize,
     pub schedule: Schedule,
     pub device: Device,
@@ -58,7 +62,8 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
     let [unet_weights, text_weights, adapter_weights] =
         std::array::from_fn(|_| Weights::fresh(run.device, run.kind));
     let networks = Networks::new(&unet_weights, &text_weights, &adapter_weights, vocabulary)?;
-    let leaves = export::joined(&unet_weights, &text_weights, &adapter_weights);
+    let mut leaves = export::joined(&unet_weights, &text_weights, &adapter_weights);
+    let frozen = freeze(&mut leaves, run)?;
     let mut optimizer = AdamW::new(leaves, AdamWConfig { orthogonal: true, ..AdamWConfig::default() });
     let snapshot = run.out.join(SNAPSHOT);
     if snapshot.is_file() && optimizer.restore(&read_tensors(&snapshot)?) {
@@ -82,6 +87,7 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
         batches: &batches,
         schedule: NoiseSchedule::new(run.device),
         vae: open_vae(&run.out, run.device, run.kind)?,
+        frozen,
         vocabulary,
         run,
     };
@@ -92,6 +98,33 @@ pub fn train(run: &UNetRun) -> Result<(), TrainingError> {
             identity.as_ref().map(|identity| (identity, drawer.stream(scope, &looked_at, !run.seed, first)));
         training.go(&mut optimizer, pictures, looks)
     })
+}
+
+/// Takes the leaves that are not to be trained out of `leaves`, gives them the weights of `run.from`, and returns those.
+fn freeze(
+    leaves: &mut BTreeMap<String, Tensor>,
+    run: &UNetRun,
+) -> Result<Vec<(String, Tensor)>, TrainingError> {
+    let Some(folder) = run.from.as_ref().filter(|_| !run.only.is_empty()) else { return Ok(Vec::new()) };
+    let trained = |key: &str| run.only.iter().any(|beginning| key.starts_with(beginning));
+    if let Some(none) = run.only.iter().find(|one| !leaves.keys().any(|key| key.starts_with(one.as_str()))) {
+        return Err(TrainingError::Begin { path: folder.clone(), key: none.clone() });
+    }
+    let mut read = export::read_checkpoint(folder)?;
+    let keys: Vec<String> = leaves.keys().filter(|key| !trained(key)).cloned().collect();
+    let mut frozen = Vec::with_capacity(keys.len());
+    for key in keys {
+        let (Some(mut leaf), Some(weight)) = (leaves.remove(&key), read.remove(&key)) else {
+            return Err(TrainingError::Begin { path: folder.clone(), key });
+        };
+        if leaf.size() != weight.size() {
+            return Err(TrainingError::Begin { path: folder.clone(), key });
+        }
+        let _ = leaf.set_requires_grad(false);
+        leaf.copy_(&weight);
+        frozen.push((key, weight));
+    }
+    Ok(frozen)
 }
 
 /// From which a stopped run goes on.
@@ -107,6 +140,8 @@ struct Training<'a> {
     batches: &'a Batches,
     schedule: NoiseSchedule,
     vae: AutoencoderKl,
+    /// What is not trained, as it was read.
+    frozen: Vec<(String, Tensor)>,
     vocabulary: i64,
     run: &'a UNetRun,
 }
@@ -151,7 +186,7 @@ impl Training<'_> {
             }
             if run.keep_every > 0 && steps % run.keep_every == 0 {
                 let kept = run.out.join(CHECKPOINTS).join(steps.to_string());
-                export::write_checkpoint(&kept, optimizer, self.vocabulary)?;
+                self.write(&kept, optimizer)?;
                 export::copy_unlearnt(&run.out, &kept)?;
             }
         }
@@ -161,7 +196,13 @@ impl Training<'_> {
 
     fn save(&self, optimizer: &AdamW) -> Result<(), TrainingError> {
         write_tensors(&self.run.out.join(SNAPSHOT), &optimizer.state())?;
-        export::write_checkpoint(&self.run.out, optimizer, self.vocabulary)
+        self.write(&self.run.out, optimizer)
+    }
+
+    fn write(&self, out: &Path, optimizer: &AdamW) -> Result<(), TrainingError> {
+        let mut weights = optimizer.averaged();
+        weights.extend(self.frozen.iter().map(|(key, tensor)| (key.clone(), tensor.shallow_clone())));
+        export::write_checkpoint(out, &weights, self.vocabulary)
     }
 
     /// The v-prediction loss of one batch, in which the face counts more than what is around it.
@@ -218,5 +259,51 @@ impl Training<'_> {
         let pixels = self.vae.decode(&self.vae.unscale(&clean)); // [R, 3, S, S]
         let unlike = identity.of(&pixels, &batch.targets)?; // [R]
         Ok((unlike * signal.view([-1])).mean(Kind::Float))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use std::time::Duration;
+
+    use super::*;
+
+    fn run(from: &Path, only: &[&str]) -> UNetRun {
+        UNetRun {
+            data: PathBuf::new(),
+            out: PathBuf::new(),
+            from: Some(from.into()),
+            only: only.iter().map(ToString::to_string).collect(),
+            batch: 1,
+            schedule: Schedule { peak: 1e-3, warmup_steps: 1, limit: Duration::ZERO },
+            device: Device::Cpu,
+            seed: 1,
+            kind: Kind::Float,
+            identity_weight: 0.0,
+            identity_rows: 0,
+            keep_every: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_not_trained_keeps_the_weights_of_the_checkpoint() {
+        let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
+        let read = export::read_checkpoint(&starter).unwrap();
+        let leaves = || -> BTreeMap<String, Tensor> {
+            let fresh = |tensor: &Tensor| tensor.zeros_like().to_kind(Kind::Float).set_requires_grad(true);
+            read.iter().map(|(key, tensor)| (key.clone(), fresh(tensor))).collect()
+        };
+        let mut trained = leaves();
+        let all = trained.len();
+        let frozen = freeze(&mut trained, &run(&starter, &["adapter/image_proj.colours"])).unwrap();
+        assert_eq!(trained.len(), 6);
+        assert!(trained.keys().all(|key| key.starts_with("adapter/image_proj.colours.")));
+        assert_eq!(trained.len() + frozen.len(), all);
+        assert!(frozen.iter().all(|(key, tensor)| tensor.allclose(&read[key], 0.0, 0.0, false)));
+        // Without a choice all is trained, and what does not exist is no choice.
+        assert!(freeze(&mut leaves(), &run(&starter, &[])).unwrap().is_empty());
+        let said = freeze(&mut leaves(), &run(&starter, &["adapter/nothing"])).unwrap_err().to_string();
+        assert!(said.contains("adapter/nothing"), "{said}");
     }
 }
