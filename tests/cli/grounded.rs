@@ -62,10 +62,7 @@ fn a_job_is_looked_up_and_says_where() {
     assert_eq!(addresses(&expansion["sources"]), READ, "{expansion}");
     let asked = web.asked();
     assert_eq!(asked.len(), 1);
-    assert!(
-        asked[0].path.contains("q=in%20Ivrea") || asked[0].path.contains("q=in+Ivrea"),
-        "{asked:?}"
-    );
+    assert!(asked[0].path.contains("q=in%20Ivrea") || asked[0].path.contains("q=in+Ivrea"), "{asked:?}");
     let (_, bytes) = server.get(job["output"][0]["url"].as_str().unwrap());
     tells_of_it(&Png::open(&server.place.file("served.png", &bytes)), "me in Ivrea");
 
