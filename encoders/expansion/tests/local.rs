@@ -2,7 +2,7 @@
 #![cfg(feature = "llama")]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-#[allow(dead_code, reason = "the tests of servers use more of it")]
+#[expect(dead_code, reason = "the tests of servers use more of it")]
 mod stub;
 
 use std::path::PathBuf;
