@@ -24,14 +24,14 @@ SIDE = 128  # of a thumbnail
 
 # role: who, what else is said, the seed that was chosen by eye, and what is said of the card where photos do not tell it
 SHOWN = {
-    'astronaut': (17, 'smiling, starry space', 101, ()),
+    'astronaut': (17, 'smiling, starry space', 103, ()),
     'pirate': (61, 'smiling, open sea, golden hour light', 102, ('beard=yes',)),
     'wizard': (94, 'smiling, night forest', 103, ('beard=yes', 'hair-colour=white')),
-    'queen': (39, 'smiling, castle hall', 108, ()),
-    'firefighter': (31, 'smiling, flames', 103, ()),
-    'cowboy': (24, 'smiling, desert, golden hour light', 108, ('beard=yes',)),
-    'chef': (15, 'smiling, kitchen', 105, ()),
-    'scientist': (22, 'smiling, laboratory', 103, ()),
+    'queen': (39, 'smiling, castle hall', 109, ()),
+    'firefighter': (31, 'smiling, flames', 102, ()),
+    'cowboy': (24, 'smiling, desert, golden hour light', 102, ('beard=yes',)),
+    'chef': (15, 'smiling, kitchen', 103, ()),
+    'scientist': (22, 'smiling, laboratory', 108, ()),
 }
 STAND_IN_ROLES = ('astronaut', 'pirate', 'wizard', 'queen', 'cowboy', 'firefighter')
 LOOK_OF = (44, 'a portrait of a person wearing a white t-shirt, smiling', 4)
