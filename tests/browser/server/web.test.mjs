@@ -47,7 +47,7 @@ test("what was read comes with the expansion, streamed and not, stays with the j
   const unasked = await (await call("/v1/prompts/expand", { idea })).json();
   assert.deepEqual([unasked.sources, queries.length], [undefined, 0]);
   const whole = await (await call("/v1/prompts/expand", { idea, ground: true })).json();
-  assert.deepEqual(queries, [idea]);
+  assert.deepEqual(queries, ["in Ivrea"]);
   assert.deepEqual(whole.sources.map(({ title, url }) => [title, url]), [
     ["Carnival of Ivreawindow.hacked = 1", "https://example.org/ivrea"],
     ["! x (y) Oranges 7*7", "http://example.net/?q="],
