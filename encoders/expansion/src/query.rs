@@ -70,6 +70,7 @@ mod tests {
             assert_eq!(of(&Idea::new(text, 0), &knowledge), query, "{text}");
         }
     }
+
     #[test]
     fn names_that_no_lexicon_has_are_looked_up() {
         let knowledge = Knowledge::built_in().unwrap();
