@@ -1,3 +1,5 @@
+use sqlx::migrate::MigrateError;
+
 use crate::blobs::BlobError;
 use crate::ids::JobId;
 use crate::vault::VaultError;
@@ -8,7 +10,12 @@ pub enum StoreError {
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
     #[error("the database could not be brought up to date: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(MigrateError),
+    /// Its tables are of a version that this program does not know.
+    #[error(
+        "the database was last used by a newer version of this program (its tables are of version {0}): start that one"
+    )]
+    Newer(i64),
     /// A row holds what no version of this program wrote.
     #[error("{table} {id}: {problem}")]
     Damaged { table: &'static str, id: String, problem: String },
@@ -37,6 +44,15 @@ pub enum StoreError {
     Blob(#[from] BlobError),
 }
 
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(version) => Self::Newer(version),
+            other => Self::Migration(other),
+        }
+    }
+}
+
 impl StoreError {
     /// The database or the place for bytes cannot be used now; later it may be.
     pub fn is_passing(&self) -> bool {
@@ -52,7 +68,8 @@ impl StoreError {
     }
 }
 
-/// No connection, or one that the server broke off: it shuts down, starts, or has too many.
+/// No connection, or one that the server broke off: it shuts down, starts, or has too many. Or no room, or a lock that
+/// another process held for too long.
 fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -60,10 +77,33 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Postgres: classes "connection exception" and "operator intervention", "too many connections".
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300"),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing_code(&code)),
         _ => false,
+    }
+}
+
+fn is_passing_code(code: &str) -> bool {
+    // Postgres has five signs: "connection exception", "transaction rollback", "insufficient resources" (of room, memory
+    // and connections), "lock not available" and "operator intervention".
+    if code.len() == 5 {
+        return ["08", "40", "53", "55P03", "57P"].iter().any(|class| code.starts_with(class));
+    }
+    // SQLite has a number, whose lowest byte is the kind: busy, locked, input or output failed, full.
+    code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 5 | 6 | 10 | 13))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself() {
+        for code in ["08006", "40001", "53100", "53300", "55P03", "57P01", "5", "261", "13", "778"] {
+            assert!(is_passing_code(code), "{code}");
+        }
+        // A constraint, a mistake in a statement, a file that is no database.
+        for code in ["23505", "42601", "57014", "1555", "1", "26", "8", ""] {
+            assert!(!is_passing_code(code), "{code}");
+        }
     }
 }

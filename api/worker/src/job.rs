@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imagine_contract::{CancelFlag, EngineError, Event, Order, OrderEvent, SubmitError};
-use imagine_store::{BlobError, Claimed, JobError, Lease, Outcome, Progress, StoreError};
+use imagine_store::{Claimed, JobError, Lease, Outcome, Progress, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep};
 use tracing::Instrument;
@@ -82,12 +82,11 @@ async fn run_inside(worker: Worker, claimed: Claimed, give_back: watch::Receiver
         Err(Stopped::Store(error)) if keeper.is_lost() || matches!(error, StoreError::LeaseLost(_)) => {
             return lost(&lease, &error);
         }
-        // Another attempt, once the place for pictures is back: a job that it never takes fails with the last.
-        Err(Stopped::Store(StoreError::Blob(error @ BlobError::Failed { .. })))
-            if attempts < store.policy().attempts =>
-        {
+        // Another attempt, once database and pictures can be used again: a job that they never take fails with the last.
+        Err(Stopped::Store(error)) if error.is_passing() && attempts < store.policy().attempts => {
             tracing::warn!(job = %lease.job, %error, "a job is put back");
-            return match store.put_back(&lease).await {
+            let put_back = || store.put_back(&lease);
+            return match retry("putting back", worker.options.storage_patience, put_back).await {
                 Ok(()) => End::Stalled,
                 Err(error) => lost(&lease, &error),
             };

@@ -8,12 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use imagine_store::{Archive, BlobError, BlobInfo, BlobKey, Blobs, JobStatus};
+use sqlx::{AnyConnection, Connection};
 
 use crate::studio::Painter;
 use crate::support::{Place, both, job};
 use crate::{Running, create, ended, worker};
 
-both!(a_bucket_that_is_gone_is_waited_for, what_can_never_be_stored_fails);
+both!(
+    a_bucket_that_is_gone_is_waited_for,
+    a_database_that_takes_nothing_is_waited_for,
+    what_can_never_be_stored_fails,
+);
 
 /// Another place, but for what it is to refuse.
 #[derive(Debug)]
@@ -109,6 +114,47 @@ async fn a_bucket_that_is_gone_is_waited_for(place: Place) {
         assert_eq!((job.status, job.outputs.len()), (JobStatus::Succeeded, 1));
         assert!(job.attempts <= 2, "{job:?}");
     }
+    running.stop().await;
+}
+
+/// Somebody else's.
+async fn connection(place: &Place) -> AnyConnection {
+    let file = place.folder.path().join("imagine.db");
+    let url = place.url.clone().unwrap_or_else(|| format!("sqlite://{}", file.display()));
+    AnyConnection::connect(&url).await.unwrap()
+}
+
+/// Longer than a write waits for a lock (15 s), and the worker for the database: the job is drawn once more.
+async fn a_database_that_takes_nothing_is_waited_for(place: Place) {
+    let archive = place.archive().await;
+    let id = create(&archive, job("one")).await;
+    let mut worker = worker(&archive, Painter::new(Duration::from_millis(1500)));
+    worker.options.storage_patience = Duration::ZERO;
+    worker.options.progress_every = Duration::from_secs(600);
+    let running = Running::start(worker);
+    while archive.store.job("local", id).await.unwrap().unwrap().progress == 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut other = connection(&place).await;
+    let (begin, lock) = match place.url {
+        Some(_) => ("BEGIN", "LOCK TABLE images IN EXCLUSIVE MODE"),
+        None => ("BEGIN IMMEDIATE", "SELECT 1"),
+    };
+    for told in [begin, lock] {
+        sqlx::query(told).execute(&mut other).await.unwrap();
+    }
+    let drawing = archive.store.job("local", id).await.unwrap().unwrap();
+    assert_eq!(
+        (drawing.status, drawing.outputs.len()),
+        (JobStatus::Running, 0),
+        "locked before it is stored"
+    );
+    tokio::time::sleep(Duration::from_secs(28)).await;
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    let job = ended(&archive, "local", id).await;
+    assert_eq!((job.status, job.outputs.len()), (JobStatus::Succeeded, 1), "{job:?}");
+    // SQLite counts what it meant to sleep, so on a busy machine its 15 s may outlast the lock.
+    assert!(job.attempts == 2 || (place.url.is_none() && job.attempts == 1), "{job:?}");
     running.stop().await;
 }
 

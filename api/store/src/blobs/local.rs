@@ -132,8 +132,12 @@ impl Blobs for LocalBlobs {
     }
 
     async fn check(&self) -> Result<(), BlobError> {
-        self.blocking("check", |root| tempfile::NamedTempFile::with_prefix_in(".check-", root).map(drop))
-            .await
+        // With bytes in it: an empty file can be made where there is no room any more.
+        let write = |root: &Path| {
+            let mut file = tempfile::NamedTempFile::with_prefix_in(".check-", root)?;
+            file.write_all(b"ok")
+        };
+        self.blocking("check", write).await
     }
 }
 

@@ -220,6 +220,8 @@ where
     match (error.message(), error.code()) {
         (Some(message), Some(code)) => format!("{message} ({code}, HTTP {status})"),
         (Some(one), None) | (None, Some(one)) => format!("{one} (HTTP {status})"),
+        // It was understood as another request, as servers do that know only some.
+        (None, None) if status < 300 => format!("the server does not know this request (HTTP {status})"),
         (None, None) => format!("the server answered with HTTP {status}"),
     }
 }

@@ -149,7 +149,13 @@ impl Store {
                 .connect_with(options.clone())
         };
         let (writer, reader) = match dialect {
-            Dialect::Sqlite => (pool(1).await?, pool(4).await?),
+            Dialect::Sqlite => {
+                // A pool tries again and again, for half a minute; a file that is no database stays none.
+                let mut one = AnyConnection::connect_with(&options).await?;
+                dialect.prepare(&mut one).await?;
+                one.close().await?;
+                (pool(1).await?, pool(4).await?)
+            }
             Dialect::Postgres => {
                 let pool = match pool(10).await {
                     // It was tried again and again; one try more tells why.
