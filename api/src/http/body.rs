@@ -43,16 +43,27 @@ pub(crate) fn content_type(headers: &axum::http::HeaderMap) -> String {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (at, why) = (error.path().to_string(), error.inner());
+        let (at, why) = (error.path().to_string(), plain(&error.inner().to_string()));
         // Names come from the client: one that looks like none is not repeated, and "." is the whole.
         let plain = at.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b));
         match plain && at != "." && at.len() <= 64 {
             true => Problem::new(Code::InvalidJson, format!("\"{at}\": {why}")).param(&at),
-            false => Problem::new(Code::InvalidJson, why.to_string()),
+            false => Problem::new(Code::InvalidJson, why),
         }
     })?;
     reader.end().map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
     Ok(value)
+}
+
+/// The names of types are this program's own business.
+fn plain(why: &str) -> String {
+    match why.split_once(", expected struct ") {
+        Some((what, name)) => {
+            let rest = name.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            format!("{what}, expected an object{rest}")
+        }
+        None => why.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +84,9 @@ mod tests {
         let (param, detail) = refused(r#"{"prompt": "a", "seed": -1}"#);
         assert_eq!(param.as_deref(), Some("seed"));
         assert!(detail.starts_with("\"seed\": invalid value: integer `-1`"), "{detail}");
+        let (param, detail) = refused(r#"{"prompt": "a", "webhook": "http://b"}"#);
+        assert_eq!(param.as_deref(), Some("webhook"));
+        assert!(detail.contains("string \"http://b\", expected an object at line 1"), "{detail}");
         let (param, _) = refused(r#"{"prompt": "a", "people": [{"person": 3}]}"#);
         assert_eq!(param.as_deref(), Some("people[0].person"));
         for text in ["", "{", "7", r#"{"prompt": "a"} x"#, r#"{"prompt": "a", "<b>": 3}"#] {

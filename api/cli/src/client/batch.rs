@@ -1,7 +1,8 @@
 //! `imagine batch run`: a file of wishes in, a folder of pictures out.
 
-use std::fs::{self, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::collections::HashSet;
+use std::fs;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -202,8 +203,11 @@ impl Run<'_> {
         }
         let file = self.out.join("results.jsonl");
         let wrong = |e: std::io::Error| Failure::failed(format!("{}: {e}", file.display()));
-        let mut all = OpenOptions::new().create(true).append(true).open(&file).map_err(wrong)?;
-        all.write_all(results.as_bytes()).map_err(wrong)
+        let before = match fs::read_to_string(&file) {
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            read => read.map_err(wrong)?,
+        };
+        crate::output::write(&file, with_new(before, &results).as_bytes())
     }
 
     /// Fetches a picture of a line; the name of its file.
@@ -230,6 +234,18 @@ impl Run<'_> {
         println!("{}", file.display());
         Ok(name)
     }
+}
+
+/// Lines behind those of before, each once: a run that was killed after it wrote them writes them again.
+fn with_new(mut before: String, results: &str) -> String {
+    // Half a line is one that was cut off.
+    before.truncate(before.rfind('\n').map_or(0, |at| at + 1));
+    let there: HashSet<String> = before.lines().map(str::to_owned).collect();
+    for line in results.lines().filter(|line| !there.contains(*line)) {
+        before.push_str(line);
+        before.push('\n');
+    }
+    before
 }
 
 /// The pictures of a result line.
@@ -272,6 +288,14 @@ fn bar() -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_that_are_fetched_again_are_there_once() {
+        let all = with_new("a\nb\n".into(), "b\nc\n");
+        assert_eq!(all, "a\nb\nc\n");
+        assert_eq!(with_new("a\nb".into(), "b\n"), "a\nb\n", "the rest was cut off");
+        assert_eq!(with_new(String::new(), "a\na\n"), "a\na\n");
+    }
 
     #[test]
     fn what_is_new_in_a_file() {

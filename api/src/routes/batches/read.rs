@@ -64,7 +64,12 @@ fn csv(text: &str, most: usize) -> Outcome<Vec<Line>> {
     let mut seen = std::collections::HashSet::new();
     for head in &heads {
         if !COLUMNS.contains(&head) {
-            let detail = format!("there is no column \"{}\"; there are {}", short(head), COLUMNS.join(", "));
+            let mut detail =
+                format!("there is no column \"{}\"; there are {}", short(head), COLUMNS.join(", "));
+            // As spreadsheets write it in half of Europe.
+            if head.contains([';', '\t']) {
+                detail.push_str(". Columns are separated by commas");
+            }
             return Err(Problem::field("file", detail));
         }
         if !seen.insert(head) {
