@@ -130,6 +130,9 @@ fn a_batch_goes_on_where_it_was_and_keys_are_asked_for() {
     let half = server.imagine(&["batch", "run", &name]);
     assert!(half.code == Some(1) && half.stderr.contains("lines that failed: 1"), "{}", half.stderr);
     assert_eq!(pictures(), 3);
+    // With nothing left to do it still says that one has failed.
+    let again = server.imagine(&["batch", "run", &name]);
+    assert!(again.code == Some(1) && again.stderr.contains("lines that failed: 1"), "{}", again.stderr);
     // Lines are counted through, however many times the file grew, and pictures are called after them.
     let results = fs::read_to_string(server.place.path("ideas/results.jsonl")).unwrap();
     let results: Vec<Value> = results.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

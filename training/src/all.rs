@@ -220,6 +220,8 @@ pub fn run(recipe: &Recipe) -> Result<(), TrainingError> {
         ];
         recipe.train("vae", &starter, DECODER, batches.vae, &alone)
     })?;
+    recipe
+        .stage("calibrate", || recipe.own("calibrate", &arguments!["--model", &starter, "--data", &train]))?;
     recipe.stage("distil", || {
         begin_beside(&starter, &fast)?;
         recipe.train("distil", &fast, DISTIL, batches.unet, &arguments!["--bf16", "--from", &starter])

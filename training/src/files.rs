@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -96,4 +96,13 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainingError> {
     let temporary = path.with_extension("part");
     fs::write(&temporary, bytes).map_err(TrainingError::io(&temporary))?;
     fs::rename(&temporary, path).map_err(TrainingError::io(path))
+}
+
+/// The pictures in a folder, by name.
+pub fn photos_in(folder: &Path) -> Result<Vec<PathBuf>, TrainingError> {
+    let entries = fs::read_dir(folder).map_err(TrainingError::io(folder))?;
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "jpg" || end == "png"));
+    files.sort();
+    Ok(files)
 }

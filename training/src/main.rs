@@ -3,6 +3,7 @@
 
 mod all;
 mod batches;
+mod calibrate;
 mod captions;
 mod card_measure;
 mod cards;
@@ -171,6 +172,23 @@ enum Command {
         #[arg(long, num_args = 3, value_names = ["R", "G", "B"])]
         cast: Option<Vec<f32>>,
     },
+    /// Correct the adapter for how the model draws the colours of skin that it is told; once, after training.
+    Calibrate {
+        /// The checkpoint folder, whose adapter is written anew.
+        #[arg(long)]
+        model: PathBuf,
+        /// Folder of rendered people.
+        #[arg(long)]
+        data: PathBuf,
+        /// Folder of photos that are told of instead of the rendered people.
+        #[arg(long)]
+        photos: Option<PathBuf>,
+        /// Pictures to be drawn for it.
+        #[arg(long, default_value_t = 400)]
+        pictures: usize,
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Make the starter model from nothing: render, train, measure.
     All {
         /// Receives pictures, weights and the report; what lies there from before is gone on with.
@@ -300,6 +318,9 @@ fn run(cli: Cli) -> Result<(), TrainingError> {
             seed: args.seed,
         }),
         Command::Cards { data } => cards::measure(&data).and_then(|()| colours::measure(&data)),
+        Command::Calibrate { model, data, photos, pictures, seed } => {
+            calibrate::run(&calibrate::Calibration { model, data, photos, pictures, seed, device })
+        }
         Command::Unet { run: args, from, only, bf16, identity_weight, identity_rows, keep_every } => {
             train_unet::train(&train_unet::UNetRun {
                 from,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use imagine_identity::Photo;
-use imagine_identity::card::Sex;
+use imagine_identity::card::{Lab, Sex};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -13,6 +13,7 @@ use super::Studio;
 use super::people::summary;
 use super::tally::Tally;
 use crate::error::TrainingError;
+use crate::files::photos_in;
 use crate::judge::QUESTIONS;
 
 /// Prompts without a hat, so that the hair is seen.
@@ -35,11 +36,26 @@ pub struct PhotosReport {
     /// Median ΔE between the card of the photo and that of the picture, and how often it is kept.
     pub skin: (f32, Tally),
     pub hair: (f32, Tally),
+    /// How far the drawn colours lie from the photos' on average: L, a, b.
+    pub skin_off: [f32; 3],
+    pub hair_off: [f32; 3],
     /// What the card says of the photo is what the judge sees in the picture.
     pub sex: Tally,
     pub age_group: Tally,
     pub hair_length: Tally,
     pub glasses: Tally,
+}
+
+/// A colour of a photo and that of its picture.
+type Colours = (Lab, Lab);
+
+fn mean_difference(pairs: &[Colours]) -> [f32; 3] {
+    let mut sum = [0.0; 3];
+    for (photo, drawn) in pairs {
+        let channels = drawn.channels().into_iter().zip(photo.channels());
+        sum.iter_mut().zip(channels).for_each(|(sum, (drawn, photo))| *sum += drawn - photo);
+    }
+    sum.map(|sum| sum / pairs.len().max(1) as f32)
 }
 
 fn age_group(years: f32) -> &'static str {
@@ -48,22 +64,21 @@ fn age_group(years: f32) -> &'static str {
 
 /// One picture of every photo of a folder.
 pub fn measure(studio: &mut Studio, folder: &Path, rng: &mut StdRng) -> Result<PhotosReport, TrainingError> {
-    let entries = std::fs::read_dir(folder).map_err(TrainingError::io(folder))?;
-    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.extension().is_some_and(|end| end == "jpg" || end == "png"));
-    files.sort();
+    let files = photos_in(folder)?;
     let mut report = PhotosReport {
         photos: files.len(),
         unusable: 0,
         faces_found: Tally::default(),
         skin: (0.0, Tally::default()),
         hair: (0.0, Tally::default()),
+        skin_off: [0.0; 3],
+        hair_off: [0.0; 3],
         sex: Tally::default(),
         age_group: Tally::default(),
         hair_length: Tally::default(),
         glasses: Tally::default(),
     };
-    let (mut skin, mut hair) = (Vec::new(), Vec::new());
+    let (mut skin, mut hair): (Vec<Colours>, Vec<Colours>) = (Vec::new(), Vec::new());
     for file in &files {
         let photo = Photo::open(file).map_err(imagine_identity::IdentityError::from)?;
         let (Some(identity), Some(card)) = (studio.know(&photo)?, studio.card(photo.pixels())?) else {
@@ -91,13 +106,14 @@ pub fn measure(studio: &mut Studio, folder: &Path, rng: &mut StdRng) -> Result<P
         }
         let Some(found) = &seen.card else { continue };
         if let (Some(a), Some(b)) = (&card.skin, &found.skin) {
-            skin.push(a.value.distance(b.value));
+            skin.push((a.value, b.value));
         }
         if let (Some(a), Some(b)) = (&card.hair_colour, &found.hair_colour) {
-            hair.push(a.value.distance(b.value));
+            hair.push((a.value, b.value));
         }
     }
-    report.skin = summary(&skin);
-    report.hair = summary(&hair);
+    let apart = |pairs: &[Colours]| summary(&pairs.iter().map(|(a, b)| a.distance(*b)).collect::<Vec<_>>());
+    (report.skin, report.hair) = (apart(&skin), apart(&hair));
+    (report.skin_off, report.hair_off) = (mean_difference(&skin), mean_difference(&hair));
     Ok(report)
 }

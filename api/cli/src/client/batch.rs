@@ -79,10 +79,13 @@ pub fn run(args: &BatchArgs, cancel: &CancelFlag) -> Result<(), Failure> {
     fs::create_dir_all(&run.out).map_err(|e| Failure::failed(format!("{}: {e}", run.out.display())))?;
     let (mut failed, mut pause) = (0, FIRST_PAUSE);
     loop {
-        match run.once(!args.watch, &mut failed) {
-            Ok(()) if !args.watch => break,
-            Ok(()) => {
-                pause = FIRST_PAUSE;
+        match run.once(!args.watch) {
+            Ok(found) if !args.watch => {
+                failed = found;
+                break;
+            }
+            Ok(found) => {
+                (failed, pause) = (found, FIRST_PAUSE);
                 std::thread::sleep(LOOK);
             }
             Err(failure) if args.watch && failure.is_passing() => {
@@ -115,9 +118,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Hands in what is new, waits, and fetches what is done; adds how many lines failed. A last line without its
-    /// end counts only where `whole` says that nobody is writing it.
-    fn once(&self, whole: bool, failed: &mut u64) -> Result<(), Failure> {
+    /// Hands in what is new, waits, and fetches what is done; how many lines of the file have failed by now. A last
+    /// line without its end counts only where `whole` says that nobody is writing it.
+    fn once(&self, whole: bool) -> Result<u64, Failure> {
         let named = |e: std::io::Error| Failure::input(format!("{}: {e}", self.file.display()));
         let bytes = fs::read(self.file).map_err(named)?;
         let mut known = ProgressFile::read(&self.record, self.server.address(), &bytes)?;
@@ -139,7 +142,7 @@ impl Run<'_> {
                 }
                 None => {
                     let done = self.follow(&part.id, first)?;
-                    *failed += count(&done, "failed") + count(&done, "canceled");
+                    known.parts[at].failed = count(&done, "failed") + count(&done, "canceled");
                     count(&done, "total")
                 }
             };
@@ -150,7 +153,7 @@ impl Run<'_> {
                 known.write(&self.record)?;
             }
         }
-        Ok(())
+        Ok(known.parts.iter().map(|part| part.failed).sum())
     }
 
     fn sleep(&self, time: Duration) {
@@ -272,7 +275,17 @@ fn new_lines(bytes: &[u8], begin: usize, csv: bool, whole: bool) -> Option<(Part
     }
     let mut body = if csv { bytes[..header].to_vec() } else { Vec::new() };
     body.extend(lines);
-    Some((Part { id: String::new(), end, sha256: sha256(&bytes[..end]), fetched: false, lines: None }, body))
+    Some((
+        Part {
+            id: String::new(),
+            end,
+            sha256: sha256(&bytes[..end]),
+            fetched: false,
+            lines: None,
+            failed: 0,
+        },
+        body,
+    ))
 }
 
 fn bar() -> ProgressBar {

@@ -22,6 +22,9 @@ pub struct Part {
     /// How many lines it has, once the server has said so.
     #[serde(default)]
     pub lines: Option<u64>,
+    /// How many of them failed or were cancelled: a run that finds nothing to do says so as the first one did.
+    #[serde(default)]
+    pub failed: u64,
 }
 
 /// What was handed in of one file, to one server.
@@ -93,8 +96,14 @@ mod tests {
         assert!(path.ends_with("ideas.jsonl.batches.json"));
         let read = |bytes: &[u8]| ProgressFile::read(&path, "http://a", bytes).map_err(|e| e.to_string());
         assert_eq!(read(b"one\n").unwrap().end(), 0);
-        let part =
-            Part { id: "batch_1".into(), end: 4, sha256: sha256(b"one\n"), fetched: true, lines: Some(1) };
+        let part = Part {
+            id: "batch_1".into(),
+            end: 4,
+            sha256: sha256(b"one\n"),
+            fetched: true,
+            lines: Some(1),
+            failed: 0,
+        };
         let known = ProgressFile { server: "http://a".into(), parts: vec![part] };
         known.write(&path).unwrap();
         assert_eq!(read(b"one\ntwo\n").unwrap(), known);
