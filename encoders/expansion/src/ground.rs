@@ -177,7 +177,7 @@ fn clean(hit: Hit, knowledge: &Knowledge) -> Option<Source> {
         url: plain(&hit.url, 500),
         snippet: plain(&hit.content, SNIPPET),
     };
-    let fit = [&source.snippet, &source.title].iter().all(|text| knowledge.safety.check(text).is_ok());
+    let fit = [&source.snippet, &source.title].iter().all(|text| knowledge.safety.check_words(text).is_ok());
     (source.is_web() && fit && !source.snippet.is_empty()).then_some(source)
 }
 

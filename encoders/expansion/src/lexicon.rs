@@ -86,6 +86,18 @@ impl Lexicon {
         Ok(Self { english, italian, spanish, french, german, mended })
     }
 
+    /// Every word of the file, with the code of its language and the letter of its kind.
+    pub fn words() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        lines(include_str!("../data/lexicon.tsv")).flat_map(|(_, line)| {
+            let mut fields = line.split('\t');
+            let kind = fields.next().unwrap_or_default();
+            let columns = Language::ALL.into_iter().zip(fields);
+            columns.flat_map(move |(language, field)| {
+                field.split('|').map(move |word| (language.code(), kind, word))
+            })
+        })
+    }
+
     /// English that was put together word by word, as it is said.
     pub fn mended(&self, english: &str) -> String {
         self.mended.apply(english)
@@ -94,6 +106,11 @@ impl Lexicon {
     /// The longest entry that folded words of a language begin with, and how many words it has.
     pub fn find(&self, language: Language, words: &[String]) -> Option<(usize, &Entry)> {
         self.column(language).longest(words)
+    }
+
+    /// What words begin with in each of the languages that know it.
+    pub fn meanings<'a>(&'a self, words: &[String]) -> impl Iterator<Item = (usize, &'a Entry)> {
+        Language::ALL.into_iter().filter_map(|language| self.find(language, words))
     }
 
     fn column(&self, language: Language) -> &Phrases<Entry> {

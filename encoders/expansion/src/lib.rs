@@ -39,4 +39,5 @@ pub use layers::{Cached, WithFallback};
 #[cfg(feature = "llama")]
 pub use llama::{Llama, LlamaOptions};
 pub use remote::{Remote, RemoteOptions};
+pub use safety::train as refusals;
 pub use template::{TEMPLATE, Template};

@@ -103,13 +103,21 @@ fn push_word(word: &str, elisions: bool, found: &mut Vec<Token>) {
 #[derive(Clone, Debug, Default)]
 pub struct Phrases<T> {
     by_word: HashMap<String, Vec<(Vec<String>, T)>>,
-    /// Those whose first word has an open end.
-    open: Vec<(Vec<String>, T)>,
+    /// Those whose first word has an open end, by the letters that it begins with.
+    open: HashMap<String, Vec<(Vec<String>, T)>>,
+}
+
+/// How many letters of a word with an open end are looked up.
+const STEM: usize = 2;
+
+/// The first letters of a word.
+fn stem(word: &str) -> &str {
+    word.char_indices().nth(STEM).map_or(word, |(end, _)| word.get(..end).unwrap_or(word))
 }
 
 impl<T> Phrases<T> {
     pub fn new() -> Self {
-        Self { by_word: HashMap::new(), open: Vec::new() }
+        Self { by_word: HashMap::new(), open: HashMap::new() }
     }
 
     /// Adds a phrase; it is folded here.
@@ -117,24 +125,41 @@ impl<T> Phrases<T> {
         let words: Vec<String> = fold(phrase).split_whitespace().map(str::to_owned).collect();
         match words.first() {
             None => {}
-            Some(first) if first.ends_with('*') => self.open.push((words, value)),
+            Some(first) if first.ends_with('*') => {
+                let known = first.trim_end_matches('*');
+                self.open.entry(stem(known).to_owned()).or_default().push((words, value));
+            }
             Some(first) => self.by_word.entry(first.clone()).or_default().push((words, value)),
         }
     }
 
+    /// Each phrase that `words` begin with: how many words it has, and its value.
+    pub fn all<'a>(&'a self, words: &[String]) -> impl Iterator<Item = (usize, &'a T)> {
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        let exact = self.by_word.get(first).into_iter().flatten();
+        let open = self.open.get(stem(first)).into_iter().flatten();
+        // A stem of one letter stands by itself.
+        let short = first.chars().next().map_or(0, char::len_utf8);
+        let short = first.get(..short).filter(|short| *short != stem(first));
+        let open = open.chain(short.and_then(|short| self.open.get(short)).into_iter().flatten());
+        let fitting = exact.chain(open).filter(move |(phrase, _)| begins(words, phrase));
+        fitting.map(|(phrase, value)| (phrase.len(), value))
+    }
+
     /// The longest phrase that `words` begin with: how many words it has, and its value.
     pub fn longest(&self, words: &[String]) -> Option<(usize, &T)> {
-        let first = words.first()?;
-        let exact = self.by_word.get(first).into_iter().flatten();
-        let fitting = exact.chain(&self.open).filter(|(phrase, _)| begins(words, phrase));
-        fitting.max_by_key(|(phrase, _)| phrase.len()).map(|(phrase, value)| (phrase.len(), value))
+        self.all(words).max_by_key(|(length, _)| *length)
+    }
+
+    /// The phrases themselves, folded, in no order.
+    pub fn each(&self, mut found: impl FnMut(&str)) {
+        let all = self.by_word.values().chain(self.open.values()).flatten();
+        all.for_each(|(words, _)| found(&words.join(" ")));
     }
 
     /// How many words each phrase has that `words` begin with.
     pub fn lengths(&self, words: &[String]) -> Vec<usize> {
-        let exact = words.first().and_then(|first| self.by_word.get(first)).into_iter().flatten();
-        let fitting = exact.chain(&self.open).filter(|(phrase, _)| begins(words, phrase));
-        fitting.map(|(phrase, _)| phrase.len()).collect()
+        self.all(words).map(|(length, _)| length).collect()
     }
 
     /// Whether a phrase begins at some word.

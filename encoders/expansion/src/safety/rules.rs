@@ -1,4 +1,4 @@
-//! What is refused before anything is computed: rules as data (`data/safety.toml`), read here.
+//! Rules of words as data (`data/safety.toml`), read here.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ struct Rule {
 
 /// The rules.
 #[derive(Clone, Debug)]
-pub struct Safety {
+pub struct Rules {
     groups: BTreeMap<String, Phrases<()>>,
     famous: Phrases<()>,
     infamous: Phrases<()>,
@@ -83,14 +83,15 @@ pub struct Safety {
 const BETWEEN: &str = "between";
 const LONGEST_GAP: usize = 4;
 
-impl Safety {
+impl Rules {
     /// The rules that are built in.
     ///
     /// # Errors
     /// [`DataError`] names what is wrong.
     pub fn built_in() -> Result<Self, DataError> {
-        let (famous, infamous) = (include_str!("../data/famous.txt"), include_str!("../data/infamous.txt"));
-        Self::parse(include_str!("../data/safety.toml"), famous, infamous)
+        let (famous, infamous) =
+            (include_str!("../../data/famous.txt"), include_str!("../../data/infamous.txt"));
+        Self::parse(include_str!("../../data/safety.toml"), famous, infamous)
     }
 
     fn parse(rules: &str, famous: &str, infamous: &str) -> Result<Self, DataError> {
@@ -159,8 +160,31 @@ impl Safety {
         };
         let negative = file.negative.map(rule).transpose()?;
         let rules = file.rule.into_iter().map(rule).collect::<Result<_, _>>()?;
-        let named = |text| phrases(&lines(text).map(|(_, line)| line.to_owned()).collect::<Vec<_>>());
+        // Words are parted at apostrophes, and so are names: "Shaquille O'Neal".
+        let named = |text| phrases(&lines(text).map(|(_, line)| line.replace('\'', " ")).collect::<Vec<_>>());
         Ok(Self { groups, famous: named(famous), infamous: named(infamous), rules, negative })
+    }
+
+    /// The groups of words by name.
+    pub fn groups(&self) -> &BTreeMap<String, Phrases<()>> {
+        &self.groups
+    }
+
+    pub fn group(&self, name: &str) -> Option<&Phrases<()>> {
+        self.groups.get(name)
+    }
+
+    pub fn famous(&self) -> &Phrases<()> {
+        &self.famous
+    }
+
+    pub fn infamous(&self) -> &Phrases<()> {
+        &self.infamous
+    }
+
+    /// What looks like what the rules are about and is not.
+    pub fn excused_phrases(&self) -> impl Iterator<Item = &Phrases<()>> {
+        self.rules.iter().map(|rule| &rule.unless)
     }
 
     /// Whether a text names somebody of our time.
@@ -294,7 +318,7 @@ impl Safety {
     }
 }
 
-impl Safety {
+impl Rules {
     /// Famous names that something belongs to: "Messi's", "Messis", "Serena Williams'".
     fn owners(&self, at: usize, tokens: &[Token], rest: &[String]) -> Vec<usize> {
         let owns = |length: &usize| tokens.get(at + length - 1).is_some_and(is_owner);
@@ -326,7 +350,7 @@ fn is_owner(token: &Token) -> bool {
 }
 
 /// Words and their folded forms with disguises undone: "n4ked", "n.u.d.e", "pørn".
-fn words(text: &str) -> (Vec<Token>, Vec<String>) {
+pub fn words(text: &str) -> (Vec<Token>, Vec<String>) {
     let joined = spelled_out(text);
     let tokens: Vec<Token> = tokens(&joined, false).into_iter().filter(Token::is_word).collect();
     // "Trump's" is about Trump, "naked-ish" about naked
@@ -406,7 +430,7 @@ mod tests {
     use super::*;
 
     fn rule(text: &str) -> Option<String> {
-        match Safety::built_in().unwrap().check(text) {
+        match Rules::built_in().unwrap().check(text) {
             Err(ExpandError::Refused { rule, reason }) => {
                 assert!(reason.ends_with('.'), "{reason}");
                 Some(rule)
@@ -418,7 +442,7 @@ mod tests {
 
     #[test]
     fn what_is_forbidden_is_refused_by_its_rule() {
-        let lines = include_str!("../tests/refused.tsv").lines().filter(|line| !line.starts_with('#'));
+        let lines = include_str!("../../tests/refused.tsv").lines().filter(|line| !line.starts_with('#'));
         let cases = lines.map(|line| line.split_once('\t').unwrap());
         let wrong = cases.map(|(name, text)| (name, rule(text), text));
         let wrong: Vec<_> = wrong.filter(|(name, found, _)| found.as_deref() != Some(*name)).collect();
@@ -427,23 +451,23 @@ mod tests {
 
     #[test]
     fn who_is_known_for_crimes_is_known_as_a_person() {
-        let famous = Safety::built_in().unwrap();
-        for (_, name) in lines(include_str!("../data/infamous.txt")) {
+        let famous = Rules::built_in().unwrap();
+        for (_, name) in lines(include_str!("../../data/infamous.txt")) {
             assert!(famous.names_somebody(name), "{name} is missing in famous.txt");
         }
     }
 
     #[test]
     fn harmless_look_alikes_pass() {
-        let lines = include_str!("../tests/harmless.txt").lines().filter(|line| !line.starts_with('#'));
+        let lines = include_str!("../../tests/harmless.txt").lines().filter(|line| !line.starts_with('#'));
         let wrong: Vec<_> = lines.filter_map(|text| rule(text).map(|rule| (rule, text))).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]
     fn a_negative_prompt_takes_no_clothes_away() {
-        let safety = Safety::built_in().unwrap();
-        for text in include_str!("../tests/negative.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let safety = Rules::built_in().unwrap();
+        for text in include_str!("../../tests/negative.tsv").lines().filter(|line| !line.starts_with('#')) {
             let (kind, text) = text.split_once('\t').unwrap();
             assert_eq!(safety.check_negative(text).is_err(), kind == "refused", "{text}");
         }
@@ -457,7 +481,7 @@ mod tests {
     fn chains_bridge_little_words_alone() {
         let text = "[groups]\nbetween = [\"my\"]\nno = [\"no\"]\nhat = [\"hat\", \"straw hat\"]\n[[rule]]\nname = \"x\"\n\
                     reason = \"y\"\nall = [\"no+hat+@famous\"]\n";
-        let safety = Safety::parse(text, "ada", "bad bob").unwrap();
+        let safety = Rules::parse(text, "ada", "bad bob").unwrap();
         for (text, fits) in [
             ("no hat ada", true),
             ("no my straw hat, my Ada", true),
@@ -480,7 +504,7 @@ mod tests {
     #[test]
     fn a_rule_about_a_missing_group_is_an_error() {
         let text = "[groups]\n[[rule]]\nname = \"x\"\nreason = \"y\"\nall = [\"z\"]\n";
-        let message = Safety::parse(text, "", "").unwrap_err().to_string();
+        let message = Rules::parse(text, "", "").unwrap_err().to_string();
         assert!(message.contains("no group \"z\""), "{message}");
     }
 }
