@@ -195,22 +195,32 @@ test("more like this, vary, and the same seed with new words", async () => {
   await finished(page, 1);
 });
 
-test("a batch: rows are seen, run, and come back as a ZIP", async () => {
+test("a batch: rows are seen, dropped anew when some are wrong, run one by one, opened large, and come back as a ZIP", async () => {
+  await known();
   const page = await open();
   await page.goto(`${base}/#/batches`);
   await page.getByRole("heading", { level: 1, name: "Batches" }).waitFor();
-  const file = (text, name) => ({ name, mimeType: "text/csv", buffer: Buffer.from(text) });
-  const drop = page.locator("main input[type=file]");
-  await drop.setInputFiles(file("prompt,seed\na portrait of a person as a pirate,1\n,2\n", "wrong.csv"));
+  const drop = (where, name, text) => page.evaluate(([where, name, text]) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([text], name));
+    document.querySelector(where).dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+  }, [where, name, text]);
+  await drop(".drop", "wrong.csv", "prompt,seed\na portrait of a person as a pirate,1\n,2\n");
   await page.getByText("1 row cannot be drawn", { exact: false }).waitFor();
-  assert.ok(await page.getByRole("button", { name: /Start/ }).isDisabled());
-  await page.getByRole("button", { name: "Cancel" }).click();
-  await drop.setInputFiles(file('prompt,seed\n"a portrait of a person as a pirate",1\na portrait of a person as a chef,2\n', "two.csv"));
+  assert.equal(await page.getByRole("button", { name: /Start/ }).count(), 0);
+  const rows = [{ person: "Eileen", prompt: "me as a pirate", seed: 1 }, { prompt: "a portrait of a person as a chef", seed: 2 }, { person: "Eileen", prompt: "me naked" }];
+  await drop("main table", "three.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"));
   await page.getByRole("row").nth(2).getByText("chef", { exact: false }).waitFor();
-  await page.getByRole("button", { name: "Start 2 rows" }).click();
-  await page.getByText("2 of 2 done").first().waitFor();
-  await page.getByText("Row by row").first().click();
-  await page.locator("article.batch").first().locator("table img").nth(1).waitFor();
+  await page.getByRole("button", { name: "Start 3 rows" }).click();
+  const batch = page.locator("article.batch").first();
+  await batch.getByText("Row by row").click();
+  await batch.getByText("2 of 3 done · 1 failed").waitFor();
+  await batch.getByRole("row").nth(3).getByText("Imagine does not undress people.", { exact: false }).waitFor();
+  await batch.getByRole("button", { name: "Open picture 1 of row 2" }).click();
+  await page.locator(".viewer-prompt", { hasText: "as a chef" }).waitFor();
+  await page.keyboard.press("ArrowLeft");
+  await page.locator(".viewer-prompt", { hasText: "as a pirate" }).waitFor();
+  await page.keyboard.press("Escape");
   const [zip] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "All pictures (ZIP)" }).first().click()]);
   assert.match(zip.suggestedFilename(), /\.zip$/);
   if (real) {

@@ -105,9 +105,8 @@ function fillSheet(body, start, done) {
       tray.element,
       start.person ? null : field(t("enrol.name"), name, t("enrol.name.hint")),
       start.person ? h("p", { class: "hint" }, t(start.person.keep_photos ? "enrol.kept.yes" : "enrol.kept.no")) : kept(form),
-      said,
-      create,
-      wanted,
+      // in sight however far down it is: what it waits for stands above
+      h("div", { class: "sheet-foot" }, said, create, wanted),
     );
     tray.begin();
     if (start.camera) tray.openCamera();

@@ -85,8 +85,7 @@ export function maskForm(of) {
       of.extra,
       field(t("mask.strength"), strength, t("mask.strength.hint")),
       toggle(t("mask.keep_face"), false, keep, t("mask.keep_face.hint")),
-      said,
-      go,
+      h("div", { class: "sheet-foot" }, said, go),
     ),
   );
 }

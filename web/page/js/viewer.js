@@ -17,6 +17,7 @@ import { explainShort, likenessNumber, likenessWord } from "./words.js";
 /** @typedef {{ id: string, url: string, seed: number, width: number, height: number, job: string }} Item */
 
 const varyStrength = 0.45;
+const longestBeside = 28;
 
 /**
  * @param {Item[]} items
@@ -341,7 +342,13 @@ function settingsList(info, job) {
   return h(
     "dl",
     { class: "settings" },
-    ...rows.filter(([, value]) => value !== undefined && value !== null && value !== "").flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+    ...rows
+      .filter(([, value]) => value !== undefined && value !== null && value !== "")
+      .flatMap(([name, value]) => {
+        // beside its name a sentence would be a column of single words
+        const long = String(value).length > longestBeside ? "long" : undefined;
+        return [h("dt", { class: long }, name), h("dd", { class: long }, value)];
+      }),
   );
 }
 
