@@ -52,6 +52,7 @@ function fillSheet(body, start, done) {
         form.name = name.value;
         update();
       },
+      keydown: (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && !event.isComposing && create.click(),
     },
   });
   const said = h("div", { "aria-live": "polite" });

@@ -70,7 +70,17 @@ export function openViewer(items, start, onChange, beyond) {
     open();
   };
 
-  const open = async () => {
+  /** Ends when all is known of the picture that is shown. */
+  let opened = Promise.resolve();
+  const open = () => (opened = load());
+  /** A key that is pressed before that is not lost. @param {() => unknown} act */
+  const once = (act) => async () => {
+    const mine = turn;
+    await opened;
+    if (mine === turn && now.info && dialog.open) act();
+  };
+
+  const load = async () => {
     const mine = ++turn;
     now = { info: null, job: null, comparing: false };
     drawStage();
@@ -277,9 +287,9 @@ export function openViewer(items, start, onChange, beyond) {
     const keys = {
       ArrowLeft: onRange ? undefined : () => go(-1),
       ArrowRight: onRange ? undefined : () => go(1),
-      c: acts.compare,
-      r: acts.more,
-      f: acts.favourite,
+      c: once(acts.compare),
+      r: once(acts.more),
+      f: once(acts.favourite),
       Delete: acts.remove,
     };
     const does = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
