@@ -76,6 +76,22 @@ function onceOnly() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+let toBeShown = false;
+
+/** To where pictures appear that were just ordered, from whatever screen. */
+export function showOrdered() {
+  toBeShown = true;
+  if (!/^#?\/?$/.test(location.hash)) location.hash = "#/";
+  document.dispatchEvent(new CustomEvent("imagine:ordered"));
+}
+
+/** Whether something was just ordered that is not in sight yet; true once. */
+export function takeOrdered() {
+  const was = toBeShown;
+  toBeShown = false;
+  return was;
+}
+
 /** What goes along with an order in a form, by the form's names. @typedef {Record<string, Blob | string>} Files */
 
 /** What this tab ordered, by job: the service does not hand out masks and photos again. @type {Map<string, { order: Api.JobRequest, files?: Files }>} */

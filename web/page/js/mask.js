@@ -2,7 +2,7 @@
 
 import { button, fill, h } from "./dom.js";
 import { t } from "./i18n.js";
-import { submit } from "./jobs.js";
+import { showOrdered, submit } from "./jobs.js";
 import { createPainter } from "./painter.js";
 import { failure, field, notice, openDialog, toggle } from "./ui.js";
 
@@ -28,7 +28,7 @@ export function openMask(of) {
           await submit({ ...of.input, prompt, expand: false, size: `${width}x${height}`, edit: { image: item.id, ...change(width, height) } });
           close();
           of.onOrdered();
-          location.hash = "#/";
+          showOrdered();
           notice(t("mask.ordered"));
         },
       }),

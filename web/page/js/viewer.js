@@ -6,7 +6,7 @@ import { button, fill, h, takesText } from "./dom.js";
 import { advancedOf, amend, draft, noScene, placesOf } from "./draft.js";
 import { has, moment, number, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
-import { ofPhoto, orderFor, submit, unknownOf, withPlaces } from "./jobs.js";
+import { ofPhoto, orderFor, showOrdered, submit, unknownOf, withPlaces } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
 import { sourcesList } from "./sources.js";
@@ -230,7 +230,7 @@ export function openViewer(items, start, onChange, beyond) {
     try {
       await submit(edit ? { ...order, edit } : order, known.files);
       close();
-      location.hash = "#/";
+      showOrdered();
       notice(said);
     } catch (error) {
       notice(explainShort(error));
