@@ -73,6 +73,9 @@ const screens = {
     await page.getByRole("button", { name: "Take a selfie" }).click();
     await page.getByRole("button", { name: "I agree" }).click();
     await page.locator(".guide.good").waitFor();
+    // the film goes on, four looks take longer than its last scene
+    await page.locator("video").evaluate((video) => video.pause());
+    await page.locator(".camera-hint", { hasText: "Good" }).waitFor();
   },
   async studio(page) {
     await enrolled(page);

@@ -69,6 +69,24 @@ test("older pictures are where the link says", async () => {
   await page.getByText("Those are all 52 pictures.").waitFor();
 });
 
+test("what is ordered on another screen, or far down the page, comes into sight", async () => {
+  await someone(48);
+  await call("POST", "/mock/settings", { queueMilliseconds: 600_000 });
+  const page = await open({ viewport: { width: 390, height: 844 } });
+  const inSight = () => page.waitForFunction(() => {
+    const { top } = document.querySelector("article.job:not([data-status=succeeded])")?.getBoundingClientRect() ?? {};
+    return top >= 0 && top < innerHeight / 4;
+  });
+  await page.goto(`${base}/#/history`);
+  await page.locator(".wall-tile button").nth(6).click();
+  await page.getByRole("button", { name: "More like this" }).click();
+  await inSight();
+  await page.locator(".open-picture").last().click();
+  await page.getByRole("button", { name: "Vary" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await inSight();
+});
+
 test("a failure in passing is said in the language of the page", async () => {
   await someone(4);
   const page = await open({ locale: "it-IT" });

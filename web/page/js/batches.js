@@ -48,13 +48,22 @@ export function createBatches() {
     }
   };
 
-  picker(form, load);
+  const look = picker(form, load);
   const element = h(
     "div",
     { class: "screen batch-screen" },
     h("header", { class: "screen-head" }, h("div", null, h("h1", null, t("nav.batches")), h("p", { class: "hint" }, t("batch.hint")))),
     h("div", { class: "batch-desk" }, form, list),
   );
+  // a mended file is dropped where the rows of the one before it stand
+  element.addEventListener("dragover", () => form.classList.toggle("form-over", !form.querySelector(".drop")));
+  element.addEventListener("dragleave", () => form.classList.remove("form-over"));
+  element.addEventListener("drop", (event) => {
+    form.classList.remove("form-over");
+    const [chosen] = event.dataTransfer?.files ?? [];
+    if (chosen && !event.defaultPrevented) look(chosen);
+    event.preventDefault();
+  });
   load();
   return {
     element,
@@ -76,7 +85,7 @@ function saveExample() {
   save(new Blob([text], { type: "text/csv" }), "imagine-batch.csv");
 }
 
-/** Where a file is dropped, looked at, and sent. @param {HTMLElement} form @param {() => void} onSent */
+/** Where a file is dropped, looked at, and sent. @param {HTMLElement} form @param {() => void} onSent @returns {(chosen: File) => void} what looks at one */
 function picker(form, onSent) {
   let turn = 0;
   const drop = dropPlace({
@@ -99,9 +108,12 @@ function picker(form, onSent) {
   fill(form, drop);
 
   const again = () => {
-    picker(form, onSent);
+    turn += 1;
+    fill(form, drop);
     form.querySelector("button")?.focus();
   };
+  /** @type {HTMLInputElement | null} */
+  const choice = drop.querySelector("input[type=file]");
 
   /** @param {File} chosen */
   const look = async (chosen) => {
@@ -140,12 +152,19 @@ function picker(form, onSent) {
       table(used, rows.slice(0, rowsShown).map((row) => ({ line: row.line, wrong: row.wrong, cells: used.map((column) => row.values[column] ?? "") }))),
       rows.length > rowsShown ? h("p", { class: "hint" }, t("batch.first", { count: rowsShown })) : null,
       said,
-      h("div", { class: "row" }, go, button({ label: t("cancel"), on: again })),
+      h(
+        "div",
+        { class: "row wrap" },
+        wrong.length ? null : go,
+        wrong.length ? button({ icon: "upload", label: t("batch.other"), class: "primary", on: () => choice?.click() }) : null,
+        button({ label: t("cancel"), on: again }),
+      ),
     );
     const head = form.querySelector("h2");
     head?.focus();
     head?.scrollIntoView({ block: "nearest" });
   };
+  return look;
 }
 
 /** Rows for nobody that is known here, or for several, are told before they are sent. @param {import("./rows.js").Row[]} rows */
@@ -170,18 +189,19 @@ function table(names, rows, first = t("batch.line")) {
     { class: "table", tabIndex: 0, role: "region", "aria-label": t("batch.table") },
     h(
       "table",
-      null,
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, first), wrong ? h("th", { scope: "col" }, t("batch.problem")) : null, ...names.map((name) => h("th", { scope: "col" }, name)))),
+      // roles of their own: on a phone the rows are laid out otherwise, which takes them from some browsers
+      { role: "table" },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...[first, ...(wrong ? [t("batch.problem")] : []), ...names].map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
       h(
         "tbody",
-        null,
+        { role: "rowgroup" },
         ...rows.map((row) =>
           h(
             "tr",
-            { class: row.wrong ? "wrong" : "" },
-            h("td", { class: "figure" }, row.line),
-            wrong ? h("td", null, row.wrong ? t(`batch.wrong.${row.wrong}`) : "") : null,
-            ...row.cells.map((cell, at) => h("td", { class: ["prompt", t("batch.prompt")].includes(names[at]) ? "words" : "" }, cell)),
+            { class: row.wrong ? "wrong" : "", role: "row" },
+            h("td", { class: "figure", role: "cell" }, row.line),
+            wrong ? h("td", { role: "cell" }, row.wrong ? t(`batch.wrong.${row.wrong}`) : "") : null,
+            ...row.cells.map((cell, at) => h("td", { class: ["prompt", t("batch.prompt")].includes(names[at]) ? "words" : "", role: "cell" }, cell)),
           ),
         ),
       ),
@@ -200,20 +220,34 @@ function batchCard(first, reload) {
   const details = h("details", { class: "told-box" }, h("summary", null, t("batch.per_row")), rows);
   details.addEventListener("toggle", () => details.open && drawRows());
 
+  /** What the rows that are shown were drawn from. @type {string[]} */
+  let shown = [];
+  /** What can be opened large, in the order of the rows. @type {import("./viewer.js").Item[]} */
+  let pictures = [];
+  /** @param {string} id */
+  const openLarge = async (id) => {
+    const { openViewer } = await import("./viewer.js");
+    openViewer(pictures, pictures.findIndex((one) => one.id === id), (_, { deleted }) => deleted && drawRows());
+  };
   const drawRows = async () => {
     try {
       const answer = await request(`/v1/batches/${first.id}/results`);
-      const lines = (await answer.text()).split("\n").filter(Boolean).slice(0, rowsShown);
-      const read = lines.map((line, index) => ({ index, said: JSON.parse(line) }));
-      fill(
-        rows,
-        table(
-          [t("batch.prompt"), t("batch.status"), t("batch.pictures")],
-          read.map(({ index, said }) => ({ line: index + 1, wrong: null, cells: [said.input?.prompt ?? "", statusOf(said), picturesOf(said)] })),
-          t("batch.row"),
-        ),
+      const all = (await answer.text()).split("\n").filter(Boolean);
+      const lines = all.slice(0, rowsShown);
+      const read = lines.map((line) => JSON.parse(line));
+      pictures = read.flatMap((said) => (said.output ?? []).map((/** @type {Api.Output} */ one) => ({ ...one, job: said.job })));
+      const drawn = table(
+        [t("batch.prompt"), t("batch.status"), t("batch.pictures")],
+        read.map((said, index) => ({ line: index + 1, wrong: null, cells: [said.input?.prompt ?? "", statusOf(said), picturesOf(said, index + 1, openLarge)] })),
+        t("batch.row"),
       );
+      const [now, before] = [drawn, rows].map((place) => place.querySelectorAll("tbody tr"));
+      // only rows that changed are put in anew: others would lose what has the focus in them
+      if (before.length === now.length) lines.forEach((line, at) => line !== shown[at] && before[at].replaceWith(now[at]));
+      else fill(rows, drawn, all.length > rowsShown ? h("p", { class: "hint table-note" }, t("batch.first", { count: rowsShown })) : null);
+      shown = lines;
     } catch (error) {
+      shown = [];
       fill(rows, failure(error, drawRows));
     }
   };
@@ -248,7 +282,7 @@ function batchCard(first, reload) {
       const { counts } = batch;
       const over = counts.succeeded + counts.failed + counts.canceled;
       words.textContent = [
-        t("batch.done", { done: over, total: counts.total }),
+        t("batch.done", { done: counts.succeeded, total: counts.total }),
         counts.failed ? t("batch.failed", { count: counts.failed }) : "",
         counts.canceled ? t("batch.canceled", { count: counts.canceled }) : "",
       ]
@@ -289,17 +323,17 @@ function statusOf(said) {
   return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, `${what} ${todo}`)) : place;
 }
 
-/** @param {any} said */
-function picturesOf(said) {
-  /** @type {{ id: string, url: string }[]} */
-  const outputs = said.output ?? said.outputs ?? [];
+/** @param {any} said a line of the results @param {number} row @param {(id: string) => void} open */
+function picturesOf(said, row, open) {
+  /** @type {Api.Output[]} */
+  const outputs = said.output ?? [];
   return h(
     "span",
     { class: "row" },
-    ...outputs.slice(0, 4).map((output) => {
-      const img = h("img", { class: "row-thumb", alt: "", width: 40, height: 40, loading: "lazy" });
+    ...outputs.slice(0, 4).map((output, at) => {
+      const img = h("img", { alt: "", width: 40, height: 40, loading: "lazy" });
       show(img, `/v1/images/${output.id}/thumb`);
-      return img;
+      return h("button", { type: "button", class: "row-thumb", "aria-label": t("batch.open", { at: at + 1, row }), on: { click: () => open(output.id) } }, img);
     }),
     outputs.length || said.error || ["failed", "canceled"].includes(said.status) ? null : icon("wait"),
   );

@@ -76,14 +76,20 @@ export function createCamera(of) {
     timer = setTimeout(look, lookEvery);
   };
 
+  let shooting = false;
   const shoot = async () => {
-    const photo = await frame(video, photoSide);
+    // a second press while the first is being read would skip a pose
+    if (shooting) return;
+    shooting = true;
+    const photo = await frame(video, photoSide).finally(() => (shooting = false));
     guide.classList.add("flash");
     setTimeout(() => guide.classList.remove("flash"), 250);
     of.onPhoto(photo);
     pose += 1;
-    if (pose >= poses.length) close();
-    else drawPoses();
+    if (pose >= poses.length) return close();
+    drawPoses();
+    // what is wanted next is said at once, not when the next frame has been looked at
+    say(t(`camera.${poses[pose]}.hold`), guide.classList.contains("good"));
   };
 
   const close = () => {

@@ -6,7 +6,7 @@ import { button, fill, freshId, h, icon } from "./dom.js";
 import { amend, choosePeople, chosenPeople, draft, drawnPeople, mostPeople, orderOf, ownSize, sideBySide, sizeOf, sourceOf, speaksOfMe } from "./draft.js";
 import { createExpansion } from "./expansion.js";
 import { has, list, t } from "./i18n.js";
-import { submit } from "./jobs.js";
+import { showOrdered, submit } from "./jobs.js";
 import { openEnrol } from "./enrol.js";
 import { people } from "./people.js";
 import { avatar, failure, notice, toggle } from "./ui.js";
@@ -69,7 +69,7 @@ export function createComposer() {
       const model = await modelNamed(draft.get().advanced.model);
       const look = (await styles()).find((one) => one.id === draft.get().style);
       await submit(orderOf(draft.get(), model, look));
-      document.dispatchEvent(new CustomEvent("imagine:ordered"));
+      showOrdered();
     } catch (error) {
       // the same was said above when the scene was asked for
       if (error instanceof Problem && error.code === "refused") fill(expansion.trouble);

@@ -168,6 +168,11 @@ function asNumber(text) {
   return text.trim() && Number.isFinite(value) ? value : undefined;
 }
 
+/** After how many steps a picture is shown again on its way. @param {number} [steps] */
+export function previewEvery(steps = 20) {
+  return Math.max(1, Math.round(steps / 8));
+}
+
 /**
  * The order for the service.
  * @param {Draft} of
@@ -184,7 +189,7 @@ export function orderOf(of, model, look) {
     // without an expansion nobody else would say what the look is
     prompt: look && !of.expand ? `${ideaText(of)}, ${look.text}` : ideaText(of),
     n: asNumber(advanced.n) ?? 4,
-    previews: Math.max(1, Math.round((steps ?? model?.steps ?? 20) / 8)),
+    previews: previewEvery(steps ?? model?.steps),
     expand: of.expand ? (of.expansion ?? true) : false,
   };
   if (who.length) {

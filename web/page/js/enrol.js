@@ -52,6 +52,7 @@ function fillSheet(body, start, done) {
         form.name = name.value;
         update();
       },
+      keydown: (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && !event.isComposing && create.click(),
     },
   });
   const said = h("div", { "aria-live": "polite" });
@@ -105,9 +106,8 @@ function fillSheet(body, start, done) {
       tray.element,
       start.person ? null : field(t("enrol.name"), name, t("enrol.name.hint")),
       start.person ? h("p", { class: "hint" }, t(start.person.keep_photos ? "enrol.kept.yes" : "enrol.kept.no")) : kept(form),
-      said,
-      create,
-      wanted,
+      // in sight however far down it is: what it waits for stands above
+      h("div", { class: "sheet-foot" }, said, create, wanted),
     );
     tray.begin();
     if (start.camera) tray.openCamera();

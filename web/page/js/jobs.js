@@ -1,7 +1,7 @@
 // Jobs as this page follows them: what the service last said, and the newest preview of each picture.
 
 import { Problem, address, call } from "./api.js";
-import { sideBySide } from "./draft.js";
+import { previewEvery, sideBySide } from "./draft.js";
 import { createStore, onNews, tellTabs } from "./store.js";
 import { t } from "./i18n.js";
 import { follow } from "./sse.js";
@@ -76,13 +76,31 @@ function onceOnly() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+let toBeShown = false;
+
+/** To where pictures appear that were just ordered, from whatever screen. */
+export function showOrdered() {
+  toBeShown = true;
+  if (!/^#?\/?$/.test(location.hash)) location.hash = "#/";
+  document.dispatchEvent(new CustomEvent("imagine:ordered"));
+}
+
+/** Whether something was just ordered that is not in sight yet; true once. */
+export function takeOrdered() {
+  const was = toBeShown;
+  toBeShown = false;
+  return was;
+}
+
 /** What goes along with an order in a form, by the form's names. @typedef {Record<string, Blob | string>} Files */
 
 /** What this tab ordered, by job: the service does not hand out masks and photos again. @type {Map<string, { order: Api.JobRequest, files?: Files }>} */
 const ordered = new Map();
 
-/** @param {Api.JobRequest} order @param {Files} [files] @returns {Promise<Api.Job>} */
-export async function submit(order, files) {
+/** @param {Api.JobRequest} wanted @param {Files} [files] @returns {Promise<Api.Job>} */
+export async function submit(wanted, files) {
+  // what another program ordered, and is ordered again here, is seen on its way, too
+  const order = { previews: previewEvery(wanted.steps), ...wanted };
   /** @type {Api.Job} */
   const job = await call("/v1/jobs", { method: "POST", headers: { "Idempotency-Key": onceOnly() }, ...(files ? { body: formOf(order, files) } : { json: order }) });
   if (files || order.edit?.mask || order.people?.some((one) => one.mask)) ordered.set(job.id, { order, files });

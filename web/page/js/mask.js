@@ -2,7 +2,7 @@
 
 import { button, fill, h } from "./dom.js";
 import { t } from "./i18n.js";
-import { submit } from "./jobs.js";
+import { showOrdered, submit } from "./jobs.js";
 import { createPainter } from "./painter.js";
 import { failure, field, notice, openDialog, toggle } from "./ui.js";
 
@@ -28,7 +28,7 @@ export function openMask(of) {
           await submit({ ...of.input, prompt, expand: false, size: `${width}x${height}`, edit: { image: item.id, ...change(width, height) } });
           close();
           of.onOrdered();
-          location.hash = "#/";
+          showOrdered();
           notice(t("mask.ordered"));
         },
       }),
@@ -85,8 +85,7 @@ export function maskForm(of) {
       of.extra,
       field(t("mask.strength"), strength, t("mask.strength.hint")),
       toggle(t("mask.keep_face"), false, keep, t("mask.keep_face.hint")),
-      said,
-      go,
+      h("div", { class: "sheet-foot" }, said, go),
     ),
   );
 }

@@ -5,7 +5,7 @@ import { askConsent, consentJson } from "./consent.js";
 import { button, fill, focusHead, h } from "./dom.js";
 import { chosenPeople, draft, orderOf, strengthsAt } from "./draft.js";
 import { t } from "./i18n.js";
-import { submit } from "./jobs.js";
+import { showOrdered, submit } from "./jobs.js";
 import { maskForm } from "./mask.js";
 import { people } from "./people.js";
 import { dropPlace } from "./photo-tray.js";
@@ -98,7 +98,7 @@ function paint(body, photo, consent, close) {
         const order = orderOf({ ...now, people: who.value ? [who.value] : [], advanced: { ...now.advanced, strengths: [strengthsAt(now.advanced, now.people.indexOf(who.value))] }, style: "", expand: false }, model, undefined);
         await submit({ ...order, prompt, size: `${width}x${height}`, edit: change(width, height) }, { "edit.image": photo.blob, consent });
         close();
-        document.dispatchEvent(new CustomEvent("imagine:ordered"));
+        showOrdered();
         notice(t("mask.ordered"));
       },
     }),

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { preselect } from "./draft.js";
 import { createFeed } from "./feed.js";
 import { t } from "./i18n.js";
-import { jobs, loadJobs } from "./jobs.js";
+import { jobs, loadJobs, takeOrdered } from "./jobs.js";
 import { loadPeople, people } from "./people.js";
 import { failure } from "./ui.js";
 import { createWelcome } from "./welcome.js";
@@ -48,14 +48,20 @@ export function createStudio() {
   };
 
   const load = () => {
-    Promise.all([loadPeople(), loadJobs()]).catch((error) => {
-      if (!people.get() || !jobs.get()) element.replaceChildren(failure(error, () => (element.replaceChildren(), load())));
-    });
+    Promise.all([loadPeople(), loadJobs()]).then(
+      // what was ordered on another screen
+      () => requestAnimationFrame(onOrdered),
+      (error) => {
+        if (!people.get() || !jobs.get()) element.replaceChildren(failure(error, () => (element.replaceChildren(), load())));
+      },
+    );
   };
   const stops = [people.watch(draw), jobs.watch(draw)];
   const onOrdered = () => {
-    const results = element.querySelector(".results");
-    if (results && matchMedia("(max-width: 60rem)").matches) results.scrollIntoView({ block: "start" });
+    const results = element.isConnected && element.querySelector(".results");
+    if (!results || !takeOrdered()) return;
+    // beside the box they are in sight, unless somebody has gone down the page
+    if (matchMedia("(max-width: 60rem)").matches || results.getBoundingClientRect().top < 0) results.scrollIntoView({ block: "start" });
   };
   document.addEventListener("imagine:ordered", onOrdered);
   load();

@@ -6,7 +6,7 @@ import { button, fill, h, takesText } from "./dom.js";
 import { advancedOf, amend, draft, noScene, placesOf } from "./draft.js";
 import { has, moment, number, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
-import { ofPhoto, orderFor, submit, unknownOf, withPlaces } from "./jobs.js";
+import { ofPhoto, orderFor, showOrdered, submit, unknownOf, withPlaces } from "./jobs.js";
 import { people, personOf } from "./people.js";
 import { selfieAddress } from "./selfies.js";
 import { sourcesList } from "./sources.js";
@@ -17,6 +17,7 @@ import { explainShort, likenessNumber, likenessWord } from "./words.js";
 /** @typedef {{ id: string, url: string, seed: number, width: number, height: number, job: string }} Item */
 
 const varyStrength = 0.45;
+const longestBeside = 28;
 
 /**
  * @param {Item[]} items
@@ -69,7 +70,17 @@ export function openViewer(items, start, onChange, beyond) {
     open();
   };
 
-  const open = async () => {
+  /** Ends when all is known of the picture that is shown. */
+  let opened = Promise.resolve();
+  const open = () => (opened = load());
+  /** A key that is pressed before that is not lost. @param {() => unknown} act */
+  const once = (act) => async () => {
+    const mine = turn;
+    await opened;
+    if (mine === turn && now.info && dialog.open) act();
+  };
+
+  const load = async () => {
     const mine = ++turn;
     now = { info: null, job: null, comparing: false };
     drawStage();
@@ -219,7 +230,7 @@ export function openViewer(items, start, onChange, beyond) {
     try {
       await submit(edit ? { ...order, edit } : order, known.files);
       close();
-      location.hash = "#/";
+      showOrdered();
       notice(said);
     } catch (error) {
       notice(explainShort(error));
@@ -276,9 +287,9 @@ export function openViewer(items, start, onChange, beyond) {
     const keys = {
       ArrowLeft: onRange ? undefined : () => go(-1),
       ArrowRight: onRange ? undefined : () => go(1),
-      c: acts.compare,
-      r: acts.more,
-      f: acts.favourite,
+      c: once(acts.compare),
+      r: once(acts.more),
+      f: once(acts.favourite),
       Delete: acts.remove,
     };
     const does = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
@@ -341,7 +352,13 @@ function settingsList(info, job) {
   return h(
     "dl",
     { class: "settings" },
-    ...rows.filter(([, value]) => value !== undefined && value !== null && value !== "").flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+    ...rows
+      .filter(([, value]) => value !== undefined && value !== null && value !== "")
+      .flatMap(([name, value]) => {
+        // beside its name a sentence would be a column of single words
+        const long = String(value).length > longestBeside ? "long" : undefined;
+        return [h("dt", { class: long }, name), h("dd", { class: long }, value)];
+      }),
   );
 }
 
