@@ -17,8 +17,8 @@ pub const HARMLESS: &str = "harmless";
 
 /// Marks that are weighed at once. Longer texts are weighed piece by piece, so that much that is harmless does not
 /// hide what is not.
-const WINDOW: usize = 28;
-const STEP: usize = 14;
+const WINDOW: usize = 16;
+const STEP: usize = 8;
 
 /// A kind of wish that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +210,7 @@ mod tests {
     fn long_texts_are_read_piece_by_piece() {
         let marks: Vec<Mark> = (0..60).map(|i| Mark { word: i.to_string(), ..Mark::default() }).collect();
         let lengths: Vec<usize> = windows(&marks).map(<[Mark]>::len).collect();
-        assert_eq!(lengths, [28, 28, 28, 18]);
+        assert_eq!(lengths, [16, 16, 16, 16, 16, 16, 12]);
         assert_eq!(windows(&marks[..3]).count(), 1);
         assert_eq!(windows(&[]).map(<[Mark]>::len).sum::<usize>(), 0);
     }

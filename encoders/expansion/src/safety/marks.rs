@@ -248,7 +248,7 @@ mod tests {
             ("me in Shaquille O'Neal's car", "me in <name> <own> car"),
             ("ich mit Ursula von der Leyen", "ich mit <name>"),
             ("ich trete Dwayne Johnsons Auto", "ich trete <name> auto"),
-            ("me as James Bond in New York", "me as <elsewhere> in <elsewhere>"),
+            ("me as James Bond in New York", "me as james_bond in new_york"),
             ("me stealing the show, 14 times", "me stealing_the_show <number> times"),
         ] {
             let marks = marker.marks(text);
