@@ -24,18 +24,17 @@ SIDE = 128  # of a thumbnail
 
 # role: who, what else is said, the seed that was chosen by eye, and what is said of the card where photos do not tell it
 SHOWN = {
-    'astronaut': (17, 'smiling, starry space', 104, ()),
+    'astronaut': (17, 'smiling, starry space', 103, ()),
     'pirate': (61, 'smiling, open sea, golden hour light', 102, ('beard=yes',)),
     'wizard': (94, 'smiling, night forest', 103, ('beard=yes', 'hair-colour=white')),
     'queen': (39, 'smiling, castle hall', 109, ()),
     'firefighter': (31, 'smiling, flames', 102, ()),
     'cowboy': (24, 'smiling, desert, golden hour light', 102, ('beard=yes',)),
-    'chef': (15, 'smiling, kitchen', 109, ()),
-    'scientist': (22, 'smiling, laboratory', 103, ()),
+    'chef': (15, 'smiling, kitchen', 103, ()),
+    'scientist': (22, 'smiling, laboratory', 108, ()),
 }
 STAND_IN_ROLES = ('astronaut', 'pirate', 'wizard', 'queen', 'cowboy', 'firefighter')
 LOOK_OF = (44, 'a portrait of a person wearing a white t-shirt, smiling', 4)
-LOOK_SEEDS = {'flames': 6}  # with 4 it is a kitchen
 
 
 def draw(program, photo, prompt, seed, count, out, card=()):
@@ -91,12 +90,11 @@ STYLES = {
 
 def looks(program, portraits, out):
     """The places that the shipped model knows."""
-    who, words, _ = LOOK_OF
+    who, words, seed = LOOK_OF
     for place in json.loads((MODEL / 'vocabulary.json').read_text())['phrases']['setting']:
         if place.startswith('plain '):
             continue
         name = place.replace(' ', '-')
-        seed = LOOK_SEEDS.get(place, LOOK_OF[2])
         picture = draw(program, portraits / f'{who}.jpg', f'{words}, {place}', seed, 1, out / name)[seed]
         webp(thumbnail(picture), IMG / 'styles' / f'{name}.webp', 78)
 

@@ -243,7 +243,7 @@ mod tests {
     fn a_folded_layer_hears_what_makes_the_model_draw_what_is_wanted() {
         let mut rng = StdRng::seed_from_u64(3);
         let mut colour = || [normal(&mut rng), normal(&mut rng), normal(&mut rng)];
-        let pairs: Vec<Pair> = std::iter::repeat_with(|| colour()).take(50).map(|c| (c, draws(c))).collect();
+        let pairs: Vec<Pair> = std::iter::repeat_with(&mut colour).take(50).map(|c| (c, draws(c))).collect();
         let inverse = Response::of(&pairs).unwrap().inverse().unwrap();
         // A layer that passes the eight numbers on: what it says of skin and hair is what the model is told.
         let layer = fold(&Tensor::eye(8, (Kind::Float, Device::Cpu)), 0, &inverse);
@@ -267,7 +267,7 @@ mod tests {
         let deaf = |[l, a, b]: [f32; 3]| [l, a, 0.05 * b + 1.0];
         let mut rng = StdRng::seed_from_u64(4);
         let mut colour = || [normal(&mut rng), normal(&mut rng), normal(&mut rng)];
-        let pairs: Vec<Pair> = std::iter::repeat_with(|| colour()).take(50).map(|c| (c, deaf(c))).collect();
+        let pairs: Vec<Pair> = std::iter::repeat_with(&mut colour).take(50).map(|c| (c, deaf(c))).collect();
         let (inverse, _) = Response::of(&pairs).unwrap().inverse().unwrap();
         assert!((inverse.double_value(&[2, 2]) - STRONGEST).abs() < 1e-3);
         assert!((inverse.double_value(&[0, 0]) - 1.0).abs() < 1e-3);
