@@ -127,6 +127,18 @@ mod tests {
         assert!(safety.check(&hidden).is_err());
     }
 
+    /// What docs/expansion.md says of wishes that neither layer was made for.
+    #[test]
+    fn of_unseen_wishes_most_bad_ones_are_refused_and_few_others() {
+        let safety = Safety::built_in().unwrap();
+        let mut refused = [0, 0];
+        for line in said(include_str!("../../tests/unseen.tsv")) {
+            let [fate, _, text] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+            refused[usize::from(fate == "harmless")] += usize::from(safety.check(text).is_err());
+        }
+        assert!(refused[0] >= 70 && refused[1] <= 4, "{refused:?} of 90 bad and 90 harmless");
+    }
+
     #[test]
     fn phrases_of_the_bank_pass() {
         let safety = Safety::built_in().unwrap();
