@@ -22,6 +22,7 @@ use imagine_store::{
     Store, Vault,
 };
 use imagine_worker::{Worker, WorkerOptions};
+use sqlx::{AnyConnection, Connection};
 use studio::{Eyes, Painter, colour};
 use tokio::runtime::Runtime;
 
@@ -298,6 +299,26 @@ async fn check(archive: &Archive, folder: &Path, ids: &[JobId]) {
     assert!(succeeded > ids.len() / 10, "only {succeeded} of {} were ever finished", ids.len());
 }
 
+/// Whether somebody who stands still has a write begun: 300 ms are longer than those who go on need for one.
+async fn writes(folder: &Path, database: Option<&str>) -> bool {
+    sqlx::any::install_default_drivers();
+    let file = folder.join("imagine.db");
+    let url = database.map_or_else(|| format!("sqlite://{}", file.display()), str::to_owned);
+    let mut connection = AnyConnection::connect(&url).await.unwrap();
+    if database.is_none() {
+        sqlx::query("PRAGMA busy_timeout = 300").execute(&mut connection).await.unwrap();
+        let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await;
+        if begun.is_ok() {
+            sqlx::query("ROLLBACK").execute(&mut connection).await.unwrap();
+        }
+        return begun.is_err();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    sqlx::query_scalar::<_, i64>(begun).fetch_one(&mut connection).await.unwrap() > 0
+}
+
 async fn stopped_past_the_lease(database: Option<&str>) {
     use rustix::process::{Pid, Signal, kill_process};
     let folder = tempfile::tempdir().unwrap();
@@ -308,7 +329,13 @@ async fn stopped_past_the_lease(database: Option<&str>) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     let mut follow = archive.store.follow("local", id, 0).await.unwrap().unwrap();
     while !matches!(follow.next().await.unwrap().unwrap().event, JobEvent::Output(_)) {}
+    // Not in the middle of a write: who stands still there keeps its lock, and nobody takes over before it goes on.
     kill_process(pid, Signal::STOP).unwrap();
+    while writes(folder.path(), database).await {
+        kill_process(pid, Signal::CONT).unwrap();
+        tokio::time::sleep(Duration::from_millis(7)).await;
+        kill_process(pid, Signal::STOP).unwrap();
+    }
     // Another takes over when the lease has run out, and ends it.
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let other = worker(archive.clone(), folder.path(), Duration::ZERO, 3);
