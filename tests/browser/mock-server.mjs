@@ -82,7 +82,8 @@ function record(job, event, data, kept = true) {
   for (const listener of job.listeners) listener(entry);
 }
 
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+// What still waits when all tests are done keeps nobody.
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
 
 async function run(job) {
   await pause(settings.queueMilliseconds);
