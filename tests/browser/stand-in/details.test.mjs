@@ -87,6 +87,23 @@ test("what is ordered on another screen, or far down the page, comes into sight"
   await inSight();
 });
 
+test("a job that was cancelled stays so, though the answer tells of before", async () => {
+  await someone(4);
+  await call("POST", "/mock/settings", { stepMilliseconds: 2000 });
+  const page = await open();
+  await page.route("**/cancel", async (route) => {
+    const job = await (await route.fetch()).json();
+    await card(page).getByText("Cancelled").waitFor();
+    await route.fulfill({ json: { ...job, status: "running", progress: 0.01 } });
+  });
+  await page.getByRole("button", { name: "Again, with a new seed" }).first().click();
+  const answered = page.waitForResponse("**/cancel");
+  await card(page).getByRole("button", { name: "Cancel" }).click();
+  await (await answered).finished();
+  await page.waitForTimeout(300);
+  assert.equal(await card(page).locator(".job-status").textContent(), "Cancelled");
+});
+
 test("a failure in passing is said in the language of the page", async () => {
   await someone(4);
   const page = await open({ locale: "it-IT" });

@@ -195,9 +195,18 @@ function put(job) {
   else jobs.set([followed(job), ...all]);
 }
 
-/** @param {string} id @param {(one: Followed) => Followed} how */
+/**
+ * A job that is over stays so: an answer or an event that was on its way for longer tells of before.
+ * @param {string} id @param {(one: Followed) => Followed} how
+ */
 function change(id, how) {
-  jobs.set((jobs.get() ?? []).map((one) => (one.job.id === id ? how(one) : one)));
+  jobs.set(
+    (jobs.get() ?? []).map((one) => {
+      if (one.job.id !== id) return one;
+      const next = how(one);
+      return isOver(one.job) && !isOver(next.job) ? one : next;
+    }),
+  );
 }
 
 /** Sees to it that every job that is not over is either streamed or asked for now and then. */
