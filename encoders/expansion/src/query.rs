@@ -36,6 +36,7 @@ pub fn of(idea: &Idea, knowledge: &Knowledge) -> String {
 
 /// Whether an idea names something that the lexicon does not know: a small model says of such things too that it
 /// knows them. German has capitals everywhere, so there nobody can tell.
+#[cfg_attr(not(any(feature = "llama", test)), expect(dead_code, reason = "only a local model is asked"))]
 pub fn names_the_unknown(idea: &Idea, knowledge: &Knowledge) -> bool {
     let language = idea.language.unwrap_or_else(|| knowledge.languages.guess(&idea.text));
     let words = split(&idea.text, language);

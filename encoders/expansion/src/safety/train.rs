@@ -19,8 +19,8 @@ const EPOCHS: usize = 16;
 const RATE: f32 = 0.12;
 /// How strongly weights are drawn to nothing.
 const DECAY: f32 = 2e-4;
-/// By how much over even odds a wish has to look refused. Chosen by [`cross_validated`]: of harmless wishes that were
-/// not learned at most one in 200 is refused.
+/// By how much over even odds a wish has to look refused. Chosen by wishes that were not learned, so that hardly any
+/// everyday one is refused; [`cross_validated`] shows what others would give.
 const THRESHOLD: f32 = 1.4;
 
 /// Parts into which wishes are split to measure.
