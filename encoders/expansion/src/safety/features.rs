@@ -59,14 +59,16 @@ pub fn features(marks: &[Mark]) -> Vec<Feature> {
     }
     found.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
     found.dedup_by_key(|(bucket, _)| *bucket);
-    // Long wishes have more features; they do not weigh more for it.
-    let length: f32 = found.iter().map(|(_, value)| value * value).sum::<f32>().sqrt().max(1.0);
+    // Long wishes have more features; they do not weigh more for it. Short ones do not weigh as much as long ones: of a
+    // word alone nothing else says what is meant.
+    let length: f32 = found.iter().map(|(_, value)| value * value).sum::<f32>().sqrt().max(SHORT);
     found.iter_mut().for_each(|(_, value)| *value *= LENGTH / length);
     found
 }
 
-/// How long the vector of a wish is.
+/// How long the vector of a wish is; of one that was shorter than `SHORT` before, less.
 const LENGTH: f32 = 6.0;
+const SHORT: f32 = 4.0;
 
 /// Pieces of a word with its ends marked; a mark in angle brackets has none.
 fn pieces(word: &str, mut each: impl FnMut(&str)) {
@@ -134,7 +136,8 @@ mod tests {
         let marks = [mark("the", &[]), mark("the", &[]), mark("robber", &[20, 30]), mark("<name>", &[0, 1])];
         let found = features(&marks);
         assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        let length = found.iter().map(|(_, value)| value * value).sum::<f32>().sqrt();
-        assert!((length - LENGTH).abs() < 1e-3, "{length}");
+        let length = |found: &[Feature]| found.iter().map(|(_, value)| value * value).sum::<f32>().sqrt();
+        assert!((length(&found) - LENGTH).abs() < 1e-3, "{}", length(&found));
+        assert!(length(&features(&marks[..1])) < LENGTH / 2.0);
     }
 }
