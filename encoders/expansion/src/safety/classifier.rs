@@ -24,6 +24,8 @@ const STEP: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
     pub name: String,
+    /// Whether it takes a real person: where nobody is named, it is not of this kind.
+    pub of_somebody: bool,
     pub reason: String,
 }
 
@@ -33,10 +35,16 @@ pub struct Kind {
 /// [`DataError`] names the line.
 pub fn kinds() -> Result<Vec<Kind>, DataError> {
     let parsed = lines(include_str!("../../data/refusals/reasons.tsv")).map(|(number, line)| {
-        let (name, reason) = line
-            .split_once('\t')
-            .ok_or_else(|| DataError::new(REASONS, format!("line {number} has no tab")))?;
-        Ok(Kind { name: name.to_owned(), reason: reason.to_owned() })
+        let wrong =
+            || DataError::new(REASONS, format!("line {number} is not: kind, anybody or named, reason"));
+        let (name, rest) = line.split_once('\t').ok_or_else(wrong)?;
+        let (who, reason) = rest.split_once('\t').ok_or_else(wrong)?;
+        let of_somebody = match who {
+            "named" => true,
+            "anybody" => false,
+            _ => return Err(wrong()),
+        };
+        Ok(Kind { name: name.to_owned(), of_somebody, reason: reason.to_owned() })
     });
     parsed.collect()
 }
@@ -156,10 +164,14 @@ impl Classifier {
     /// [`ExpandError::Refused`] with the kind of wish that it seems to be.
     pub fn check(&self, text: &str) -> Result<(), ExpandError> {
         let marks = self.marker.marks(text);
-        let judged = windows(&marks).map(|marks| self.weights.judge(&features(marks)));
-        let worst = judged.max_by(|a, b| a.0.total_cmp(&b.0));
-        match worst.filter(|(over, _)| *over > 0.0).and_then(|(_, kind)| self.kinds.get(kind)) {
-            Some(Kind { name, reason }) => {
+        let somebody = marks.iter().any(Mark::is_name);
+        let judged = windows(&marks).filter_map(|marks| {
+            let (over, kind) = self.weights.judge(&features(marks));
+            let kind = self.kinds.get(kind).filter(|kind| somebody || !kind.of_somebody)?;
+            (over > 0.0).then_some((over, kind))
+        });
+        match judged.max_by(|a, b| a.0.total_cmp(&b.0)) {
+            Some((_, Kind { name, reason, .. })) => {
                 Err(ExpandError::Refused { rule: name.clone(), reason: reason.clone() })
             }
             None => Ok(()),

@@ -69,7 +69,22 @@ pub fn wishes(rules: &Rules, known: &[&str]) -> Result<Vec<Wish>, DataError> {
             None => block += 1,
         }
     }
+    wishes.extend(long(&wishes));
     Ok(wishes)
+}
+
+/// Harmless wishes of one block after each other, as long as people write who say everything: by their many words alone
+/// they are no worse.
+fn long(wishes: &[Wish]) -> Vec<Wish> {
+    let harmless: Vec<&Wish> = wishes.iter().filter(|wish| wish.kind == HARMLESS).collect();
+    let of_block = harmless.chunk_by(|a, b| a.block == b.block);
+    let joined = of_block.flat_map(|block| {
+        block.chunks(3).filter(|some| some.len() == 3).map(|some| {
+            let text = some.iter().map(|wish| wish.text.as_str()).collect::<Vec<_>>().join(", ");
+            Wish { text, weight: 0.2, ..some[0].clone() }
+        })
+    });
+    joined.collect()
 }
 
 type Fillers = BTreeMap<String, Vec<String>>;

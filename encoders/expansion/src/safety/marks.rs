@@ -19,6 +19,13 @@ pub struct Mark {
     pub meanings: Vec<String>,
 }
 
+impl Mark {
+    /// Whether somebody is named here.
+    pub fn is_name(&self) -> bool {
+        self.concepts.contains(&(Special::Name as u16))
+    }
+}
+
 /// Reads wishes.
 #[derive(Clone, Debug)]
 pub struct Marker {

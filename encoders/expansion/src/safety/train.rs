@@ -6,7 +6,7 @@ use std::fmt;
 use super::classifier::{HARMLESS, Kind, Table, Weights, kinds, windows};
 use super::corpus::{Wish, wishes};
 use super::features::{Feature, features};
-use super::marks::Marker;
+use super::marks::{Mark, Marker};
 use super::rules::Rules;
 use crate::data::DataError;
 use crate::seed::Seeded;
@@ -31,6 +31,8 @@ struct Lesson {
     features: Vec<Feature>,
     /// None where it is harmless.
     kind: Option<usize>,
+    /// Whether somebody is named.
+    somebody: bool,
     weight: f32,
     block: usize,
 }
@@ -54,7 +56,8 @@ fn lessons(rules: &Rules, kinds: &[Kind]) -> Result<(Vec<Lesson>, Vec<Wish>), Da
         let marks = marker.marks(&wish.text);
         let kind = kinds.iter().position(|kind| kind.name == wish.kind);
         let features = windows(&marks).next().map(features).unwrap_or_default();
-        Lesson { features, kind, weight: wish.weight, block: wish.block }
+        let somebody = marks.iter().any(Mark::is_name);
+        Lesson { features, kind, somebody, weight: wish.weight, block: wish.block }
     };
     Ok((wishes.iter().map(lesson).collect(), wishes))
 }
@@ -158,6 +161,8 @@ pub fn cross_validated() -> Result<Report, DataError> {
         for (lesson, wish) in lessons.iter().zip(&wishes).filter(|(lesson, _)| fold(lesson.block) == held_out)
         {
             let (over, kind) = weights.judge(&lesson.features);
+            let possible = kinds.get(kind).is_some_and(|kind| lesson.somebody || !kind.of_somebody);
+            let over = if possible { over } else { f32::NEG_INFINITY };
             report.lines.push(Judged {
                 kind: wish.kind.clone(),
                 text: wish.text.clone(),
@@ -243,6 +248,7 @@ mod tests {
         let lesson = |bucket: u32, kind: Option<usize>| Lesson {
             features: vec![(7, 1.0), (bucket, 1.0)],
             kind,
+            somebody: true,
             weight: 1.0,
             block: 0,
         };
