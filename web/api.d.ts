@@ -55,6 +55,7 @@ declare namespace Api {
     mode: string;
     dropped?: string[];
     note?: string | null;
+    note_codes?: string[];
     sources?: Source[];
   };
   type Source = { title: string; url: string; snippet: string };

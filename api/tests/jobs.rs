@@ -189,6 +189,12 @@ async fn every_value_is_checked() {
         assert_eq!(problem.status, 400, "{job} {}", problem.text());
         assert_eq!(problem.json()["error"]["param"], param, "{job} {}", problem.text());
     }
+    // For programs that say it in another language.
+    let steps =
+        app.post("/v1/jobs", &json!({"prompt": "x", "steps": 0})).await.problem(400, "invalid_request");
+    assert_eq!((&steps["least"], &steps["most"]), (&json!(1.0), &json!(150.0)));
+    let long = app.post("/v1/jobs", &json!({"prompt": "x".repeat(32_001)})).await;
+    assert_eq!(long.problem(400, "invalid_request")["most"], 32_000);
     app.post("/v1/jobs", &json!({"prompt": "x", "people": [{"person": "nobody"}]}))
         .await
         .problem(404, "not_found");

@@ -156,7 +156,7 @@ function expansionOf(idea, style, seed = 0, ground = false) {
   // as the service: "me" becomes a person whom the model knows how to draw
   const subject = idea.replace(/^(me|io)\b/, "a person");
   const parts = { subject, style: styles.find((one) => one.id === style)?.text ?? "", setting: scenes[seed % scenes.length], wardrobe: "white space suit", light: "soft studio light", camera: "close portrait", expression: "smiling", pose: "" };
-  return { prompt: assembled(parts), negative_prompt: negative, parts, people: idea.includes(" and ") ? 2 : 1, dropped: droppedOf(parts), language: "en", backend: "mock", mode: "template", ...(ground ? { sources: settings.sources } : {}) };
+  return { prompt: assembled(parts), negative_prompt: negative, parts, people: idea.includes(" and ") ? 2 : 1, dropped: droppedOf(parts), language: "en", backend: "mock", mode: "template", ...(ground ? { sources: settings.sources } : {}), ...settings.noted };
 }
 
 const assembled = (parts) => Object.values(parts).filter(Boolean).join(", ");

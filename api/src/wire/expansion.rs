@@ -28,6 +28,20 @@ pub struct ExpansionSchema {
     pub dropped: Vec<String>,
     /// For the person, e.g. why another backend answered.
     pub note: Option<String>,
+    /// What the note says, for programs that say it in another language.
+    #[schema(required = false)]
+    pub note_codes: Vec<NoteCodeSchema>,
+}
+
+/// Another backend answered; the web search failed; there is no search server where it was drawn.
+#[derive(ToSchema, Serialize)]
+#[schema(as = ExpansionNoteCode)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of a type of another crate")]
+pub enum NoteCodeSchema {
+    OtherBackend,
+    SearchFailed,
+    NoSearch,
 }
 
 /// How it came about: by rules, by a language model that chose among phrases, or by one that wrote.
@@ -103,7 +117,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use std::collections::BTreeSet;
 
-    use imagine_contract::{Expansion, Language, Mode, Parts, Source};
+    use imagine_contract::{Expansion, Language, Mode, NoteCode, Parts, Source};
     use utoipa::PartialSchema;
 
     use super::*;
@@ -126,6 +140,7 @@ mod tests {
             sources: vec![source],
             dropped: vec![String::new()],
             note: Some(String::new()),
+            note_codes: vec![NoteCode::OtherBackend],
         };
         let json = serde_json::to_value(&expansion).unwrap();
         let schema = |schema: utoipa::openapi::RefOr<utoipa::openapi::Schema>| {

@@ -37,6 +37,7 @@ impl Expander for StandInExpander {
             sources: if idea.ground { sources() } else { Vec::new() },
             dropped: Vec::new(),
             note: None,
+            note_codes: Vec::new(),
         })
     }
 

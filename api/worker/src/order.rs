@@ -2,7 +2,7 @@
 
 use imagine_contract::{
     CancelFlag, Edit, EditMask, ExpandError, Expansion, FaceData, FaceReader, GenerateRequest, Idea,
-    Identity, Reference, Region, Rest,
+    Identity, NoteCode, Reference, Region, Rest,
 };
 use imagine_store::{EditInput, EditSource, Job, JobError, Known, Lease, PersonInput, StoreError};
 
@@ -132,11 +132,7 @@ async fn expansion(
     let flag = cancel.clone();
     let made = tokio::task::spawn_blocking(move || expander.expand(&idea, &mut |_| {}, &flag)).await;
     let expansion = match made {
-        Ok(Ok(mut expansion)) => {
-            let notes: Vec<String> = [cannot, expansion.note.take()].into_iter().flatten().collect();
-            expansion.note = (!notes.is_empty()).then(|| notes.join("; "));
-            expansion
-        }
+        Ok(Ok(expansion)) => expansion.with_note(NoteCode::NoSearch, cannot),
         Ok(Err(ExpandError::Refused { rule, reason })) => {
             tracing::info!(job = %lease.job, %rule, "refused");
             return Err(Unready::Job(JobError { rule: Some(rule), ..JobError::new("refused", reason) }));

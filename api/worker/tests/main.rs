@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use imagine_contract::{
     CancelFlag, CardChanges, EngineError, ExpandError, Expander, Expansion, FaceData, GrayPixels, Idea,
-    KeyPoints, Language, Mode, Parts, Region, RgbPixels, Source, Stage,
+    KeyPoints, Language, Mode, NoteCode, Parts, Region, RgbPixels, Source, Stage,
 };
 use imagine_store::{
     Archive, EditInput, EditSource, ImageFormat, Job, JobEvent, JobId, JobStatus, NewJob, NewPerson,
@@ -341,6 +341,7 @@ impl Expander for Poet {
             sources,
             dropped: Vec::new(),
             note: None,
+            note_codes: Vec::new(),
         })
     }
 
@@ -401,6 +402,7 @@ async fn ideas_are_looked_up_where_they_are_to_be(place: Place) {
         let done = ended(&archive, "local", id).await;
         let expansion: Expansion = serde_json::from_value(done.expansion.unwrap()).unwrap();
         assert_eq!((expansion.sources.len(), expansion.note.is_some()), (sources, note), "{expansion:?}");
+        assert_eq!(expansion.note_codes, if note { vec![NoteCode::NoSearch] } else { Vec::new() });
         let blob = archive.blobs.get(&done.outputs[0].blob).await.unwrap();
         let told = String::from_utf8_lossy(&blob).contains("https://example.org/oranges");
         assert_eq!(told, sources == 1, "the picture says what was read for it");

@@ -161,6 +161,7 @@ impl<'k> Draft<'k> {
             sources,
             dropped: [self.understood.unknown.clone(), assembled.dropped].concat(),
             note: None,
+            note_codes: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
-use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea};
+use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, NoteCode};
 
 /// Remembers expansions in memory by model, idea and seed: the same question costs nothing the second time. Nothing
 /// is written anywhere.
@@ -105,7 +105,7 @@ impl<A: Expander, B: Expander> Expander for WithFallback<A, B> {
         };
         let made = self.second.expand(idea, on_text, cancel)?;
         let note = format!("{} answered, because {reason}", self.second.name());
-        Ok(Expansion { note: Some(note), ..made })
+        Ok(made.with_note(NoteCode::OtherBackend, Some(note)))
     }
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
@@ -185,6 +185,7 @@ mod tests {
         let away = Counting::new(Some(ExpandError::Unavailable("the server is away".into())));
         let made = ask(&WithFallback::new(away, template()), "me as a king", 1).unwrap();
         assert_eq!(made.note.as_deref(), Some("template answered, because the server is away"));
+        assert_eq!(made.note_codes, [NoteCode::OtherBackend]);
         assert_eq!(made.backend, "template");
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode, Parts};
+use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode, NoteCode, Parts};
 
 use crate::compose::{Draft, ORDER};
 use crate::ground::{Grounding, in_english};
@@ -67,7 +67,8 @@ impl Expander for Template {
         let context = in_english(&sources, &self.knowledge);
         let draft = Draft::new(&self.knowledge, idea, understood, &context);
         let parts = fill(&draft, idea.seed, on_text);
-        Ok(Expansion { note, ..draft.finish(idea, parts, TEMPLATE, Mode::Template, sources) })
+        let made = draft.finish(idea, parts, TEMPLATE, Mode::Template, sources);
+        Ok(made.with_note(NoteCode::SearchFailed, note))
     }
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {

@@ -6,7 +6,7 @@ mod stub;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode};
+use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode, NoteCode};
 use imagine_expansion::{Grounding, Knowledge, Remote, RemoteOptions, Template, WithFallback};
 use serde_json::{Value, json};
 
@@ -231,7 +231,9 @@ fn a_search_that_fails_is_a_note_and_no_failure() {
     let search = Stub::serve(|_, _| Answer::of(500, "x"));
     let grounding = Some(Arc::new(Grounding::new(&search.url, Some("key".into()), Duration::from_secs(20))));
     let (made, _) = ask(&Template::new(knowledge()).grounded(grounding), "me in Ivrea");
-    assert!(made.unwrap().note.unwrap().contains("the web search failed"));
+    let made = made.unwrap();
+    assert!(made.note.unwrap().contains("the web search failed"));
+    assert_eq!(made.note_codes, [NoteCode::SearchFailed]);
     let request = search.asked().first().cloned().unwrap();
     assert!(request.path.starts_with("/res/v1/web/search?q=in"), "{}", request.path);
     assert!(request.headers.contains("x-subscription-token: key"));

@@ -229,6 +229,35 @@ pub struct Expansion {
     /// Why another backend than the one asked for answered, and the like: for the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What the note says, for programs that say it in another language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub note_codes: Vec<NoteCode>,
+}
+
+impl Expansion {
+    /// With one more thing to tell the person, where there is one.
+    #[must_use]
+    pub fn with_note(mut self, code: NoteCode, note: Option<String>) -> Self {
+        let Some(note) = note else { return self };
+        self.note = Some(match self.note {
+            Some(before) => format!("{before}; {note}"),
+            None => note,
+        });
+        self.note_codes.push(code);
+        self
+    }
+}
+
+/// The kinds of notes. Their names are part of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteCode {
+    /// Another backend than the one asked for answered.
+    OtherBackend,
+    /// The web was to be searched, and the search failed.
+    SearchFailed,
+    /// The web was to be searched, and whoever drew has no search server.
+    NoSearch,
 }
 
 /// Why there is no expansion.

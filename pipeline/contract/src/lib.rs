@@ -18,7 +18,7 @@ pub use card::{CardChanges, CardPart, CardRefused, PartInput, PartSource, Sealed
 pub use dialect::{Assembled, Dialect, Vocabulary, WINDOW, assemble, token_bound};
 pub use edit::{Edit, EditMask, Rest};
 pub use engine::{CancelFlag, Engine, EngineError, Event, IdentityNeeds, ModelInfo, Picture};
-pub use expansion::{ExpandError, Expander, Expansion, Idea, Language, Mode, Parts, Slot, Source};
+pub use expansion::{ExpandError, Expander, Expansion, Idea, Language, Mode, NoteCode, Parts, Slot, Source};
 pub use people::{Identity, KeyPoints, Reference, Region, Stage};
 pub use pixels::{GrayPixels, RgbPixels};
 pub use request::{GenerateRequest, Limits, RequestError, SizeCondition};

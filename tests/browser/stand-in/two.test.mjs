@@ -1,9 +1,10 @@
 // Two people in one picture: how strongly each counts, and where each stands.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { assertClean, axe, call, card, finished, imagine, open, openFirst, posted } from "../harness.mjs";
+import { another, assertClean, axe, call, card, finished, imagine, open, openFirst, posted, selfie } from "../harness.mjs";
 
 const orders = async () => (await posted("/v1/jobs")).map((body) => JSON.parse(body));
 const boxes = async () => (await orders()).at(-1).people.map((one) => one.box);
@@ -179,5 +180,54 @@ test("a model that draws nobody, or one at a time, says so before anything is or
   await imagine(page, "as a queen");
   await finished(page);
   assert.equal((await orders())[1].people, undefined);
+  assertClean();
+});
+
+/** As if somebody had been met in this browser. */
+const keep = (page, id, file) =>
+  page.evaluate(
+    async ([person, bytes]) => {
+      const { keepSelfie } = await import("/js/selfies.js");
+      await keepSelfie(person, new Blob([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))], { type: "image/jpeg" }));
+    },
+    [id, readFileSync(file).toString("base64")],
+  );
+
+test("of two people either one's selfie is compared, where they stand, by keys alone", async () => {
+  const { page, ids } = await two();
+  await keep(page, ids[0], selfie);
+  await order(page);
+  await openFirst(page);
+  // only one of them was met here
+  await page.keyboard.press("c");
+  const slider = page.locator("compare-slider");
+  await slider.waitFor();
+  await page.getByText("No selfie in this browser: Marta.").waitFor();
+  await page.keyboard.press("c");
+  await slider.waitFor({ state: "detached" });
+
+  await keep(page, ids[1], another);
+  await page.keyboard.press("c");
+  const whose = page.getByRole("group", { name: "Compare with" });
+  assert.deepEqual(await whose.getByRole("button", { pressed: true }).allTextContents(), ["Eileen"]);
+  const place = () => slider.locator(".compare-left img").evaluate((img) => ["left", "top", "width", "height"].map((side) => img.style[side]));
+  assert.deepEqual(await place(), ["0%", "0%", "50%", "100%"]);
+  assert.equal(await page.getByRole("slider", { name: "Selfie of Eileen, or the picture: move the edge" }).inputValue(), "25");
+  const first = await slider.getByAltText("Selfie of Eileen").getAttribute("src");
+  assert.deepEqual(await axe(page), []);
+
+  await whose.getByRole("button", { name: "Marta" }).focus();
+  await page.keyboard.press("Enter");
+  const edge = page.getByRole("slider", { name: "Selfie of Marta, or the picture: move the edge" });
+  await edge.waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent.trim()), "Marta", "the focus stays");
+  assert.deepEqual(await place(), ["50%", "0%", "50%", "100%"]);
+  assert.notEqual(await slider.getByAltText("Selfie of Marta").getAttribute("src"), first);
+  await edge.focus();
+  await page.keyboard.press("End");
+  assert.equal(await slider.evaluate((one) => one.style.getPropertyValue("--at")), "100%");
+  await page.keyboard.press("c");
+  await slider.waitFor({ state: "detached" });
+  assert.equal(await whose.count(), 0);
   assertClean();
 });

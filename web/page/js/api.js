@@ -23,7 +23,7 @@ export function keyWorked() {
 
 /** An answer that is not what was asked for. */
 export class Problem extends Error {
-  /** @param {{ status: number, code: string, message: string, rule?: string | null, requestId?: string | null, retryAfter?: number | null }} of */
+  /** @param {{ status: number, code: string, message: string, rule?: string | null, param?: string | null, least?: number, most?: number, requestId?: string | null, retryAfter?: number | null }} of */
   constructor(of) {
     super(of.message);
     this.name = "Problem";
@@ -31,6 +31,10 @@ export class Problem extends Error {
     this.code = of.code;
     /** The safety rule that forbids it. */
     this.rule = of.rule ?? null;
+    /** The value that is at fault, and what it may be. */
+    this.param = of.param ?? null;
+    this.least = of.least;
+    this.most = of.most;
     this.requestId = of.requestId ?? null;
     this.retryAfter = of.retryAfter ?? null;
   }
@@ -87,6 +91,9 @@ export function problemFrom(said, status, headers) {
     code: said.error?.code ?? `http_${status}`,
     message: said.detail ?? said.error?.message ?? said.title ?? "",
     rule: said.rule,
+    param: said.error?.param,
+    least: said.least,
+    most: said.most,
     requestId: said.request_id || headers?.get("x-request-id"),
     retryAfter: Number(headers?.get("retry-after")) || null,
   });

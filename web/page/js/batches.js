@@ -319,8 +319,8 @@ function batchCard(first, reload) {
 function statusOf(said) {
   const status = said.status ?? (said.error ? "failed" : "queued");
   const place = h("span", { class: `state ${status}` }, t(`batch.is.${status}`));
-  const { what, todo } = explainJob(said.error ?? null);
-  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, `${what} ${todo}`)) : place;
+  const told = explainJob(said.error ?? null);
+  return said.error ? h("span", null, place, " ", h("span", { class: "hint" }, `${told.what} ${told.todo} `, told.said ? h("span", { lang: "en" }, told.said) : null)) : place;
 }
 
 /** @param {any} said a line of the results @param {number} row @param {(id: string) => void} open */

@@ -315,7 +315,7 @@ function stylePicker(stops) {
       fill(
         row,
         ...options.map((style, index) =>
-          h("div", { class: "style" }, inputs[index], h("label", { for: inputs[index].id, title: style.text }, styleThumb(style.id), h("span", null, has(`style.${style.id}`) ? t(`style.${style.id}`) : style.name))),
+          h("div", { class: "style" }, inputs[index], h("label", { for: inputs[index].id }, styleThumb(style.id), h("span", null, has(`style.${style.id}`) ? t(`style.${style.id}`) : style.name))),
         ),
       );
       stops.push(draft.watch((now) => inputs.forEach((input) => (input.checked = input.value === now.style))));

@@ -2,9 +2,9 @@
 
 import { button, fill, h, icon } from "./dom.js";
 import { amend, assemble, chosenPeople, draft, expand, noScene, overlaid, slots, sourceOf } from "./draft.js";
-import { t } from "./i18n.js";
+import { has, language, t } from "./i18n.js";
 import { sourcesList } from "./sources.js";
-import { failure } from "./ui.js";
+import { failure, inEnglish } from "./ui.js";
 
 const typingPause = 500;
 const shortestIdea = 4;
@@ -134,7 +134,7 @@ export function createExpansion() {
     const line = lines.filter(Boolean).join(" ");
     fill(missing, line && h("p", { class: "hint" }, line));
     by.textContent = expansion.backend === "template" ? "" : t("expand.by", { backend: expansion.backend });
-    fill(notes, expansion.note && h("p", { class: "hint" }, expansion.note));
+    fill(notes, expansion.note && noteOf(expansion));
   };
 
   const drawParts = () => {
@@ -239,6 +239,13 @@ export function createExpansion() {
       stopWatching();
     },
   };
+}
+
+/** Why another backend answered, and the like. @param {Api.Expansion} expansion */
+function noteOf({ note, note_codes: codes = [] }) {
+  const own = codes.length && codes.every((code) => has(`note.${code}`));
+  if (own) return h("p", { class: "hint" }, codes.map((code) => t(`note.${code}`)).join(" "));
+  return language() === "en" ? h("p", { class: "hint" }, note) : inEnglish(note ?? "");
 }
 
 /** @param {Api.Expansion} expansion @param {Api.Slot | "negative_prompt"} slot */

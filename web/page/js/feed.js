@@ -97,8 +97,7 @@ function createCard(first) {
       fill(actions, ...jobActions(now));
       fill(trouble);
       if (job.status === "failed") {
-        const { what, todo } = explainJob(job.error);
-        fill(trouble, failureText(what, todo, button({ icon: "again", label: t("again"), on: () => retry(job) })));
+        fill(trouble, failureText(explainJob(job.error), button({ icon: "again", label: t("again"), on: () => retry(job) })));
       }
       grid.hidden = isOver(job) && !job.output.length;
     },

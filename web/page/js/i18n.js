@@ -4,8 +4,6 @@ import { keep } from "./store.js";
 
 /** @type {Record<string, any>} */
 let texts = {};
-/** @type {Record<string, any>} */
-let fallback = {};
 
 export const languages = /** @type {const} */ (["en", "it"]);
 /** @typedef {(typeof languages)[number]} Language */
@@ -33,7 +31,6 @@ async function load(code) {
 
 /** @param {Language} code */
 export async function useLanguage(code) {
-  if (code !== "en" && !Object.keys(fallback).length) fallback = await load("en");
   texts = await load(code);
   current = code;
   document.documentElement.lang = code;
@@ -46,7 +43,7 @@ export function rememberLanguage(code) {
 
 /** @param {string} key */
 function find(key) {
-  return texts[key] ?? fallback[key];
+  return texts[key];
 }
 
 export function has(/** @type {string} */ key) {

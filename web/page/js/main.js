@@ -40,6 +40,8 @@ function here() {
 /** @param {boolean} [moved] by the person, so that the focus follows */
 async function route(moved = false) {
   const mine = ++turn;
+  // whoever goes back or elsewhere leaves what was open over the screen
+  if (moved) for (const open of document.querySelectorAll("dialog[open]")) /** @type {HTMLDialogElement} */ (open).close();
   const { path, query } = here();
   const next = await screens[path](query);
   if (mine !== turn) {

@@ -47,7 +47,7 @@ export async function selfieAddress(person) {
   if (known) return known;
   /** @type {Blob | undefined} */
   const face = await using("readonly", (store) => store.get(person)).catch(() => undefined);
-  if (!face) return null;
+  if (!(face instanceof Blob)) return null;
   const address = URL.createObjectURL(face);
   addresses.set(person, address);
   return address;

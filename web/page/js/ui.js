@@ -38,21 +38,26 @@ export function notice(text, action) {
 
 /** What happened, and what to do. @param {unknown} error @param {(() => void) | null} [retry] */
 export function failure(error, retry) {
-  const { what, todo } = explain(error);
+  const said = explain(error);
   const key = error instanceof Problem && error.status === 401;
-  if (key) return failureText(what, todo, button({ label: t("key.give"), class: "primary", on: () => document.dispatchEvent(new CustomEvent("imagine:key-needed")) }));
-  return failureText(what, todo, retry ? button({ icon: "again", label: t("again"), on: retry }) : null);
+  if (key) return failureText(said, button({ label: t("key.give"), class: "primary", on: () => document.dispatchEvent(new CustomEvent("imagine:key-needed")) }));
+  return failureText(said, retry ? button({ icon: "again", label: t("again"), on: retry }) : null);
 }
 
-/** @param {string} what @param {string} todo @param {HTMLElement | null} [action] */
-export function failureText(what, todo, action) {
+/** @param {import("./words.js").Told} told @param {HTMLElement | null} [action] */
+export function failureText({ what, todo, said }, action) {
   return h(
     "div",
     { class: "failure", role: "alert" },
     icon("warn"),
-    h("div", null, h("strong", null, what), todo ? h("p", null, todo) : null),
+    h("div", null, h("strong", null, what), todo ? h("p", null, todo) : null, said ? inEnglish(said) : null),
     action ?? null,
   );
+}
+
+/** Words of the service, which has no other language. @param {string} said */
+export function inEnglish(said) {
+  return h("p", { class: "hint" }, t("error.server_says"), " ", h("span", { lang: "en" }, said));
 }
 
 /** An empty place that says what would be here. @param {string} title @param {string} text @param {...HTMLElement} actions */

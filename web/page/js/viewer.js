@@ -1,14 +1,13 @@
 // One picture, large: how like it is, how it was made, and what can be done with it.
 
 import { apiKey, call } from "./api.js";
-import { compareSlider } from "./compare.js";
+import { compareChoice, comparedIn, compareSlider } from "./compare.js";
 import { button, fill, h, takesText } from "./dom.js";
 import { advancedOf, amend, draft, noScene, placesOf } from "./draft.js";
 import { has, moment, number, t } from "./i18n.js";
 import { deleteImage, download, imageInfo, setFavourite, show } from "./images.js";
 import { ofPhoto, orderFor, showOrdered, submit, unknownOf, withPlaces } from "./jobs.js";
 import { people, personOf } from "./people.js";
-import { selfieAddress } from "./selfies.js";
 import { sourcesList } from "./sources.js";
 import { strengthWords } from "./strengths.js";
 import { confirm, failure, notice, openDialog } from "./ui.js";
@@ -33,8 +32,9 @@ export function openViewer(items, start, onChange, beyond) {
   let fetching = false;
   let at = Math.max(0, start);
   let turn = 0;
-  /** @type {{ info: Api.Image | null, job: Api.Job | null, comparing: boolean }} */
-  let now = { info: null, job: null, comparing: false };
+  const nothing = { info: null, job: null, compared: [], comparing: "" };
+  /** `comparing` is the person whose selfie lies over the picture. @type {{ info: Api.Image | null, job: Api.Job | null, compared: import("./compare.js").Compared[], comparing: string }} */
+  let now = nothing;
 
   const stage = h("div", { class: "stage" });
   const side = h("div", { class: "side stack" });
@@ -82,7 +82,7 @@ export function openViewer(items, start, onChange, beyond) {
 
   const load = async () => {
     const mine = ++turn;
-    now = { info: null, job: null, comparing: false };
+    now = nothing;
     drawStage();
     fill(side, h("p", { class: "quiet-text" }, t("loading")));
     try {
@@ -101,8 +101,7 @@ export function openViewer(items, start, onChange, beyond) {
     }
   };
 
-  const drawStage = async () => {
-    const mine = turn;
+  const drawStage = () => {
     const one = item();
     const img = h("img", {
       alt: now.info ? t("viewer.alt", { prompt: now.info.prompt }) : t("viewer.picture"),
@@ -114,18 +113,8 @@ export function openViewer(items, start, onChange, beyond) {
     show(img, one.url);
     stage.style.setProperty("--wide", String(one.width / one.height));
     stage.style.setProperty("--pixels", String(one.width));
-    const person = now.info?.people[0];
-    const selfie = now.comparing && person ? await selfieAddress(person) : null;
-    if (mine !== turn) return;
-    const picture = selfie
-      ? compareSlider({
-          left: h("img", { src: selfie, alt: t("viewer.selfie") }),
-          right: img,
-          label: t("viewer.compare.label"),
-          leftName: t("viewer.selfie"),
-          rightName: t("viewer.picture"),
-        })
-      : img;
+    const over = now.compared.find((one) => one.person.id === now.comparing);
+    const picture = over?.address ? compareSlider({ ...over, address: over.address }, img, now.compared.length > 1) : img;
     const many = list.length > 1;
     fill(
       stage,
@@ -136,6 +125,13 @@ export function openViewer(items, start, onChange, beyond) {
     );
   };
 
+  /** @param {string} person none puts the selfie away */
+  const compareWith = (person) => {
+    now = { ...now, comparing: person };
+    drawStage();
+    drawSide();
+  };
+
   const placeText = () => {
     const of = openEnded ? (beyond?.count() ?? null) : list.length;
     return of === null ? t("viewer.place.open", { at: at + 1 }) : t("viewer.place", { at: at + 1, of });
@@ -143,12 +139,15 @@ export function openViewer(items, start, onChange, beyond) {
 
   const acts = {
     async compare() {
-      const person = now.info?.people[0];
-      if (!person) return;
-      if (!(await selfieAddress(person))) return notice(t("viewer.no_selfie"));
-      now = { ...now, comparing: !now.comparing };
-      drawStage();
-      drawSide();
+      const mine = turn;
+      if (!now.info?.people.length) return;
+      if (now.comparing) return compareWith("");
+      const compared = await comparedIn(now.info, now.job);
+      if (mine !== turn) return;
+      const first = compared.find((one) => one.address);
+      if (!first) return notice(t("viewer.no_selfie"));
+      now = { ...now, compared };
+      compareWith(first.person.id);
     },
     async favourite() {
       if (!now.info) return;
@@ -249,7 +248,7 @@ export function openViewer(items, start, onChange, beyond) {
     const heart = act({ icon: "heart", label: t("viewer.favourite"), key: "F", class: info.favourite ? "on" : "", on: acts.favourite }, "favourite");
     heart.setAttribute("aria-pressed", String(info.favourite));
     const compare = act({ icon: "compare", label: t("viewer.compare"), key: "C", class: now.comparing ? "on" : "", on: acts.compare }, "compare");
-    compare.setAttribute("aria-pressed", String(now.comparing));
+    compare.setAttribute("aria-pressed", String(Boolean(now.comparing)));
     const words = h("p", { class: "viewer-prompt" }, info.prompt);
     fill(
       side,
@@ -272,6 +271,7 @@ export function openViewer(items, start, onChange, beyond) {
         act({ icon: "code", label: t("viewer.curl"), on: acts.curl }, "curl"),
         act({ icon: "trash", label: t("viewer.delete"), key: "Delete", class: "danger-text", on: acts.remove }, "delete"),
       ),
+      now.comparing && now.compared.length > 1 ? compareChoice(now.compared, now.comparing, compareWith) : null,
       settingsList(info, job),
       sourcesList(job?.expansion?.sources),
     );

@@ -160,7 +160,8 @@ fn model<'a>(app: &'a App, name: Option<&str>) -> Outcome<&'a ModelCard> {
 fn text(param: &str, text: &str, most: usize) -> Outcome<()> {
     let chars = text.chars().count();
     if chars > most {
-        return Err(Problem::field(param, format!("\"{param}\" has {chars} characters, {most} are allowed")));
+        let detail = format!("\"{param}\" has {chars} characters, {most} are allowed");
+        return Err(Problem::field(param, detail).with("most", most.into()));
     }
     if text.contains('\0') {
         return Err(Problem::field(param, format!("\"{param}\" holds a zero character")));
@@ -173,7 +174,8 @@ pub(super) fn range(param: &str, value: f64, least: f64, most: f64) -> Outcome<(
     if value >= least && value <= most {
         return Ok(());
     }
-    Err(Problem::field(param, format!("\"{param}\" is {value}, it must be between {least} and {most}")))
+    let detail = format!("\"{param}\" is {value}, it must be between {least} and {most}");
+    Err(Problem::field(param, detail).with("least", least.into()).with("most", most.into()))
 }
 
 /// The class that is asked for. Classes go before fairness, so that not everybody may choose theirs.

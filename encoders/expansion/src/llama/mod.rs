@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode};
+use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Mode, NoteCode};
 
 use crate::ground::Grounding;
 use crate::knowledge::Knowledge;
@@ -121,9 +121,7 @@ impl Expander for Llama {
         };
         let task = worker::Task::Expand { understood, sources };
         match follow(&self.send(idea, task, cancel)?, on_text)? {
-            worker::Made::Expansion(expansion) => {
-                Ok(Expansion { note: note.or(expansion.note.clone()), ..*expansion })
-            }
+            worker::Made::Expansion(expansion) => Ok(expansion.with_note(NoteCode::SearchFailed, note)),
             worker::Made::Query(_) => Err(gone()),
         }
     }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, Source};
+use imagine_contract::{CancelFlag, ExpandError, Expander, Expansion, Idea, NoteCode, Source};
 use serde_json::{Value, json};
 use ureq::Agent;
 
@@ -279,7 +279,7 @@ impl Expander for Remote {
         let parts = write::parse(&answer.text).map_err(ExpandError::Failed)?;
         let mut draft = Draft::new(&self.knowledge, idea, understood, "");
         let made = write::repair(&mut draft, &self.knowledge, idea, parts, &self.options.model, sources);
-        Ok(Expansion { note, ..made })
+        Ok(made.with_note(NoteCode::SearchFailed, note))
     }
 
     fn check(&self, text: &str) -> Result<(), ExpandError> {
