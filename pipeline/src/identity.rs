@@ -149,7 +149,7 @@ impl IdentityAdapter {
         let image_encoder = ImageEncoder::load(&adapter.needs(), named, adapter.file(), &beside, target)?;
         let identity_net = match adapter.kind() {
             AdapterKind::InstantId => {
-                let net = identity_net::load(options.controlnet.as_deref(), adapter.file(), target)?;
+                let net = identity_net::load(options.controlnet.as_deref(), adapter.file(), unet, target)?;
                 net.check_base(unet)?;
                 Some(net)
             }

@@ -6,6 +6,7 @@ use std::path::Path;
 use imagine_contract::{Identity, Region};
 use imagine_identity::adapters::IdentityNet;
 use imagine_identity::key_point_image::{KeyPointImage, fit};
+use imagine_unet::UNetConfig;
 
 use crate::checkpoint::Target;
 use crate::edit::Size;
@@ -14,8 +15,14 @@ use crate::error::PipelineError;
 /// Name of the folder beside the published adapter.
 const FOLDER: &str = "ControlNetModel";
 
-/// Loads the folder `named`, else the one beside the adapter.
-pub fn load(named: Option<&Path>, adapter: &Path, target: Target) -> Result<IdentityNet, PipelineError> {
+/// Loads the folder or the file `named`, else the folder beside the adapter; a file's configuration is that of
+/// the base model's `unet`.
+pub fn load(
+    named: Option<&Path>,
+    adapter: &Path,
+    unet: &UNetConfig,
+    target: Target,
+) -> Result<IdentityNet, PipelineError> {
     let dir = match named {
         Some(dir) => dir.to_path_buf(),
         None => adapter.with_file_name(FOLDER),
@@ -23,11 +30,15 @@ pub fn load(named: Option<&Path>, adapter: &Path, target: Target) -> Result<Iden
     if named.is_none() && !dir.is_dir() {
         return Err(PipelineError::Unsupported(format!(
             "{} is InstantID, which needs its ControlNet, and no folder {FOLDER} lies beside it; name its \
-             folder (--controlnet)",
+             folder or file (--controlnet)",
             adapter.display()
         )));
     }
-    Ok(IdentityNet::open(&dir, target.device, target.kind)?)
+    Ok(if dir.is_file() {
+        IdentityNet::open_file(&dir, unet, target.device, target.kind)?
+    } else {
+        IdentityNet::open(&dir, target.device, target.kind)?
+    })
 }
 
 /// Key points of a person's first reference that has them, drawn where the face stood in its photo, the

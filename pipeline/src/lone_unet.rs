@@ -12,7 +12,8 @@ use imagine_unet::{UNetConfig, Weights};
 use crate::checkpoint::{Checkpoint, Part, Target, network_folder};
 use crate::error::PipelineError;
 use crate::presets::Base;
-use crate::single_file::{BaseModel, UNetFile};
+use crate::schedulers::SchedulerConfig;
+use crate::single_file::{self, BaseModel, UNetFile};
 
 /// The U-Net to load: the one at `instead`, else the checkpoint's own.
 ///
@@ -42,6 +43,17 @@ pub(crate) fn unet(
         None => Weights::from_files(&Arc::new(files), target.device, target.kind),
     };
     Ok(Part { config, weights, file })
+}
+
+/// Tells the scheduler what the markers of a file under the original names say of its training.
+pub(crate) fn tell(path: &Path, scheduler: &mut SchedulerConfig) -> Result<(), PipelineError> {
+    if path.is_file() {
+        let files = TensorFiles::open(&[path.to_path_buf()])?;
+        if UNetFile::prefix(&files).is_some() {
+            single_file::tell(&files, scheduler);
+        }
+    }
+    Ok(())
 }
 
 /// Other kinds of file, by the start of a key that only they have.

@@ -103,6 +103,9 @@ impl Plan {
         let target = target(&checkpoint, options, device)?;
         let mut defaults = checkpoint.defaults()?;
         let (mut scheduler, scheduler_file) = checkpoint.scheduler()?;
+        if let (Some(unet), None) = (&options.unet, options.prediction) {
+            lone_unet::tell(unet, &mut scheduler)?;
+        }
         // A single file says nothing of its scheduler and its pictures' size: the recipe knows better than its family.
         if let (Checkpoint::File { .. }, Some(preset)) = (&checkpoint, preset) {
             scheduler = preset.without_kept(&scheduler);

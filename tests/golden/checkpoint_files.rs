@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use imagine_contract::{Engine, GenerateRequest, RgbPixels};
-use imagine_pipeline::single_file::Prediction;
+use imagine_pipeline::single_file::{Prediction, PredictionSource, SingleFile, SingleFileOptions};
 use imagine_pipeline::{DeviceChoice, DtypeChoice, LoadOptions, StableDiffusion};
 use imagine_tests::fixtures;
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 
@@ -124,6 +125,79 @@ fn an_autoencoder_is_taken_from_a_file_of_its_own() {
     let unet = alone("unet.safetensors", |key| key.strip_prefix("model.").map(String::from));
     let message = refused(unet).to_string();
     assert!(message.contains("unet.safetensors") && message.contains("no autoencoder"), "{message}");
+}
+
+/// `NAME.yaml` says it where the file itself does not.
+#[test]
+fn a_configuration_beside_the_file_says_what_it_predicts() {
+    use {Prediction::*, PredictionSource::*};
+    let (_sd1, sd1, _) = unpacked("sd1.safetensors");
+    // Its number of training steps is that of the base model, which predicts noise.
+    let (_sd2, sd2, _) = unpacked("sd2.ckpt");
+    let config = |line: &str| {
+        format!(
+            "model:\n  target: ldm.models.diffusion.ddpm.LatentDiffusion\n  params:\n{line}    unet_config:\n"
+        )
+    };
+    let (velocity, noise) = (config("    parameterization: \"v\"\n"), config(""));
+    let foreign = "parameterization: v\n".to_string();
+    for (what, file, asked, yaml, expected) in [
+        ("sd1, velocity", &sd1, None, Some(&velocity), (V, Beside)),
+        ("sd1, noise", &sd1, None, Some(&noise), (Epsilon, Beside)),
+        ("sd1, asked", &sd1, Some(Epsilon), Some(&velocity), (Epsilon, Asked)),
+        ("sd1, another file", &sd1, None, Some(&foreign), (Epsilon, Usual)),
+        ("sd2, velocity", &sd2, None, Some(&velocity), (V, Beside)),
+        ("sd2, without", &sd2, None, None, (Epsilon, GlobalStep)),
+    ] {
+        let beside = file.with_extension("yaml");
+        let _ = std::fs::remove_file(&beside);
+        if let Some(yaml) = yaml {
+            std::fs::write(&beside, yaml).expect("a file");
+        }
+        let opened = SingleFile::open(file, &SingleFileOptions { prediction: asked, tokenizer: None });
+        let kind = *opened.unwrap_or_else(|e| panic!("{what}: {e}")).kind();
+        assert_eq!((kind.prediction, kind.prediction_source), expected, "{what}");
+    }
+}
+
+/// A U-Net alone under the original names may keep what a whole checkpoint leaves over, and its markers count.
+#[test]
+fn leftovers_and_markers_of_a_unet_alone() {
+    let (dir, model, tokenizer) = unpacked("sd1.safetensors");
+    let bytes = std::fs::read(&model).expect("the file");
+    let all = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let unet = |markers: &[&str]| -> PathBuf {
+        let kept = all
+            .tensors()
+            .into_iter()
+            .filter(|(key, _)| key.starts_with("model.diffusion_model."))
+            .collect::<Vec<_>>();
+        let marker = TensorView::new(Dtype::F32, vec![0], &[]).expect("a view");
+        let more = markers.iter().map(|key| (key.to_string(), marker.clone()));
+        let file = dir.path().join("unet.safetensors");
+        let parts = kept.into_iter().chain(more);
+        std::fs::write(&file, safetensors::serialize(parts, None).expect("tensors")).expect("the file");
+        file
+    };
+    let options = LoadOptions {
+        model: model.clone(),
+        tokenizer: Some(tokenizer),
+        device: DeviceChoice::Cpu,
+        dtype: DtypeChoice::F32,
+        ..LoadOptions::default()
+    };
+    let drawn = |unet: Option<PathBuf>, prediction: Option<Prediction>| {
+        let options = LoadOptions { unet, prediction, ..options.clone() };
+        draw(&mut StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb
+    };
+    let (noise, velocity) = (drawn(None, None), drawn(None, Some(Prediction::V)));
+    assert_ne!(noise, velocity);
+    assert_eq!(drawn(Some(unet(&["denoiser.sigmas", "model_ema.decay", "betas"])), None), noise);
+    assert_eq!(drawn(Some(unet(&["v_pred"])), None), velocity);
+    assert_eq!(drawn(Some(unet(&["v_pred"])), Some(Prediction::Epsilon)), noise, "asked for");
+    let unknown = LoadOptions { unet: Some(unet(&["something"])), ..options.clone() };
+    let message = StableDiffusion::load(&unknown).map(drop).expect_err("an unknown key").to_string();
+    assert!(message.contains("unet.safetensors") && message.contains("\"something\""), "{message}");
 }
 
 #[test]

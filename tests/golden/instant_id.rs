@@ -32,6 +32,12 @@ struct InstantId {
 impl InstantId {
     /// In the order in which a checkpoint is loaded.
     fn load() -> Self {
+        Self::load_with(|_| {
+            IdentityNet::open(&dir("ControlNetModel"), device(), kind()).unwrap_or_else(|e| panic!("{e}"))
+        })
+    }
+
+    fn load_with(net: impl FnOnce(&UNetConfig) -> IdentityNet) -> Self {
         let (device, kind) = (device(), kind());
         let adapter = Adapter::open(&dir("ip-adapter.bin"), &AdapterOptions::default(), device, kind)
             .unwrap_or_else(|e| panic!("{e}"));
@@ -41,7 +47,7 @@ impl InstantId {
         let mut unet = UNet2DConditionModel::new(&weights.root(), &config).expect("the fixture's U-Net");
         weights.finish(&[]).expect("no other tensors");
         adapter.attach(&mut unet).unwrap_or_else(|e| panic!("{e}"));
-        let net = IdentityNet::open(&dir("ControlNetModel"), device, kind).unwrap_or_else(|e| panic!("{e}"));
+        let net = net(&config);
         net.check_base(&config).expect("made for each other");
         Self { adapter, net, unet, io: Golden::here("instant_id", "io.safetensors") }
     }
@@ -110,6 +116,38 @@ fn a_guided_step() {
         let guided = &rows[0] + (&rows[1] - &rows[0]) * 5.0;
         assert_close(&format!("guided {name}"), &guided, &model.io.get(&format!("guided.{name}")), 3e-5);
     }
+}
+
+/// As other programs keep it: one file, and no `config.json` near it.
+#[test]
+fn the_weights_alone_are_enough() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("control_instant_id_sdxl.safetensors");
+    std::fs::copy(dir("ControlNetModel/diffusion_pytorch_model.safetensors"), &file).expect("a copy");
+    let mut base = None;
+    let model = InstantId::load_with(|unet| {
+        base = Some(unet.clone());
+        IdentityNet::open_file(&file, unet, device(), kind()).unwrap_or_else(|e| panic!("{e}"))
+    });
+    let cross = model.cross(0.3).with_identity_scales(&[0.8]);
+    let output = model.step(&cross, &model.face(), 0.8, 1);
+    assert_close("a step", &output, &model.io.get("output.0.8.0.8"), TOLERANCE);
+
+    let base = base.expect("the fixture's U-Net");
+    let refused = |file: &std::path::Path, unet: &UNetConfig, says: &[&str]| {
+        let error = IdentityNet::open_file(file, unet, device(), kind()).map(drop).expect_err("refused");
+        let message = error.to_string();
+        assert!(message.contains(&file.display().to_string()), "{message}");
+        assert!(says.iter().all(|part| message.contains(part)), "{message}");
+    };
+    let unet = dir("unet/diffusion_pytorch_model.safetensors");
+    refused(&unet, &base, &["no ControlNet", "controlnet_cond_embedding.conv_in.weight"]);
+    let other = UNetConfig::from_file(&fixtures("unet").join("sd1/config.json")).expect("a config");
+    refused(&file, &other, &["controlnet_down_blocks.3.weight", "[6, 6, 1, 1]", "expected [4, 4, 1, 1]"]);
+    let short = folder.path().join("short.safetensors");
+    let whole = std::fs::read(&file).expect("the file");
+    std::fs::write(&short, &whole[..whole.len() - 9]).expect("a writable folder");
+    refused(&short, &base, &[]);
 }
 
 #[test]

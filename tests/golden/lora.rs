@@ -228,6 +228,13 @@ fn what_does_not_fit_is_refused_with_key_and_reason() {
         ("sd1", "processors", "unet.", "transformer.", "is no part of one"),
         ("sd1", "kohya", "lora_down.weight", "oft_blocks", "oft_blocks\" is not supported: orthogonal"),
         ("sd1", "kohya", "lora_up.weight", "diff_b", "diff_b\" is not supported: a difference of biases"),
+        (
+            "sd1",
+            "kohya",
+            "lora_unet_conv_in.alpha",
+            "bundle_emb.someone.clip_l",
+            "\"bundle_emb.someone.clip_l\" is not supported: it is the embedding of a word",
+        ),
         // both spellings in one file
         (
             "sd1",
@@ -260,6 +267,17 @@ fn what_does_not_fit_is_refused_with_key_and_reason() {
     };
     let message = refusal("sd1", "kohya", vector);
     assert!(message.contains("conv_in.alpha") && message.contains("expected one number"), "{message}");
+}
+
+/// LyCORIS by itself puts another word in front of the same names.
+#[test]
+fn lycoris_without_kohyas_trainer() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let renamed = |key: &str, shape: &[usize]| Some((key.replace("lora_unet_", "lycoris_"), shape.to_vec()));
+    let path = changed(dir.path(), "sd1", "lokr", renamed)?;
+    let output = |file: &LoraFile| unet_output("sd1", &[(file, 1.0)]);
+    assert_close("U-Net", &output(&LoraFile::open(&path)?)?, &output(&open("sd1", "lokr"))?, 1e-6);
+    Ok(())
 }
 
 /// A LoRA for SDXL is not merged into SD 1.x in part.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config::{ConfigError, UNetConfig, read_json};
+use crate::config::{ConfigError, PerBlock, UNetConfig, read_json};
 
 /// The order of the colours in which a ControlNet was trained to see its picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,18 @@ pub struct ControlNetConfig {
     pub global_pool_conditions: bool,
 }
 
+/// Convolutions that a condition picture may go through.
+const MOST_WIDTHS: usize = 16;
+
+/// Why a file of weights is no ControlNet.
+#[derive(Debug, thiserror::Error)]
+pub enum NoControlNet {
+    #[error("it holds no ControlNet under diffusers' names: \"{0}\" is missing")]
+    Missing(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
 fn three() -> i64 {
     3
 }
@@ -47,6 +59,55 @@ impl ControlNetConfig {
         let mut config: Self = read_json(file)?;
         config.complete();
         config.check()?;
+        Ok(config)
+    }
+
+    /// Of a file of weights alone, whose tensors have these shapes: a ControlNet is a copy of the way down of the
+    /// `base` that it was trained for, the shapes say the rest.
+    ///
+    /// # Errors
+    /// The tensor by which a ControlNet is known and that is not there; what [`Self::check`] and
+    /// [`Self::check_base`] refuse.
+    pub fn of_weights(
+        base: &UNetConfig,
+        shape: impl Fn(&str) -> Option<Vec<i64>>,
+    ) -> Result<Self, NoControlNet> {
+        let dim = |key: &str, axis: usize| {
+            shape(key)
+                .and_then(|shape| shape.get(axis).copied())
+                .ok_or_else(|| NoControlNet::Missing(key.into()))
+        };
+        let picture = "controlnet_cond_embedding.conv_in.weight";
+        let mut widths = vec![dim(picture, 0)?];
+        // Every second convolution halves the picture, and widens it.
+        while let Ok(width) =
+            dim(&format!("controlnet_cond_embedding.blocks.{}.weight", 2 * widths.len() - 1), 0)
+            && widths.len() <= MOST_WIDTHS
+        {
+            widths.push(width);
+        }
+        let mut network = base.clone();
+        network.in_channels = dim("conv_in.weight", 1)?;
+        if let Some(first) = network.block_out_channels.first_mut() {
+            *first = dim("conv_in.weight", 0)?;
+        }
+        let keys = |block| format!("down_blocks.{block}.attentions.0.transformer_blocks.0.attn2.to_k.weight");
+        let blocks = 0..network.block_out_channels.len();
+        if let Some(cross) = blocks.into_iter().find_map(|block| dim(&keys(block), 1).ok()) {
+            network.cross_attention_dim = PerBlock::All(cross);
+        }
+        network.time_cond_proj_dim = None;
+        let mut config = Self {
+            network,
+            conditioning_channels: dim(picture, 1)?,
+            conditioning_embedding_out_channels: widths,
+            controlnet_conditioning_channel_order: rgb(),
+            global_pool_conditions: false,
+        };
+        config.complete();
+        config.check()?;
+        // Before a tensor is missed that the other base does not have.
+        config.check_base(base)?;
         Ok(config)
     }
 
@@ -71,7 +132,7 @@ impl ControlNetConfig {
         }
         let key = "conditioning_embedding_out_channels";
         let widths = &self.conditioning_embedding_out_channels;
-        if !(1..=16).contains(&widths.len()) {
+        if !(1..=MOST_WIDTHS).contains(&widths.len()) {
             return Err(ConfigError::unsupported(key, format!("{widths:?}"), "1 to 16 numbers"));
         }
         let named = widths.iter().map(|&width| (key, width));

@@ -28,6 +28,6 @@ pub use autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig};
 pub use condition::{AddedCondition, Condition, CrossKv, IdentityTokens};
 pub use config::{ConfigError, UNetConfig, read_json};
 pub use controlnet::{ConditionPictureError, ControlNetModel, ControlResiduals};
-pub use controlnet_config::ControlNetConfig;
+pub use controlnet_config::{ControlNetConfig, NoControlNet};
 pub use unet_2d_condition::UNet2DConditionModel;
 pub use weights::{Init, Vs, Weights, WeightsError};

@@ -131,7 +131,7 @@ pub struct GenerateArgs {
     pub image_encoder: Option<PathBuf>,
 
     /// ControlNet for InstantID; ControlNetModel beside the adapter if left out
-    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Model")]
     pub controlnet: Option<PathBuf>,
 
     /// An autoencoder to take in the place of the model's

@@ -73,7 +73,7 @@ settings! {
         adapter: Option<PathBuf> = "", "File of the identity adapter. Without it the one that lies with the model, if there is one.";
         adapter_kind: Option<String> = "", "Kind of the adapter where its file's name does not tell, e.g. `faceid-plusv2`.";
         image_encoder: Option<PathBuf> = "", "Folder or file of the CLIP vision encoder, for adapters that look at the face. Without it `image_encoder` beside the adapter.";
-        controlnet: Option<PathBuf> = "", "Folder of the ControlNet, for InstantID. Without it `ControlNetModel` beside the adapter.";
+        controlnet: Option<PathBuf> = "", "Folder or file of the ControlNet, for InstantID. Without it `ControlNetModel` beside the adapter.";
         vae: Option<PathBuf> = "", "Folder or file of an autoencoder to take in the place of the model's.";
         unet: Option<PathBuf> = "", "File of a U-Net's weights under diffusers' names, or its folder, to take in the place of the model's.";
         lora: Vec<String> = "", "LoRAs to merge into the model, each `FILE` or `FILE:WEIGHT`.";

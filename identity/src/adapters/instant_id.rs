@@ -11,7 +11,7 @@ use imagine_unet::blocks::ModelError;
 use imagine_unet::config::{ConfigError, UNetConfig};
 use imagine_unet::{
     AddedCondition, Condition, ConditionPictureError, ControlNetConfig, ControlNetModel, ControlResiduals,
-    CrossKv, Weights, WeightsError,
+    CrossKv, NoControlNet, Weights, WeightsError,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -26,19 +26,23 @@ pub enum IdentityNetError {
     ConfigFile(ConfigError),
     #[error("{file}: {source}")]
     Config { file: PathBuf, source: ConfigError },
+    #[error("{file}: {reason}")]
+    NotAControlNet { file: PathBuf, reason: String },
     #[error("the drawing of the key points: {0}")]
     Drawing(#[from] ConditionPictureError),
     #[error(
-        "{dir}: its cross-attention reads tokens {model} wide, but the face's have shape {found:?}: \
+        "{path}: its cross-attention reads tokens {model} wide, but the face's have shape {found:?}: \
          the adapter and the IdentityNet do not belong together"
     )]
-    Tokens { dir: PathBuf, model: i64, found: Vec<i64> },
+    Tokens { path: PathBuf, model: i64, found: Vec<i64> },
 }
 
-/// An IdentityNet, a folder in diffusers format with `config.json` and the weights.
+/// An IdentityNet: a folder in diffusers format with `config.json` and the weights, or the weights alone.
 pub struct IdentityNet {
     net: ControlNetModel,
-    dir: PathBuf,
+    path: PathBuf,
+    /// What says its configuration, for messages.
+    config_file: PathBuf,
     device: Device,
 }
 
@@ -69,24 +73,56 @@ impl IdentityNet {
         };
         let config = ControlNetConfig::from_file(&file).map_err(named)?;
         let weights = Weights::open_folder(dir, device, kind)?;
-        let net = ControlNetModel::new(&weights.root(), &config).map_err(|error| match error {
-            ModelError::Config(source) => named(source),
+        Self::of_weights(&weights, &config, dir, file, device)
+    }
+
+    /// Opens a file of weights without its `config.json`, as other programs keep them; the configuration is
+    /// that of the U-Net that it is a copy of.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a file that is no ControlNet, or one for another base model.
+    pub fn open_file(
+        file: &Path,
+        unet: &UNetConfig,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self, IdentityNetError> {
+        let weights = Weights::open(&[file.to_path_buf()], device, kind)?;
+        let config = ControlNetConfig::of_weights(unet, |key| weights.shape(key)).map_err(|e| match e {
+            NoControlNet::Config(source) => IdentityNetError::Config { file: file.to_path_buf(), source },
+            missing @ NoControlNet::Missing(_) => {
+                IdentityNetError::NotAControlNet { file: file.to_path_buf(), reason: missing.to_string() }
+            }
+        })?;
+        Self::of_weights(&weights, &config, file, file.to_path_buf(), device)
+    }
+
+    fn of_weights(
+        weights: &Weights,
+        config: &ControlNetConfig,
+        path: &Path,
+        config_file: PathBuf,
+        device: Device,
+    ) -> Result<Self, IdentityNetError> {
+        let net = ControlNetModel::new(&weights.root(), config).map_err(|error| match error {
+            ModelError::Config(source) => IdentityNetError::Config { file: config_file.clone(), source },
             ModelError::Weights(source) => source.into(),
         })?;
         weights.finish(&[])?;
-        Ok(Self { net, dir: dir.to_path_buf(), device })
+        Ok(Self { net, path: path.to_path_buf(), config_file, device })
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// The folder or the file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Refuses a U-Net to whose features the IdentityNet's cannot be added.
     ///
     /// # Errors
-    /// The IdentityNet's `config.json`, the key, and the values of both.
+    /// The IdentityNet's `config.json` or file, the key, and the values of both.
     pub fn check_base(&self, unet: &UNetConfig) -> Result<(), IdentityNetError> {
-        let file = self.dir.join("config.json");
+        let file = self.config_file.clone();
         self.net.config().check_base(unet).map_err(|source| IdentityNetError::Config { file, source })
     }
 
@@ -109,9 +145,9 @@ impl IdentityNet {
             .config()
             .network
             .cross_dim()
-            .map_err(|source| IdentityNetError::Config { file: self.dir.join("config.json"), source })?;
+            .map_err(|source| IdentityNetError::Config { file: self.config_file.clone(), source })?;
         if !matches!(found.as_slice(), &[rows, count, width] if rows > 0 && count > 0 && width == model) {
-            return Err(IdentityNetError::Tokens { dir: self.dir.clone(), model, found });
+            return Err(IdentityNetError::Tokens { path: self.path.clone(), model, found });
         }
         let drawing = self.net.embed_picture(&drawing.to_tensor(self.device), latents)?;
         let text = tokens.to_device(self.device);

@@ -12,8 +12,10 @@ use super::{Network, TextEncoderSlot};
 /// The network that a file means by `layer` (a key without its part), and the name behind the prefix;
 /// `None` if it is of another kind.
 pub(super) fn parse(layer: &str) -> Option<(Network, &str)> {
-    const PREFIXES: [(&str, Network); 4] = [
+    const PREFIXES: [(&str, Network); 5] = [
         ("lora_unet_", Network::UNet),
+        // LyCORIS around a U-Net, without kohya's trainer.
+        ("lycoris_", Network::UNet),
         ("lora_te_", Network::TextEncoder(TextEncoderSlot::First)),
         ("lora_te1_", Network::TextEncoder(TextEncoderSlot::First)),
         ("lora_te2_", Network::TextEncoder(TextEncoderSlot::Second)),

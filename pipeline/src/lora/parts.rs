@@ -85,6 +85,14 @@ pub(super) fn split(key: &str) -> Option<(&str, Part)> {
 /// Why a key that is no known part is not supported, if it is known at all.
 pub(super) fn unsupported(key: &str) -> Option<&'static str> {
     let oft = key.contains(".oft_") || key.contains(".boft_");
+    // Words that were trained along with the LoRA, and that its pictures need.
+    let word = key.starts_with("bundle_emb.") || key.starts_with("emb_params");
+    if word {
+        return Some(
+            "it is the embedding of a word (textual inversion), which is not read; without it the LoRA \
+                     would not draw what it was trained for",
+        );
+    }
     let listed = UNSUPPORTED.iter().find(|(suffix, _)| key.ends_with(suffix)).map(|(_, reason)| *reason);
     listed.or(oft.then_some("orthogonal fine-tuning (OFT) is not a low-rank change"))
 }
@@ -103,6 +111,7 @@ mod tests {
         assert_eq!(split("x.lora_magnitude_vector"), Some(("x", Part::Magnitude)));
         assert_eq!(split("x.weight"), None);
         assert!(unsupported("x.lora_B.bias").is_some());
+        assert!(unsupported("bundle_emb.someone.string_to_param.*").is_some_and(|why| why.contains("word")));
         assert!(unsupported("x.weight").is_none());
     }
 }

@@ -12,7 +12,7 @@ use crate::schedulers::SchedulerConfig;
 
 use super::error::SingleFileError;
 use super::layout::Layout;
-use super::{text_keys, unet_keys, vae_keys};
+use super::{beside, text_keys, unet_keys, vae_keys};
 
 /// Steps of the published SD 2.0 base, the one SD 2 checkpoint known by its `global_step` to predict noise
 /// (the rule of diffusers).
@@ -79,6 +79,8 @@ pub enum PredictionSource {
     Metadata,
     /// A tensor called `v_pred`.
     Marker,
+    /// The configuration beside the file (`NAME.yaml`).
+    Beside,
     /// The number of training steps in a `.ckpt`.
     GlobalStep,
     /// What is usual for the family: velocity for SD 2.x (not for its inpainting model), else noise.
@@ -343,6 +345,9 @@ fn prediction(
         Some("stable-diffusion-v2-512") => return (Prediction::Epsilon, PredictionSource::Metadata),
         _ => {}
     }
+    if let Some(said) = beside::prediction(&layout.file()) {
+        return (said, PredictionSource::Beside);
+    }
     if base != BaseModel::Sd2 || inpainting {
         return (Prediction::Epsilon, PredictionSource::Usual);
     }
@@ -350,6 +355,16 @@ fn prediction(
         Some(SD2_BASE_STEPS) => (Prediction::Epsilon, PredictionSource::GlobalStep),
         Some(_) => (Prediction::V, PredictionSource::GlobalStep),
         None => (Prediction::V, PredictionSource::Usual),
+    }
+}
+
+/// Tells a scheduler what the markers of a file that is not a whole checkpoint say.
+pub(crate) fn tell(files: &TensorFiles, scheduler: &mut SchedulerConfig) {
+    if files.shape(V_MARKER).is_some() {
+        scheduler.set("prediction_type", "v_prediction");
+    }
+    if files.shape(ZERO_SNR_MARKER).is_some() {
+        scheduler.set("rescale_betas_zero_snr", true);
     }
 }
 

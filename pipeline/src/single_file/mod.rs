@@ -6,6 +6,7 @@
 //! of the file must belong to a part or to a short list of known leftovers.
 
 mod autoencoder;
+mod beside;
 mod error;
 mod infer;
 mod layout;
@@ -28,8 +29,8 @@ use crate::schedulers::SchedulerConfig;
 
 pub use autoencoder::AutoencoderFile;
 pub use error::SingleFileError;
-pub(crate) use infer::is_ignored;
 pub use infer::{BaseModel, Prediction, PredictionSource, SingleFileKind};
+pub(crate) use infer::{is_ignored, tell};
 use layout::Layout;
 pub use unet::UNetFile;
 

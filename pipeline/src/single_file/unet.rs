@@ -7,7 +7,7 @@ use imagine_unet::weights::{KeyMap, TensorFiles};
 use tch::{Device, Kind};
 
 use super::error::SingleFileError;
-use super::infer::{BaseModel, Prediction, PredictionSource, SingleFileKind};
+use super::infer::{BaseModel, Prediction, PredictionSource, SingleFileKind, is_ignored};
 use super::layout::Layout;
 use super::unet_keys;
 
@@ -48,7 +48,8 @@ impl UNetFile {
         };
         let (_, map) = unet_keys::read_at(&layout, prefix, &kind, pooled)?;
         let used: HashSet<&str> = map.values().map(|s| s.stored.as_str()).collect();
-        let left: Vec<&String> = layout.keys.iter().filter(|key| !used.contains(key.as_str())).collect();
+        let left: Vec<&String> =
+            layout.keys.iter().filter(|key| !used.contains(key.as_str()) && !is_ignored(key)).collect();
         if let Some(first) = left.first() {
             let (count, first, kind) = (left.len(), first.to_string(), "a U-Net alone".to_string());
             return Err(SingleFileError::Leftover { file: layout.file(), count, first, kind });
