@@ -82,6 +82,6 @@ test("going back leaves what was open over the screen", async () => {
   await page.locator(".settings").waitFor();
   await page.goBack();
   await page.locator(".composer").waitFor();
-  assert.equal(await page.locator("dialog").count(), 0);
+  await page.locator("dialog").waitFor({ state: "detached" });
   assertClean();
 });

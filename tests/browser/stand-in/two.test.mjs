@@ -209,6 +209,7 @@ test("of two people either one's selfie is compared, where they stand, by keys a
   await keep(page, ids[1], another);
   await page.keyboard.press("c");
   const whose = page.getByRole("group", { name: "Compare with" });
+  await whose.waitFor();
   assert.deepEqual(await whose.getByRole("button", { pressed: true }).allTextContents(), ["Eileen"]);
   const place = () => slider.locator(".compare-left img").evaluate((img) => ["left", "top", "width", "height"].map((side) => img.style[side]));
   assert.deepEqual(await place(), ["0%", "0%", "50%", "100%"]);
