@@ -65,8 +65,8 @@ function keyOf(rule, codes) {
   return code ? { what: `error.${code}`, todo: `error.${code}.todo`, code } : null;
 }
 
-/** A value that cannot be used, or a rule that the page does not know: then the service's words are the better ones. @param {string | undefined} code */
-const vague = (code) => code === "invalid_request" || code === "invalid_json" || code === "refused";
+/** A value that cannot be used, a rule that the page does not know, a failure without a name: then the service's words are the better ones. @param {string | undefined} code */
+const vague = (code) => ["invalid_request", "invalid_json", "refused", "failed"].includes(code ?? "");
 
 /** @param {unknown} error @returns {Told} */
 export function explain(error) {
