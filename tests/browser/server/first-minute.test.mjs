@@ -7,6 +7,8 @@ import { agreeAndName, assertClean, base, call, card, finished, imagine, known, 
 
 test("the first load: under 150 KB on the wire, a strict policy, nothing from elsewhere", async () => {
   const page = await open();
+  // what is still on its way of this load does not count for the next
+  await page.waitForLoadState("networkidle");
   const wire = await page.context().newCDPSession(page);
   await wire.send("Network.enable");
   await wire.send("Network.clearBrowserCache");
@@ -175,7 +177,8 @@ test("a look is a picture to press, with and without the scene", async () => {
   const style = page.locator(".style").nth(1);
   await style.locator("img").waitFor();
   await style.locator("label").click();
-  const text = await style.locator("label").getAttribute("title");
+  const id = await style.locator("input").inputValue();
+  const { text } = (await call("GET", "/v1/styles")).data.find((one) => one.id === id);
   await page.getByLabel("Imagine me", { exact: true }).fill("as a chef");
   await page.locator(".told").filter({ hasText: text }).waitFor({ state: "attached" });
   await imagine(page, "as a chef", { n: 1 });
