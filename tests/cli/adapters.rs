@@ -15,6 +15,10 @@ fn draw(place: &Workplace, checkpoint: &str, adapter: &str, prompt: &str, more: 
     place.run([&args[..], &files, more].concat())
 }
 
+fn pixels(place: &Workplace) -> Vec<u8> {
+    image::open(place.path("me.png")).unwrap().to_rgb8().into_raw()
+}
+
 #[test]
 fn an_adapter_that_looks_at_the_face_takes_photos_and_any_encoder() {
     let place = Workplace::new();
@@ -44,6 +48,13 @@ fn instant_id_is_drawn_with_its_own_face_encoder() {
     let accept = ["--accept-licence", "insightface"];
     let whole = draw(&place, "sdxl/checkpoint", adapter, "a person", &accept).done();
     assert_eq!(whole.json()["identity_scale"], 1.0);
+    let folder = pixels(&place);
+    // the weights alone, as other programs keep them
+    let file = golden("identities/instantid/ControlNetModel/diffusion_pytorch_model.safetensors");
+    std::fs::copy(file, place.path("control.safetensors")).unwrap();
+    let file = [&accept[..], &["--controlnet", "control.safetensors"]].concat();
+    draw(&place, "sdxl/checkpoint", adapter, "a person", &file).done();
+    assert_eq!(pixels(&place), folder);
     let boxed = ["--person", "photo=nobody.jpg;box=0,0,0.5,1"];
     draw(&place, "sdxl/checkpoint", adapter, "a person", &boxed).refused(&["--person"]);
 }

@@ -51,16 +51,33 @@ fn draw(model: &mut StableDiffusion, prompt: &str) -> RgbPixels {
     model.pictures(&request).unwrap_or_else(|e| panic!("{prompt}: {e}")).remove(0).pixels
 }
 
-#[test]
-fn what_a_single_file_predicts_can_be_asked_for() {
-    let (_dir, model, tokenizer) = unpacked("sd1.safetensors");
-    let options = LoadOptions {
+const UNET: &str = "model.diffusion_model.";
+
+/// Copies those tensors of a file that begin with `start`, with empty ones of these names beside them.
+fn marked(model: &Path, start: &str, markers: &[&str], file: PathBuf) -> PathBuf {
+    let bytes = std::fs::read(model).expect("the file");
+    let all = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let marker = TensorView::new(Dtype::F32, vec![0], &[]).expect("a view");
+    let kept = all.tensors().into_iter().filter(|(key, _)| key.starts_with(start));
+    let parts = kept.chain(markers.iter().map(|key| (key.to_string(), marker.clone())));
+    std::fs::write(&file, safetensors::serialize(parts, None).expect("tensors")).expect("the file");
+    file
+}
+
+fn loaded_from(model: PathBuf, tokenizer: PathBuf) -> LoadOptions {
+    LoadOptions {
         model,
         tokenizer: Some(tokenizer),
         device: DeviceChoice::Cpu,
         dtype: DtypeChoice::F32,
         ..LoadOptions::default()
-    };
+    }
+}
+
+#[test]
+fn what_a_single_file_predicts_can_be_asked_for() {
+    let (_dir, model, tokenizer) = unpacked("sd1.safetensors");
+    let options = loaded_from(model, tokenizer);
     let drawn = |prediction: Option<Prediction>| {
         let options = LoadOptions { prediction, ..options.clone() };
         draw(&mut StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb
@@ -92,13 +109,7 @@ fn an_autoencoder_is_taken_from_a_file_of_its_own() {
         file
     };
     let original = alone("vae.safetensors", |key| key.strip_prefix("first_stage_model.").map(String::from));
-    let options = LoadOptions {
-        model: model.clone(),
-        tokenizer: Some(tokenizer),
-        device: DeviceChoice::Cpu,
-        dtype: DtypeChoice::F32,
-        ..LoadOptions::default()
-    };
+    let options = loaded_from(model.clone(), tokenizer);
     let with = |vae: Option<PathBuf>| StableDiffusion::load(&LoadOptions { vae, ..options.clone() });
     let drawn = |vae: Option<PathBuf>| draw(&mut with(vae).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb;
     let own = drawn(None);
@@ -164,28 +175,8 @@ fn a_configuration_beside_the_file_says_what_it_predicts() {
 #[test]
 fn leftovers_and_markers_of_a_unet_alone() {
     let (dir, model, tokenizer) = unpacked("sd1.safetensors");
-    let bytes = std::fs::read(&model).expect("the file");
-    let all = SafeTensors::deserialize(&bytes).expect("safetensors");
-    let unet = |markers: &[&str]| -> PathBuf {
-        let kept = all
-            .tensors()
-            .into_iter()
-            .filter(|(key, _)| key.starts_with("model.diffusion_model."))
-            .collect::<Vec<_>>();
-        let marker = TensorView::new(Dtype::F32, vec![0], &[]).expect("a view");
-        let more = markers.iter().map(|key| (key.to_string(), marker.clone()));
-        let file = dir.path().join("unet.safetensors");
-        let parts = kept.into_iter().chain(more);
-        std::fs::write(&file, safetensors::serialize(parts, None).expect("tensors")).expect("the file");
-        file
-    };
-    let options = LoadOptions {
-        model: model.clone(),
-        tokenizer: Some(tokenizer),
-        device: DeviceChoice::Cpu,
-        dtype: DtypeChoice::F32,
-        ..LoadOptions::default()
-    };
+    let unet = |markers: &[&str]| marked(&model, UNET, markers, dir.path().join("unet.safetensors"));
+    let options = loaded_from(model.clone(), tokenizer);
     let drawn = |unet: Option<PathBuf>, prediction: Option<Prediction>| {
         let options = LoadOptions { unet, prediction, ..options.clone() };
         draw(&mut StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb
@@ -201,6 +192,20 @@ fn leftovers_and_markers_of_a_unet_alone() {
 }
 
 #[test]
+fn a_unet_alone_tells_of_its_noise_schedule_as_a_whole_file_does() {
+    let (dir, model, tokenizer) = unpacked("sdxl.safetensors");
+    let drawn = |model: &Path, unet: Option<PathBuf>| {
+        let options = LoadOptions { unet, ..loaded_from(model.to_path_buf(), tokenizer.clone()) };
+        draw(&mut StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{e}")), "a b c").rgb
+    };
+    let unet = |markers: &[&str]| Some(marked(&model, UNET, markers, dir.path().join("unet.safetensors")));
+    let whole = marked(&model, "", &["v_pred", "ztsnr"], dir.path().join("whole.safetensors"));
+    let alone = drawn(&model, unet(&["v_pred", "ztsnr"]));
+    assert_eq!(alone, drawn(&whole, None));
+    assert_ne!(alone, drawn(&model, unet(&["v_pred"])));
+}
+
+#[test]
 fn a_single_file_draws_pictures() {
     for (name, side, scheduler, guidance) in [
         ("sd1.safetensors", 512, "pndm", 7.5),
@@ -208,13 +213,7 @@ fn a_single_file_draws_pictures() {
         ("sdxl.safetensors", 1024, "euler", 5.0),
     ] {
         let (_dir, model, tokenizer) = unpacked(name);
-        let options = LoadOptions {
-            model,
-            tokenizer: Some(tokenizer),
-            device: DeviceChoice::Cpu,
-            dtype: DtypeChoice::F32,
-            ..LoadOptions::default()
-        };
+        let options = loaded_from(model, tokenizer);
         let mut model = StableDiffusion::load(&options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let info = model.info().clone();
         assert_eq!(Some(info.name.as_str()), name.split('.').next());
